@@ -1,0 +1,230 @@
+//! The configuration as code uses it: complete, and consistent in itself.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crate::lease::{self, KILL_AND_VERIFY};
+use crate::node::NodeName;
+
+/// How long systemd takes to notice that a watchdog fired and to start the program again (measured 250 ms).
+const RESTART: Duration = Duration::from_millis(300);
+
+/// What an ensemble needs beyond `syncLimit` ticks to commit again after its leader lost power: measured 0.4 to 0.6 s,
+/// whatever the tick.
+const LEADER_CHANGE: Duration = Duration::from_secs(1);
+
+/// How long a program takes from its start until it guards.
+const READY: Duration = Duration::from_millis(200);
+
+/// Everything a daemon needs to know. One file for all nodes of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    /// The cluster's name: the folder below `/headship` in the failover quorum.
+    pub cluster: String,
+    /// The node this configuration was loaded on.
+    pub node: NodeName,
+    /// The headnodes, in the order of the file.
+    pub headnodes: Vec<Headnode>,
+    /// The failover quorum.
+    pub quorum: Quorum,
+    /// The lease and what belongs to it.
+    pub timing: Timing,
+    /// When a headnode is eligible.
+    pub health: HealthLimits,
+    /// The HA services, in an order in which each comes after all that it names in `after`.
+    pub services: Vec<Service>,
+}
+
+impl Config {
+    /// Whether the node this was loaded on is a headnode.
+    pub fn is_headnode(&self) -> bool {
+        self.headnodes.iter().any(|headnode| headnode.name == self.node)
+    }
+
+    /// The headnodes other than this one.
+    pub fn peers(&self) -> impl Iterator<Item = &Headnode> {
+        self.headnodes.iter().filter(|headnode| headnode.name != self.node)
+    }
+}
+
+/// A headnode.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Headnode {
+    /// Its name.
+    pub name: NodeName,
+    /// Its address or host name.
+    pub address: String,
+}
+
+/// The failover quorum.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Quorum {
+    /// ZooKeeper servers as `host:port`.
+    pub servers: Vec<String>,
+    /// The ensemble's `tickTime`.
+    pub tick: Duration,
+    /// The ensemble's `syncLimit`, in ticks.
+    pub sync_limit: u32,
+}
+
+impl Quorum {
+    /// How long no write is acknowledged while the ensemble replaces a leader that lost power.
+    pub fn leader_change(&self) -> Duration {
+        self.tick.saturating_mul(self.sync_limit).saturating_add(LEADER_CHANGE)
+    }
+}
+
+/// The lease and what belongs to it. `protocol.md`, 5.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    /// How long a renewal lasts.
+    pub lease: Duration,
+    /// The ZooKeeper session timeout that is asked for; shorter than the lease.
+    pub session: Duration,
+    /// h: how often the holder renews.
+    pub renew: Duration,
+    /// How long after D everything must be gone.
+    pub kill: Duration,
+    /// How long before D the graceful stop begins; lies inside the lease.
+    pub grace: Duration,
+    /// How often everything is compared anew without an event.
+    pub period: Duration,
+    /// How long nobody is active before a reluctant headnode joins.
+    pub lonely_after: Duration,
+    /// How long the other headnodes stay out after a cession.
+    pub stay_out: Duration,
+}
+
+impl Timing {
+    /// The lease in whole milliseconds, as it stands in records.
+    pub fn lease_ms(&self) -> u64 {
+        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The kill time in whole milliseconds, as it stands in records.
+    pub fn kill_ms(&self) -> u64 {
+        u64::try_from(self.kill.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long a taker waits if the old holder had the same figures.
+    pub fn wait(&self) -> Duration {
+        lease::wait(self.lease_ms(), self.kill_ms())
+    }
+
+    /// The kill time that makes it harmless if guard and master-fc die or freeze together across D, where the longer of
+    /// their `WatchdogSec=` is `watchdog`. A shorter kill time covers one of the two being away, never both.
+    pub fn kill_needed(watchdog: Duration) -> Duration {
+        watchdog.saturating_add(RESTART).saturating_add(READY).saturating_add(KILL_AND_VERIFY)
+    }
+}
+
+/// When a headnode is eligible.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HealthLimits {
+    /// How often health-monitor checks and sends a heartbeat.
+    pub interval: Duration,
+    /// After this long without a heartbeat there is no data.
+    pub silent_after: Duration,
+    /// Good readings in a row before a bad check counts as good again.
+    pub rise: u32,
+    /// Bad readings in a row before a good check counts as bad.
+    pub fall: u32,
+    /// Less free disk space than this on `/` or `/var`, in MiB, is bad (`must` at zero, `prefer` below the limit).
+    pub disk_free_mib: u64,
+    /// Less available memory than this, in MiB, is bad (`prefer`).
+    pub memory_available_mib: u64,
+}
+
+/// One HA service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// How it is started, stopped and seen.
+    pub driver: Driver,
+    /// Which program starts it on the active.
+    pub started_by: Starter,
+    /// The services that must run before it starts, and stop after it.
+    pub after: BTreeSet<String>,
+    /// Whether office is announced only when it serves.
+    pub announce: bool,
+    /// Whether the headnode yields to an eligible and ready peer when this service is given up.
+    pub critical: bool,
+    /// How long a start may take.
+    pub start_limit: Duration,
+    /// How long a graceful stop may take before the control group is killed.
+    pub stop_limit: Duration,
+    /// How often it is restarted before it is given up.
+    pub restart: RestartBudget,
+    /// What shows that it serves.
+    pub probes: Vec<Probe>,
+}
+
+/// Which program starts a service on the active.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Starter {
+    /// master-fc itself, before master-ha-service (Ambari server).
+    MasterFc,
+    /// master-ha-service.
+    MasterHaService,
+}
+
+/// How a service is started, stopped and seen.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Driver {
+    /// A systemd unit of its own.
+    Systemd {
+        /// The unit's name, with its ending.
+        unit: String,
+    },
+    /// A command that runs in the foreground, as a transient unit with a slice and limits of its own.
+    Command {
+        /// Program and arguments; never a shell line.
+        start: Vec<String>,
+    },
+}
+
+/// How often a service is restarted before it is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RestartBudget {
+    /// Restarts allowed within the window.
+    pub times: u32,
+    /// The window; restarts older than this are forgotten.
+    pub within: Duration,
+    /// The pause before the first, second, … restart; the last one repeats.
+    pub back_off: Vec<Duration>,
+}
+
+/// What shows that a service serves, beside the state of its unit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Probe {
+    /// What is asked.
+    pub kind: ProbeKind,
+    /// How often.
+    pub interval: Duration,
+    /// How long it may take; no answer in time is no data, not a bad answer.
+    pub limit: Duration,
+    /// Good answers in a row before it counts as serving.
+    pub rise: u32,
+    /// Bad answers in a row before it counts as failed.
+    pub fall: u32,
+}
+
+/// What a probe asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ProbeKind {
+    /// A TCP connection is accepted.
+    Tcp {
+        /// `host:port`.
+        address: String,
+    },
+    /// A plain HTTP GET is answered with this status.
+    Http {
+        /// `host:port`.
+        address: String,
+        /// The path, with its leading slash.
+        path: String,
+        /// The expected status code.
+        status: u16,
+    },
+}

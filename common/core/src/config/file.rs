@@ -1,0 +1,160 @@
+//! The configuration as people write it: everything may be absent, nothing may be unknown.
+//!
+//! Nothing is judged here. A value of a wrong type does not end the reading: it stays behind as the parser's complaint,
+//! so that all faults of a file can be told at once.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use toml::Spanned;
+
+/// A value that stands in a file: where, and either what it is or why it is not understood.
+#[derive(Debug)]
+pub(super) struct Given<T> {
+    pub(super) offset: usize,
+    pub(super) value: Result<T, String>,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = Spanned::<toml::Value>::deserialize(deserializer).map_err(D::Error::custom)?;
+        let offset = raw.span().start;
+        let value = T::deserialize(raw.into_inner())
+            .map_err(|error: toml::de::Error| error.message().to_owned());
+        Ok(Self { offset, value })
+    }
+}
+
+/// The file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) cluster: Option<Given<String>>,
+    pub(super) node: Option<Given<String>>,
+    pub(super) failover_quorum: Option<Spanned<Quorum>>,
+    pub(super) headnode: Vec<Spanned<Headnode>>,
+    pub(super) timing: Option<Spanned<Timing>>,
+    pub(super) health: Option<Spanned<Health>>,
+    pub(super) service: Vec<Spanned<Service>>,
+}
+
+/// `[failover_quorum]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Quorum {
+    pub(super) servers: Option<Given<Vec<String>>>,
+    pub(super) tick_ms: Option<Given<u64>>,
+    pub(super) sync_limit: Option<Given<u32>>,
+}
+
+/// `[[headnode]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Headnode {
+    pub(super) name: Option<Given<String>>,
+    pub(super) address: Option<Given<String>>,
+}
+
+/// `[timing]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Timing {
+    pub(super) preset: Option<Given<Preset>>,
+    pub(super) lease_ms: Option<Given<u64>>,
+    pub(super) session_ms: Option<Given<u64>>,
+    pub(super) renew_ms: Option<Given<u64>>,
+    pub(super) kill_ms: Option<Given<u64>>,
+    pub(super) grace_ms: Option<Given<u64>>,
+    pub(super) period_ms: Option<Given<u64>>,
+    pub(super) lonely_after_ms: Option<Given<u64>>,
+    pub(super) stay_out_ms: Option<Given<u64>>,
+}
+
+/// Which figures hold where none are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Preset {
+    /// For an ensemble of its own with a tick of 500 ms.
+    #[default]
+    Normal,
+    /// For an ensemble of its own with a tick of 100 ms.
+    Fast,
+    /// For an ensemble as ZooKeeper ships it, with a tick of 2 s.
+    Tolerant,
+}
+
+/// `[health]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Health {
+    pub(super) interval_ms: Option<Given<u64>>,
+    pub(super) silent_after_ms: Option<Given<u64>>,
+    pub(super) rise: Option<Given<u32>>,
+    pub(super) fall: Option<Given<u32>>,
+    pub(super) disk_free_mib: Option<Given<u64>>,
+    pub(super) memory_available_mib: Option<Given<u64>>,
+}
+
+/// `[[service]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Service {
+    pub(super) name: Option<Given<String>>,
+    pub(super) driver: Option<Given<Driver>>,
+    pub(super) unit: Option<Given<String>>,
+    pub(super) start: Option<Given<Vec<String>>>,
+    pub(super) started_by: Option<Given<Starter>>,
+    pub(super) after: Option<Given<Vec<String>>>,
+    pub(super) announce: Option<Given<bool>>,
+    pub(super) critical: Option<Given<bool>>,
+    pub(super) start_limit_ms: Option<Given<u64>>,
+    pub(super) stop_limit_ms: Option<Given<u64>>,
+    pub(super) restart: Option<Spanned<Restart>>,
+    pub(super) probe: Vec<Spanned<Probe>>,
+}
+
+/// `driver = `
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Driver {
+    Systemd,
+    Command,
+}
+
+/// `started_by = `
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Starter {
+    MasterFc,
+    MasterHaService,
+}
+
+/// `restart = { … }`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Restart {
+    pub(super) times: Option<Given<u32>>,
+    pub(super) within_s: Option<Given<u64>>,
+    pub(super) back_off_s: Option<Given<Vec<u64>>>,
+}
+
+/// `[[service.probe]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Probe {
+    pub(super) kind: Option<Given<ProbeKind>>,
+    pub(super) address: Option<Given<String>>,
+    pub(super) path: Option<Given<String>>,
+    pub(super) status: Option<Given<u16>>,
+    pub(super) interval_ms: Option<Given<u64>>,
+    pub(super) limit_ms: Option<Given<u64>>,
+    pub(super) rise: Option<Given<u32>>,
+    pub(super) fall: Option<Given<u32>>,
+}
+
+/// `kind = `
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum ProbeKind {
+    Tcp,
+    Http,
+}

@@ -1,0 +1,89 @@
+//! The order of services, and the faults that only show when all of them are seen together.
+
+use std::collections::BTreeSet;
+
+use super::checked::{Service, Starter};
+use super::reader::Reader;
+
+/// Whether some service announces the active.
+pub(super) fn announced(reader: &mut Reader, services: &[Service]) {
+    if !services.iter().any(|service| service.announce) {
+        let text = "no service announces the active, so nobody would ever be active: set `announce = true`, or `started_by = \"master-fc\"`, for the service that the others depend on";
+        reader.fault(&["service.1"], text.to_owned());
+    }
+}
+
+/// The services, each after all that it names in `after`; what master-fc starts comes first, and otherwise the order of
+/// the file is kept.
+pub(super) fn services(reader: &mut Reader, services: Vec<Service>) -> Vec<Service> {
+    let mut known = true;
+    for service in &services {
+        known &= after(reader, service, &services);
+    }
+    if !known {
+        return services;
+    }
+    let mut ordered: Vec<Service> = Vec::new();
+    let mut waiting = services;
+    waiting.sort_by_key(|service| service.started_by == Starter::MasterHaService);
+    while !waiting.is_empty() {
+        let placed = |name: &String| ordered.iter().any(|service| service.name == *name);
+        let Some(next) = waiting.iter().position(|service| service.after.iter().all(placed)) else {
+            let cycle = cycle(&waiting);
+            let key = format!("service.{}.after", cycle.first().map_or("", |name| name.as_str()));
+            let text = format!(
+                "services wait for each other in a circle ({}): remove one of them from `after`",
+                cycle.join(" after ")
+            );
+            reader.fault(&[&key], text);
+            break;
+        };
+        ordered.push(waiting.remove(next));
+    }
+    ordered.append(&mut waiting);
+    ordered
+}
+
+/// Whether all that a service names in `after` can come before it.
+fn after(reader: &mut Reader, service: &Service, services: &[Service]) -> bool {
+    let key = format!("service.{}.after", service.name);
+    let mut known = true;
+    for name in &service.after {
+        let Some(earlier) = services.iter().find(|other| other.name == *name) else {
+            let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+            let text = format!(
+                "`{key}` names `{name}`, which is no service: write one of `{}`, or remove it",
+                names.join("`, `")
+            );
+            reader.fault(&[&key], text);
+            known = false;
+            continue;
+        };
+        if service.started_by == Starter::MasterFc && earlier.started_by == Starter::MasterHaService
+        {
+            let text = format!(
+                "service `{}` cannot come after `{name}`: master-fc starts it before master-ha-service starts anything; remove it from `after`, or change `started_by` of one of them",
+                service.name
+            );
+            reader.fault(&[&key], text);
+            known = false;
+        }
+    }
+    known
+}
+
+/// A circle among services of which each waits for another one of them: its first name is its last as well.
+fn cycle(waiting: &[Service]) -> Vec<String> {
+    let mut path: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
+    let mut next = waiting.first();
+    while let Some(service) = next {
+        path.push(&service.name);
+        if !seen.insert(&service.name) {
+            break;
+        }
+        next = waiting.iter().find(|other| service.after.contains(&other.name));
+    }
+    let last = path.last().copied().unwrap_or_default();
+    path.iter().skip_while(|name| **name != last).map(|name| (*name).to_owned()).collect()
+}

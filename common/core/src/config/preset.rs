@@ -1,0 +1,81 @@
+//! The figures that hold where none are written. `protocol.md`, 5.
+
+use std::time::Duration;
+
+use super::checked::{HealthLimits, RestartBudget, Timing};
+use super::file::Preset;
+
+/// The ensemble's tick where none is written: that of the `zoo.cfg` that goes with `normal`.
+pub(super) const TICK: Duration = Duration::from_millis(500);
+
+/// The ensemble's `syncLimit` where none is written: that of the `zoo.cfg` that ZooKeeper ships.
+pub(super) const SYNC_LIMIT: u32 = 5;
+
+/// How long a service's start may take: a management server with a large database needs a minute, and a start that is
+/// cut off too early is worse than one that is waited for.
+pub(super) const START_LIMIT: Duration = Duration::from_secs(180);
+
+/// How long a service's graceful stop may take in a switchover; at D the control group is killed in any case.
+pub(super) const STOP_LIMIT: Duration = Duration::from_secs(60);
+
+/// How often a probe asks: a dead process is told by systemd at once, so a probe only finds the hung one.
+pub(super) const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// How long a probe waits for an answer.
+pub(super) const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Good answers before a service counts as serving: one is proof.
+pub(super) const PROBE_RISE: u32 = 1;
+
+/// Bad answers before a service counts as failed: one may be an accident.
+pub(super) const PROBE_FALL: u32 = 3;
+
+/// The status that an HTTP probe expects.
+pub(super) const PROBE_STATUS: u16 = 200;
+
+/// The timing of a preset.
+pub(super) fn timing(preset: Preset) -> Timing {
+    // The grace of each is what the lease has left above the time in which an ensemble replaces its leader (`relations`):
+    // more would stop healthy services for that.
+    let (lease, session, renew, kill, grace) = match preset {
+        Preset::Fast => (2000, 1000, 200, 500, 100),
+        Preset::Normal => (6000, 4000, 500, 2000, 1500),
+        Preset::Tolerant => (16_000, 10_000, 1000, 2000, 3000),
+    };
+    Timing {
+        lease: Duration::from_millis(lease),
+        session: Duration::from_millis(session),
+        renew: Duration::from_millis(renew),
+        kill: Duration::from_millis(kill),
+        grace: Duration::from_millis(grace),
+        // What no event tells is found within two of these.
+        period: Duration::from_secs(10),
+        // Longer than any preset's wait, so that an eligible headnode always comes first.
+        lonely_after: Duration::from_secs(30),
+        // Longer than any preset's lease: a peer that was out of sight for a moment still gets its turn.
+        stay_out: Duration::from_secs(20),
+    }
+}
+
+/// When a headnode is eligible.
+pub(super) fn health() -> HealthLimits {
+    HealthLimits {
+        interval: Duration::from_secs(1),
+        // Five heartbeats: a busy host that loses one or two is no reason to move.
+        silent_after: Duration::from_secs(5),
+        rise: 2,
+        fall: 3,
+        // What a service's log fills in an evening, and what a JVM needs to start at all.
+        disk_free_mib: 512,
+        memory_available_mib: 256,
+    }
+}
+
+/// How often a service is restarted: at once for an accident, then with growing pauses for what needs time to recover.
+pub(super) fn restart() -> RestartBudget {
+    RestartBudget {
+        times: 3,
+        within: Duration::from_secs(600),
+        back_off: [0, 5, 15, 45].map(Duration::from_secs).to_vec(),
+    }
+}

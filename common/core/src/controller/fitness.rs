@@ -1,0 +1,193 @@
+//! Whether a headnode should hold office, and what stands between this one and a claim.
+
+use super::Controller;
+use crate::known::Content;
+use crate::node::NodeName;
+use crate::office;
+use crate::record::{Phase, Role, Verdict};
+use crate::time::Time;
+
+/// Whether a headnode should hold office.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fitness {
+    /// Eligible and ready.
+    Fit,
+    /// It could, but any fit one would do better.
+    Reluctant(String),
+    /// It cannot run the services.
+    Unfit(String),
+}
+
+impl Controller {
+    /// Whether this headnode should hold office.
+    pub(super) fn own_fitness(&mut self, now: Time) -> Fitness {
+        if let Some(machine) = self.presence.conflict() {
+            let node = &self.me.node;
+            return Fitness::Unfit(format!(
+                "machine {machine} is registered as {node} too: give one of the two another name"
+            ));
+        }
+        let me = self.me.node.clone();
+        if let Some(why) = self.missing_guard(now) {
+            return Fitness::Reluctant(why);
+        }
+        let fitness = self.fitness_by_heartbeat(&me, now);
+        match (&self.gave_up, &fitness) {
+            (Some((until, what)), Fitness::Fit) if now < *until => Fitness::Reluctant(what.clone()),
+            (Some(_) | None, _) => fitness,
+        }
+    }
+
+    /// Without its slave-ha-service a headnode has only master-fc to stop at D: another one would do better.
+    fn missing_guard(&mut self, now: Time) -> Option<String> {
+        let guard = &self.records.guard;
+        if guard.record().is_some_and(|guard| guard.by.same_boot(&self.me)) {
+            return None;
+        }
+        // It may only just have begun, as we have.
+        let at = guard.first_seen().max(self.connected_at).after(self.config.health.silent_after);
+        self.wake_at(at);
+        (now >= at).then(|| format!("slave-ha-service does not run on {}", self.me.node))
+    }
+
+    /// Whether another headnode is eligible and ready to take office at once.
+    pub(super) fn peer_fitness(&mut self, peer: &NodeName, now: Time) -> Fitness {
+        let state = self.records.headnodes.get(peer).and_then(|known| known.record());
+        match state {
+            None => Fitness::Unfit(format!("{peer} is not there: its master-fc has no session")),
+            Some(state) if state.role != Role::Standby => {
+                Fitness::Reluctant(format!("{peer} is {}: {}", state.role.as_str(), state.why))
+            }
+            Some(_) => self.fitness_by_heartbeat(peer, now),
+        }
+    }
+
+    /// The first other headnode that is eligible and ready.
+    pub(super) fn fit_peer(&mut self, now: Time) -> Option<NodeName> {
+        let peers: Vec<NodeName> = self.config.peers().map(|peer| peer.name.clone()).collect();
+        peers.into_iter().find(|peer| self.peer_fitness(peer, now) == Fitness::Fit)
+    }
+
+    /// No data is never a reason that forbids: a dead health-monitor alone must not leave the cluster without an active.
+    fn fitness_by_heartbeat(&mut self, node: &NodeName, now: Time) -> Fitness {
+        let limit = self.config.health.silent_after;
+        let Some(known) = self.records.health.get(node) else {
+            return Fitness::Unfit(format!("{node} is not a headnode of the configuration"));
+        };
+        // Out of sight of the quorum nobody is heard: that says nothing of who is silent.
+        let silent_at = known.first_seen().max(self.connected_at).after(limit);
+        let record = known.record().cloned();
+        let Some(health) = record else {
+            return Fitness::Reluctant(format!("no heartbeat of health-monitor on {node}"));
+        };
+        if now >= silent_at {
+            return Fitness::Reluctant(format!(
+                "health-monitor on {node} is silent for {} s",
+                limit.as_secs()
+            ));
+        }
+        self.wake_at(silent_at);
+        let reasons = || format!("{node}: {}", health.reasons.join("; "));
+        match health.verdict {
+            Verdict::Eligible => Fitness::Fit,
+            Verdict::Reluctant => Fitness::Reluctant(reasons()),
+            Verdict::Ineligible => Fitness::Unfit(reasons()),
+        }
+    }
+
+    /// What stands between this headnode and a claim, in one sentence; nothing if it is to claim now.
+    pub(super) fn obstacle(&mut self, now: Time) -> Option<String> {
+        if self.stop {
+            return Some("stopping".to_owned());
+        }
+        if let Some(why) = self.unreadable_active() {
+            return Some(why);
+        }
+        match self.records.settings.content() {
+            Content::Record(settings) => {
+                if let Some(by) = &settings.paused {
+                    return Some(format!("automatic failover is paused: {by}"));
+                }
+            }
+            Content::Corrupt(corrupt) => return Some(corrupt.to_string()),
+            Content::Unread | Content::Missing => {
+                return Some("settings are not there yet".to_owned());
+            }
+        }
+        if self.incarnation().is_none() {
+            return Some(
+                "the quorum holds another life of this cluster than this headnode remembers: if that is intended, \
+                 stop master-fc and delete /var/lib/headship/epoch on each headnode"
+                    .to_owned(),
+            );
+        }
+        if let Err(why) = self.office_is_open(now) {
+            return Some(why);
+        }
+        match self.own_fitness(now) {
+            Fitness::Fit => None,
+            Fitness::Unfit(why) => Some(why),
+            Fitness::Reluctant(why) => self.too_early_for_reluctant(now).then_some(why),
+        }
+    }
+
+    /// Who fails only what is preferred joins when nobody has been active for long.
+    fn too_early_for_reluctant(&mut self, now: Time) -> bool {
+        let moved = self.records.lease.first_seen().max(self.records.active.first_seen());
+        let at = moved.after(self.config.timing.lonely_after);
+        self.wake_at(at);
+        now < at
+    }
+
+    /// Whether the office can be claimed now, by what the records say of its holder.
+    fn office_is_open(&mut self, now: Time) -> Result<(), String> {
+        let records = &self.records;
+        let holder =
+            Self::name_of(records.active.record().and_then(|active| active.holder.as_ref()));
+        let epoch = self.highest_epoch();
+        let lease_moved = records.lease.first_seen();
+        let active_moved = records.active.first_seen();
+        let ceded = records.active.record().and_then(|active| match &active.phase {
+            Phase::Ceded { to, until_ms } => {
+                Some((to.clone(), *until_ms, active.claimant.is_some()))
+            }
+            Phase::BecomingActive | Phase::Active | Phase::BecomingStandby => None,
+        });
+        if records.lock.is_missing() {
+            if let Some((to, until_ms, _)) = ceded {
+                let until = active_moved.after(std::time::Duration::from_millis(until_ms));
+                if to.as_ref() == Some(&self.me.node) || now >= until {
+                    return Ok(());
+                }
+                self.wake_at(until);
+                let to = to.map_or_else(|| "the others".to_owned(), |to| to.to_string());
+                return Err(format!("office was ceded to {to} (epoch {epoch})"));
+            }
+            // A holder that merely lost its session gets time to create its lock anew.
+            let at = lease_moved.after(self.config.timing.renew * 2);
+            self.wake_at(at);
+            return if now >= at {
+                Ok(())
+            } else {
+                Err(format!("nobody holds the lock; {holder} was active last (epoch {epoch})"))
+            };
+        }
+        let timing = &self.config.timing;
+        let active = records.active.record();
+        let lease_ms = active.map_or(0, |active| active.lease_ms).max(timing.lease_ms());
+        let kill_ms = active.map_or(0, |active| active.kill_ms).max(timing.kill_ms());
+        let claimant = active
+            .and_then(|active| active.claimant.as_ref())
+            .map(|claimant| claimant.node.clone());
+        let patience = office::patience(lease_ms, kill_ms, claimant.is_some(), timing.renew);
+        let at = lease_moved.max(active_moved).after(patience);
+        self.wake_at(at);
+        if now >= at {
+            return Ok(());
+        }
+        Err(claimant.map_or_else(
+            || format!("{holder} is active (epoch {epoch})"),
+            |claimant| format!("{claimant} takes over from {holder} (epoch {epoch})"),
+        ))
+    }
+}

@@ -1,0 +1,181 @@
+//! In office: renew, announce, and give it up in order.
+
+use std::time::Duration;
+
+use super::{Controller, Leaving, Write};
+use crate::controller::fitness::Fitness;
+use crate::node::NodeName;
+use crate::office;
+use crate::record::{Active, Phase};
+use crate::time::Time;
+
+/// How long a headnode that gave up a service counts as reluctant: long enough that two headnodes which both fail the same
+/// way do not pass the office to and fro, and as long as the default window of a restart budget.
+const RELUCTANT_AFTER_GIVING_UP: Duration = Duration::from_secs(600);
+
+impl Controller {
+    /// Holder, with a fresh look at `active` and the lock.
+    pub(super) fn hold(&mut self, now: Time) {
+        self.renew_if_due(now);
+        if self.pending.is_some() {
+            return;
+        }
+        let Some(active) = self.records.active.record().cloned() else { return };
+        self.consider_leaving(now, &active);
+        match &self.leaving {
+            Some(leaving) => {
+                let leaving = leaving.clone();
+                self.leave(now, &active, &leaving);
+            }
+            None => self.announce(now, &active),
+        }
+    }
+
+    /// Write 2.
+    pub(super) fn renew_if_due(&mut self, now: Time) {
+        self.wake_at(self.renew_due);
+        if now < self.renew_due || self.gives_up_stopping(now) {
+            return;
+        }
+        if !self.records.lease.is_fresh() {
+            // A read that was refused would else be tried again only after a period, which may be longer than the lease.
+            self.records.lease.unblock();
+            self.wake_at(now.after(self.config.timing.renew / 4));
+            return;
+        }
+        let Some(version) = self.records.active.version() else { return };
+        let Some(epoch) = self.records.active.record().map(|active| active.epoch) else { return };
+        self.renew_due = now.after(self.config.timing.renew);
+        let (ops, lease) = office::renew(version, &self.records.lease, epoch);
+        self.write(now, ops, Write::Renew(lease));
+    }
+
+    /// Write 4, when the services that announce it serve; and back, for an office that was resumed half way out.
+    fn announce(&mut self, now: Time, active: &Active) {
+        let serving = self.held().is_some() && self.services.serving(|service| service.announce);
+        let phase = match active.phase {
+            Phase::BecomingActive if serving => Phase::Active,
+            Phase::BecomingStandby => Phase::BecomingActive,
+            Phase::BecomingActive | Phase::Active | Phase::Ceded { .. } => {
+                return self.write_history(now);
+            }
+        };
+        if phase == Phase::Active {
+            self.note_transition(now, active.epoch);
+        }
+        self.enter_phase(now, active, phase);
+    }
+
+    fn enter_phase(&mut self, now: Time, active: &Active, phase: Phase) {
+        let Some(version) = self.records.active.version() else { return };
+        let office = Active { phase, since: self.wall, ..active.clone() };
+        let ops = office::enter_phase(version, &office);
+        self.write(now, ops, Write::EnterPhase(office));
+    }
+
+    /// Whether to give up office, and to whom. Never for a headnode that is worse, nor for nobody, unless told to.
+    fn consider_leaving(&mut self, now: Time, active: &Active) {
+        if self.leaving.is_some() {
+            return;
+        }
+        if self.stop {
+            let to = self.fit_peer(now);
+            self.begin_leaving(to, "master-fc is being stopped".to_owned(), now);
+            return;
+        }
+        if self.is_closed(active.epoch) {
+            let why = format!("slave-ha-service closed epoch {} here", active.epoch);
+            self.begin_leaving(None, why, now);
+            return;
+        }
+        if self.obey_switchover(now, active) {
+            return;
+        }
+        if let Some(why) = self.reason_to_quit(now)
+            && let Some(peer) = self.fit_peer(now)
+        {
+            self.begin_leaving(Some(peer), why, now);
+        }
+    }
+
+    /// Why this headnode should not go on, if another is ready. That another would do better is no reason: office that
+    /// works is not handed round, and a silent health-monitor is no data.
+    fn reason_to_quit(&mut self, now: Time) -> Option<String> {
+        let cannot_serve = self.permit_fault(now).or_else(|| self.given_up_critical(now));
+        if let Some(what) = cannot_serve {
+            self.gave_up = Some((now.after(RELUCTANT_AFTER_GIVING_UP), what.clone()));
+            return Some(what);
+        }
+        match self.own_fitness(now) {
+            Fitness::Unfit(why) => Some(why),
+            Fitness::Fit | Fitness::Reluctant(_) => None,
+        }
+    }
+
+    /// A critical service that was given up here, by master-fc itself or by master-ha-service.
+    fn given_up_critical(&self, now: Time) -> Option<String> {
+        let own = self
+            .services
+            .given_up(now)
+            .into_iter()
+            .find(|(_, critical)| *critical)
+            .map(|(name, _)| name);
+        let epoch = self.held().map(|(epoch, _)| epoch);
+        let duty = self
+            .records
+            .duty
+            .record()
+            .filter(|duty| Some(duty.epoch) == epoch && duty.by.same_boot(&self.me));
+        let others = duty.and_then(|duty| {
+            let spent =
+                duty.services.iter().find(|(_, service)| service.given_up && service.critical);
+            spent.map(|(name, _)| name.clone())
+        });
+        own.or(others).map(|name| format!("{} gave up {name}", self.me.node))
+    }
+
+    pub(super) fn begin_leaving(&mut self, to: Option<NodeName>, why: String, now: Time) {
+        let whom = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+        self.info(format!("ceding{whom}: {why}"));
+        self.leaving = Some(Leaving { to, why, since: now, permit_gone: false });
+    }
+
+    /// Whether what should stop has not stopped for so long that renewing would only keep the other headnode out: from then
+    /// on D, the kill and the last resort see to it.
+    fn gives_up_stopping(&mut self, now: Time) -> bool {
+        let Some(leaving) = &self.leaving else { return false };
+        let limits: Duration = self.config.services.iter().map(|service| service.stop_limit).sum();
+        let at = leaving.since.after(limits).after(self.config.timing.kill);
+        self.wake_at(at);
+        now >= at && !self.services.all_stopped()
+    }
+
+    /// Gives up office: stop everything, remove the permit, verify once more that nothing runs, cede.
+    fn leave(&mut self, now: Time, active: &Active, leaving: &Leaving) {
+        if active.phase != Phase::BecomingStandby {
+            self.enter_phase(now, active, Phase::BecomingStandby);
+        } else if !self.services.all_stopped() || self.permit.pending.is_some() {
+            // `serve` sees to the stops; a file's outcome comes back by itself.
+        } else if self.permit.content.is_some() {
+            self.remove_permit();
+        } else if !leaving.permit_gone {
+            // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
+            self.services.verify_anew();
+            self.leaving = Some(Leaving { permit_gone: true, ..leaving.clone() });
+        } else {
+            self.cede(now, active, leaving);
+        }
+    }
+
+    /// Write 5.
+    fn cede(&mut self, now: Time, active: &Active, leaving: &Leaving) {
+        let Some(version) = self.records.active.version() else { return };
+        // Without a successor in sight nobody is kept out.
+        let stay_out = leaving.to.as_ref().map_or(Duration::ZERO, |_| self.config.timing.stay_out);
+        let until_ms = u64::try_from(stay_out.as_millis()).unwrap_or(u64::MAX);
+        let phase = Phase::Ceded { to: leaving.to.clone(), until_ms };
+        let office = Active { phase, since: self.wall, ..active.clone() };
+        let ops = office::cede(version, &office, self.records.lock.version());
+        self.write(now, ops, Write::Cede(office));
+    }
+}

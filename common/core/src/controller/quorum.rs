@@ -1,0 +1,204 @@
+//! What the failover quorum reports, and what is asked of it.
+
+use super::{Action, Controller, Pending, Records, Write};
+use crate::config::checked::Config;
+use crate::known::Known;
+use crate::node::Identity;
+use crate::office::Standing;
+use crate::quorum::{ActionId, Ask, Event, Found, Op, Outcome, Refusal, Request};
+use crate::record::Key;
+use crate::time::Time;
+
+/// Does the same with each record that is known.
+macro_rules! each {
+    ($records:expr, $known:ident => $do:expr) => {{
+        let records = $records;
+        {
+            let $known = &mut records.settings;
+            $do;
+        }
+        {
+            let $known = &mut records.lock;
+            $do;
+        }
+        {
+            let $known = &mut records.active;
+            $do;
+        }
+        {
+            let $known = &mut records.lease;
+            $do;
+        }
+        {
+            let $known = &mut records.switchover;
+            $do;
+        }
+        {
+            let $known = &mut records.history;
+            $do;
+        }
+        {
+            let $known = &mut records.duty;
+            $do;
+        }
+        {
+            let $known = &mut records.guard;
+            $do;
+        }
+        for $known in records.promises.values_mut() {
+            $do;
+        }
+        for $known in records.health.values_mut() {
+            $do;
+        }
+        for $known in records.headnodes.values_mut() {
+            $do;
+        }
+    }};
+}
+
+impl Records {
+    pub(super) fn new(config: &Config, me: &Identity) -> Self {
+        let names = || config.headnodes.iter().map(|headnode| headnode.name.clone());
+        Self {
+            settings: Known::new(Key::Settings),
+            lock: Known::new(Key::Lock),
+            active: Known::new(Key::Active),
+            lease: Known::new(Key::Lease),
+            switchover: Known::new(Key::Switchover),
+            history: Known::new(Key::History),
+            duty: Known::new(Key::Duty(me.node.clone())),
+            guard: Known::new(Key::Services(me.node.clone())),
+            promises: names().map(|name| (name.clone(), Known::new(Key::Promise(name)))).collect(),
+            health: names().map(|name| (name.clone(), Known::new(Key::Health(name)))).collect(),
+            // One's own record is published, not read.
+            headnodes: config
+                .peers()
+                .map(|peer| (peer.name.clone(), Known::new(Key::Headnode(peer.name.clone()))))
+                .collect(),
+        }
+    }
+
+    pub(super) fn outdate_all(&mut self) {
+        each!(self, known => known.outdate());
+    }
+
+    /// What the writes of office go by may be other than was thought.
+    pub(super) fn outdate_office(&mut self) {
+        self.settings.outdate();
+        self.active.outdate();
+        self.lock.outdate();
+        self.lease.outdate();
+    }
+
+    fn outdate(&mut self, key: &Key) {
+        each!(self, known => if known.key() == key { known.outdate() });
+    }
+
+    fn take(&mut self, now: Time, id: ActionId, found: &Found) {
+        each!(self, known => { known.take(now, id, found); });
+    }
+
+    fn disconnected(&mut self) {
+        each!(self, known => known.disconnected());
+    }
+}
+
+impl Controller {
+    pub(super) fn quorum(&mut self, now: Time, event: &Event) {
+        if self.presence.handle(event) {
+            return;
+        }
+        match event {
+            Event::Connected { .. } => {
+                self.connected_at = now;
+                self.records.outdate_all();
+            }
+            Event::Disconnected | Event::SessionLost => {
+                self.pending = None;
+                self.records.disconnected();
+            }
+            Event::Changed(key) => self.changed(key),
+            Event::Read { id, key: _, found } => self.records.take(now, *id, found),
+            Event::Wrote { id, outcome } => self.wrote(now, *id, outcome),
+        }
+    }
+
+    fn changed(&mut self, key: &Key) {
+        // The holder is the only writer of `lease`, and knows what it wrote; a foreign write shows as a refused renewal.
+        let own_lease = *key == Key::Lease && self.standing() == Standing::Holder;
+        if !own_lease {
+            self.records.outdate(key);
+        }
+    }
+
+    fn wrote(&mut self, now: Time, id: ActionId, outcome: &Outcome) {
+        if self.pending.as_ref().is_none_or(|pending| pending.id != id) {
+            return; // Of an earlier connection: what came of it was read again since.
+        }
+        let Some(Pending { write, sent, .. }) = self.pending.take() else { return };
+        match outcome {
+            Outcome::Done { versions } => {
+                let version = versions.last().copied();
+                match version {
+                    Some(version) => self.done(now, write, version, sent),
+                    None => self.records.outdate_all(),
+                }
+            }
+            // Somebody else was faster, or nobody knows: read again, decide anew.
+            Outcome::Refused { .. } | Outcome::Unknown => match write {
+                Write::Answer(_) => self.records.switchover.outdate(),
+                Write::History(_) => self.records.history.outdate(),
+                Write::Settings(_)
+                | Write::Claim(_)
+                | Write::Renew(_)
+                | Write::Office(_)
+                | Write::EnterPhase(_)
+                | Write::Cede(_)
+                | Write::Succeed(_) => {
+                    self.records.outdate_office();
+                    // Not at once: what is refused for another reason than old knowledge would be asked in a spin.
+                    self.write_due = now.after(self.config.timing.renew / 4);
+                }
+            },
+        }
+        self.say_once_what_is_denied(outcome);
+    }
+
+    /// What access control or a quota refuses is refused again at each try: it is said once, until a write succeeds.
+    fn say_once_what_is_denied(&mut self, outcome: &Outcome) {
+        let denied = match outcome {
+            Outcome::Refused { why: Refusal::Denied(why), .. } => Some(why.clone()),
+            Outcome::Refused { .. } | Outcome::Unknown => return,
+            Outcome::Done { .. } => None,
+        };
+        if let Some(why) = denied.as_ref().filter(|_| denied != self.denied) {
+            self.error(
+                format!("the failover quorum denies what this headnode writes: {why}"),
+                None,
+            );
+        }
+        self.denied = denied;
+    }
+
+    /// Sends a write of office. The time it counts from is now, before it is sent.
+    pub(super) fn write(&mut self, now: Time, ops: Vec<Op>, write: Write) {
+        let id = self.ids.draw();
+        if let Some(session) = self.presence.session() {
+            self.pending = Some(Pending { id, write, sent: now });
+            self.actions.push_back(Action::Ask(Ask { id, session, request: Request::Write(ops) }));
+        }
+    }
+
+    /// Reads what is not fresh.
+    pub(super) fn ask_reads(&mut self) {
+        let Some(session) = self.presence.session() else { return };
+        let (ids, actions) = (&mut self.ids, &mut self.actions);
+        let mut ask = |asked: Option<(ActionId, Request)>| {
+            if let Some((id, request)) = asked {
+                actions.push_back(Action::Ask(Ask { id, session, request }));
+            }
+        };
+        each!(&mut self.records, known => ask(known.next_read(ids)));
+    }
+}

@@ -1,0 +1,160 @@
+//! What this host may run, and seeing to it: the permit, the deadline D, and the services that master-fc starts and stops.
+
+use super::{Action, Controller};
+use crate::epoch::{Epoch, Incarnation};
+use crate::lease::{self, Permit};
+use crate::quorum::ActionId;
+use crate::services::{Desired, Order};
+use crate::time::Time;
+
+impl Controller {
+    /// Compares what may run with what is desired, and lets the supervisor order the difference.
+    pub(super) fn serve(&mut self, now: Time) {
+        self.notice_expiry(now);
+        let desired = self.desired(now);
+        self.services.desire(desired);
+        self.services.decide(now, &mut self.ids);
+        while let Some(action) = self.services.poll_action() {
+            if action.order == Order::Start {
+                self.timeline.first_start.get_or_insert(now);
+            }
+            self.actions.push_back(Action::Service(action));
+        }
+        self.forget_loss();
+        self.give_up_out_of_sight();
+        self.last_resort(now);
+    }
+
+    /// Running only under a permit of the held epoch, outside the grace at its end, and while nobody wants to leave.
+    fn desired(&mut self, now: Time) -> Desired {
+        let Some(held) = self.held.clone() else { return Desired::Stopped { kill_at: now } };
+        // What is on disk counts, not what was acknowledged: the guard and the gate go by nothing else.
+        let permit = self.permit.content.as_ref().filter(|permit| permit.epoch == held.epoch);
+        let deadline = permit.map_or(held.deadline, |permit| permit.deadline.min(held.deadline));
+        let permitted = permit.is_some();
+        let grace_from = deadline.before(self.config.timing.grace);
+        for at in [grace_from, deadline] {
+            self.wake_at(at);
+        }
+        // Told to stop where it cannot be ceded: what runs is stopped, and the taker waits.
+        let stops = self.leaving.is_some() || self.stop && !self.is_connected();
+        if permitted && !held.lost && !stops && now < grace_from {
+            return Desired::Running;
+        }
+        // Who notices late has no grace left.
+        Desired::Stopped { kill_at: deadline.max(now) }
+    }
+
+    /// Told to stop while the quorum is out of sight: once everything is stopped only the permit is left.
+    fn give_up_out_of_sight(&mut self) {
+        let stops = self.stop && !self.is_connected();
+        if stops
+            && self.permit.content.is_some()
+            && self.permit.pending.is_none()
+            && self.services.all_stopped()
+        {
+            self.remove_permit();
+        }
+    }
+
+    /// Why this headnode cannot serve although it renews, if so: what it may do cannot be written down.
+    pub(super) fn permit_fault(&self, now: Time) -> Option<String> {
+        let why = self.permit.error.as_ref()?;
+        let content = self.permit.content.as_ref();
+        let grace = self.config.timing.grace;
+        let covered = content.is_some_and(|permit| now < permit.deadline.before(grace));
+        (!covered).then(|| format!("the permit cannot be written: {why}"))
+    }
+
+    /// A lost office is forgotten when nothing of it is left.
+    fn forget_loss(&mut self) {
+        let lost = self.held.as_ref().is_some_and(|held| held.lost);
+        if lost && self.services.all_stopped() {
+            self.held = None;
+        }
+    }
+
+    /// D has passed: whatever was seen before, from here on only what is killed or seen anew counts.
+    fn notice_expiry(&mut self, now: Time) {
+        if let Some(held) =
+            self.held.as_mut().filter(|held| now >= held.deadline && held.expired.is_none())
+        {
+            held.expired = Some(now);
+            self.services.distrust();
+        }
+    }
+
+    /// Once D has passed, everything is verified gone within the kill time, or the host goes down: a taker counts on it.
+    fn last_resort(&mut self, now: Time) {
+        let Some(held) = self.held.as_mut().filter(|held| now >= held.deadline) else { return };
+        let noticed = held.expired.unwrap_or(now);
+        let at = lease::last_resort(held.deadline, held.kill, noticed);
+        let epoch = held.epoch;
+        let left = self.services.not_gone();
+        if left.is_empty() {
+            held.gone = true;
+        }
+        // Once it was gone, what runs was started past the gate: it is stopped, but no taker was told to count on its end.
+        if held.gone {
+            return;
+        }
+        self.wake_at(at.max(self.reboot_due));
+        if now >= at && now >= self.reboot_due {
+            self.reboot_due = now.after(self.config.timing.period);
+            let why = format!(
+                "{} could not be stopped by the deadline of epoch {epoch}",
+                left.join(", ")
+            );
+            self.actions.push_back(Action::Reboot { why });
+        }
+    }
+
+    pub(super) fn write_permit(
+        &mut self,
+        now: Time,
+        incarnation: Incarnation,
+        epoch: Epoch,
+        deadline: Time,
+        kill_ms: u64,
+    ) {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone) || now >= deadline {
+            return; // The renewal only keeps others out while we leave, or came too late to be of use.
+        }
+        let permit = Permit { incarnation, epoch, boot: self.me.boot.clone(), deadline, kill_ms };
+        let id = self.ids.draw();
+        self.permit.pending = Some((id, Some(permit.clone())));
+        self.actions.push_back(Action::WritePermit { id, permit });
+    }
+
+    pub(super) fn remove_permit(&mut self) {
+        if self.permit.content.is_some() || self.permit.pending.is_some() {
+            let id = self.ids.draw();
+            self.permit.pending = Some((id, None));
+            self.actions.push_back(Action::RemovePermit { id });
+        }
+    }
+
+    pub(super) fn permit_written(&mut self, id: ActionId, error: Option<String>) {
+        let Some((pending, content)) = self.permit.pending.take() else { return };
+        if pending != id {
+            self.permit.pending = Some((pending, content)); // An older write; the newer one decides.
+            return;
+        }
+        match error {
+            None => {
+                let failed_before = self.permit.error.take().is_some();
+                self.permit.content = content;
+                if failed_before && self.permit.content.is_some() {
+                    self.info("the permit can be written again".to_owned());
+                }
+            }
+            Some(why) => {
+                let deed = if content.is_some() { "written" } else { "removed" };
+                if self.permit.error.as_ref() != Some(&why) {
+                    self.error(format!("the permit cannot be {deed}: {why}"), None);
+                }
+                self.permit.error = Some(why);
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What this headnode is, in one word and one sentence, told in the log and in its record; and the history of transitions.
+
+use super::{Action, Controller, Write};
+use crate::controller::fitness::Fitness;
+use crate::epoch::Epoch;
+use crate::known::Content;
+use crate::office::Standing;
+use crate::quorum::Op;
+use crate::record::{
+    self, FORMAT, HeadnodeState, History, Key, Phase, PhaseTime, Rest, Role, Transition,
+};
+use crate::say::{Level, Line};
+use crate::time::Time;
+
+/// How many transitions the history keeps: a year of one a week, and small enough to read at once.
+const HISTORY_LENGTH: usize = 50;
+
+impl Controller {
+    /// Works out what this headnode is, and tells whoever should know.
+    pub(super) fn tell(&mut self, now: Time) {
+        let (role, why) = self.assess(now);
+        if role != self.role {
+            let epoch = self.highest_epoch();
+            let (from, to) = (self.role.as_str(), role.as_str());
+            self.say(Level::Info, format!("{from} -> {to} (epoch {epoch}): {why}"), Some(epoch));
+            self.role = role;
+        }
+        self.why = why;
+        self.say_once_what_is_corrupt();
+        self.publish();
+    }
+
+    fn assess(&mut self, now: Time) -> (Role, String) {
+        let lapsed = self
+            .held
+            .as_ref()
+            .is_some_and(|held| now >= held.deadline.before(self.config.timing.grace));
+        let running = self.services.not_gone();
+        if let Some(held) = self.held.clone() {
+            if held.lost {
+                return (Role::BecomingStandby, format!("another took over epoch {}", held.epoch));
+            }
+            if lapsed {
+                return (
+                    Role::Neutral,
+                    format!("no renewal of epoch {} was acknowledged in time", held.epoch),
+                );
+            }
+            if self.stop && !self.is_connected() {
+                let why = "master-fc is being stopped, and cannot cede: the failover quorum is out of sight";
+                return (Role::BecomingStandby, why.to_owned());
+            }
+            if let Some(leaving) = &self.leaving {
+                return (Role::BecomingStandby, leaving.why.clone());
+            }
+            if let Some(why) = self.permit_fault(now) {
+                return (Role::Neutral, why);
+            }
+            let read = *self.records.active.content() != Content::Unread;
+            if read && self.standing() == Standing::Outside {
+                let why = format!("`active` no longer tells of epoch {}; it ends", held.epoch);
+                return (Role::Neutral, why);
+            }
+        }
+        match self.standing() {
+            Standing::Holder | Standing::Heir => self.assess_holder(),
+            Standing::Claimant | Standing::HeirOfClaim => (Role::BecomingActive, self.why.clone()),
+            Standing::Outside if !self.is_connected() => {
+                (Role::Out, "the failover quorum is out of sight".to_owned())
+            }
+            Standing::Outside => match self.own_fitness(now) {
+                Fitness::Unfit(why) | Fitness::Reluctant(why) => (Role::Out, why),
+                Fitness::Fit if self.stop => (Role::Out, "master-fc is being stopped".to_owned()),
+                Fitness::Fit if !running.is_empty() => {
+                    (Role::BecomingStandby, format!("stopping {}", running.join(", ")))
+                }
+                Fitness::Fit => (Role::Standby, self.why.clone()),
+            },
+        }
+    }
+
+    fn assess_holder(&self) -> (Role, String) {
+        let Some(active) = self.records.active.record() else {
+            return (Role::BecomingActive, self.why.clone());
+        };
+        let held = self.held.is_some();
+        let connected =
+            if self.is_connected() { "" } else { "; the failover quorum is out of sight" };
+        match &active.phase {
+            Phase::Active if held => (Role::Active, format!("holds office{connected}")),
+            Phase::Active
+            | Phase::BecomingActive
+            | Phase::BecomingStandby
+            | Phase::Ceded { .. } => {
+                let waiting: Vec<&str> = (self.config.services.iter())
+                    .filter(|service| service.announce)
+                    .map(|service| service.name.as_str())
+                    .collect();
+                (Role::BecomingActive, format!("starting {}{connected}", waiting.join(", ")))
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        let state = HeadnodeState {
+            format: FORMAT,
+            by: self.me.clone(),
+            role: self.role,
+            epoch: self.highest_epoch(),
+            why: self.why.clone(),
+            rest: Rest::new(),
+        };
+        self.presence.publish(record::write(&state));
+        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+    }
+
+    /// A corrupt or foreign record is said once, survived, and left as it is.
+    fn say_once_what_is_corrupt(&mut self) {
+        let corrupt = [
+            corrupt_text(self.records.active.content()),
+            corrupt_text(self.records.settings.content()),
+            corrupt_text(self.records.lease.content()),
+            corrupt_text(self.records.switchover.content()),
+            corrupt_text(self.records.history.content()),
+        ];
+        let text: Vec<String> = corrupt.into_iter().flatten().collect();
+        let text = (!text.is_empty()).then(|| text.join("; "));
+        if text != self.said {
+            if let Some(text) = &text {
+                self.error(text.clone(), None);
+            }
+            self.said = text;
+        }
+    }
+
+    /// Notes how office came here, when it is about to be announced.
+    pub(super) fn note_transition(&mut self, now: Time, epoch: Epoch) {
+        let Some(cause) = self.timeline.cause.take() else { return };
+        let line = &self.timeline;
+        let started = line.first_start.unwrap_or(now);
+        let points = [
+            ("detect", line.last_sign, line.claimed),
+            ("wait", line.claimed, line.office),
+            ("permit", line.office, started),
+            ("start", started, now),
+        ];
+        let length =
+            |from: Time, to: Time| u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
+        let phases = (points.into_iter())
+            .map(|(phase, from, to)| PhaseTime { phase: phase.to_owned(), ms: length(from, to) })
+            .collect::<Vec<_>>();
+        let told: Vec<String> =
+            phases.iter().map(|phase| format!("{} {} ms", phase.phase, phase.ms)).collect();
+        self.say(
+            Level::Info,
+            format!("serving in epoch {epoch} after {}: {cause}", told.join(", ")),
+            Some(epoch),
+        );
+        let (from, to) = (self.timeline.from.clone(), self.me.node.clone());
+        self.transition =
+            Some(Transition { epoch, from, to, cause: cause.to_string(), at: self.wall, phases });
+    }
+
+    /// Adds the transition to the history. Of one that cannot be read nothing is lost: it is left as it is.
+    pub(super) fn write_history(&mut self, now: Time) {
+        let Some(transition) = self.transition.clone() else { return };
+        let known = &self.records.history;
+        if !known.is_fresh() {
+            return;
+        }
+        let mut history = match known.content() {
+            Content::Missing => History { format: FORMAT, ..History::default() },
+            Content::Record(history) => history.clone(),
+            Content::Unread | Content::Corrupt(_) => return,
+        };
+        history.transitions.push(transition);
+        let surplus = history.transitions.len().saturating_sub(HISTORY_LENGTH);
+        history.transitions.drain(..surplus);
+        let data = record::write(&history);
+        let op = match known.version() {
+            version @ Some(_) => Op::Set { key: Key::History, version, data },
+            None => Op::Create { key: Key::History, data },
+        };
+        self.write(now, vec![op], Write::History(history));
+    }
+
+    pub(super) fn info(&mut self, text: String) {
+        let epoch = self.highest_epoch();
+        self.say(Level::Info, text, Some(epoch));
+    }
+
+    pub(super) fn warn(&mut self, text: String) {
+        let epoch = self.highest_epoch();
+        self.say(Level::Warn, text, Some(epoch));
+    }
+
+    pub(super) fn error(&mut self, text: String, epoch: Option<Epoch>) {
+        self.say(Level::Error, text, epoch);
+    }
+
+    fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
+        self.actions.push_back(Action::Say(Line { level, text, epoch }));
+    }
+}
+
+fn corrupt_text<T>(content: &Content<T>) -> Option<String> {
+    match content {
+        Content::Corrupt(corrupt) => Some(corrupt.to_string()),
+        Content::Unread | Content::Missing | Content::Record(_) => None,
+    }
+}

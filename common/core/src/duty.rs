@@ -1,0 +1,238 @@
+//! master-ha-service: keeps the HA services running that master-fc does not start itself.
+//!
+//! It works under a permit only. When the permit goes it orders nothing any more and exits; stopping is the business of
+//! those who watch the permit anyway (`guard`, `controller`).
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::config::checked::{Config, Driver, RestartBudget, Service, Starter};
+use crate::epoch::Epoch;
+use crate::lease::{self, Closed, Permit};
+use crate::node::Identity;
+use crate::presence::Presence;
+use crate::quorum::{Ask, Event as QuorumEvent};
+use crate::record::{self, Duty, FORMAT, Key, Rest, ServiceDuty};
+use crate::say::{Level, Line};
+use crate::services::{Desired, Ids, Report, ServiceAction, Supervisor};
+use crate::time::Time;
+
+/// master-ha-service as something that master-fc starts and stops, and the guard stops. `driver` is how, on this host.
+pub fn as_service(config: &Config, driver: Driver) -> Service {
+    Service {
+        name: "master-ha-service".to_owned(),
+        driver,
+        started_by: Starter::MasterFc,
+        // It starts when what master-fc starts serves, and stops before everything that it would start again.
+        after: config.services.iter().map(|service| service.name.clone()).collect(),
+        announce: false,
+        critical: false,
+        start_limit: Duration::from_secs(10),
+        stop_limit: Duration::from_secs(5),
+        // It is one of ours: it is never given up.
+        restart: RestartBudget {
+            times: u32::MAX,
+            within: Duration::from_secs(60),
+            back_off: vec![Duration::from_millis(500), Duration::from_secs(2)],
+        },
+        probes: Vec::new(),
+    }
+}
+
+/// What happens to a master-ha-service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The failover quorum reports something.
+    Quorum(QuorumEvent),
+    /// What `/run/headship/permit` and `/run/headship/closed` hold.
+    Permit(Option<Permit>, Option<Closed>),
+    /// The drivers report something of a service.
+    Service(Report),
+    /// Somebody stops this program. The services stay as they are.
+    Stop,
+}
+
+/// What a master-ha-service wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask the failover quorum.
+    Ask(Ask),
+    /// Order something of a service.
+    Service(ServiceAction),
+    /// Say this in the log.
+    Say(Line),
+    /// Exit; the services stay as they are.
+    Exit,
+}
+
+/// The root machine of master-ha-service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct DutyKeeper {
+    me: Identity,
+    ids: Ids,
+    actions: VecDeque<Action>,
+    permit: Option<Permit>,
+    closed: Option<Closed>,
+    epoch: Epoch,
+    services: Supervisor,
+    given_up: Vec<(String, bool)>,
+    presence: Presence,
+    exiting: bool,
+    decided: Time,
+}
+
+impl DutyKeeper {
+    /// A master-ha-service that has just started, with what lies in `/run/headship`.
+    pub fn new(
+        config: &Config,
+        me: Identity,
+        permit: Option<Permit>,
+        closed: Option<Closed>,
+    ) -> Self {
+        // Those that master-fc starts are known too: the others may come after them.
+        let services = config.services.iter().cloned();
+        let starts = |service: &Service| service.started_by == Starter::MasterHaService;
+        Self {
+            services: Supervisor::new(services, config.timing.period, starts),
+            presence: Presence::new(Key::Duty(me.node.clone()), me.machine.clone()),
+            me,
+            ids: Ids::default(),
+            actions: VecDeque::new(),
+            epoch: permit.as_ref().map_or(Epoch(0), |permit| permit.epoch),
+            permit,
+            closed,
+            given_up: Vec::new(),
+            exiting: false,
+            decided: Time::default(),
+        }
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Quorum(event) => {
+                self.presence.handle(&event);
+            }
+            Event::Permit(permit, closed) => (self.permit, self.closed) = (permit, closed),
+            Event::Service(report) => self.services.handle(now, report),
+            Event::Stop => self.exit("master-ha-service is stopped; its services stay as they are"),
+        }
+        self.decide(now);
+    }
+
+    /// Lets time pass. Early or repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.decide(now);
+    }
+
+    /// What to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let permit_ends = self.permit.as_ref().map(|permit| permit.deadline);
+        [permit_ends, self.services.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .filter(|at| *at > self.decided)
+            .min()
+    }
+
+    /// What it does, in one sentence.
+    pub fn status(&self) -> String {
+        if self.given_up.is_empty() {
+            format!("keeps services running in epoch {}", self.epoch)
+        } else {
+            let names: Vec<&str> = self.given_up.iter().map(|(name, _)| name.as_str()).collect();
+            format!("gave up {} in epoch {}", names.join(", "), self.epoch)
+        }
+    }
+
+    fn decide(&mut self, now: Time) {
+        self.decided = now;
+        if self.exiting {
+            return;
+        }
+        match lease::gate(self.permit.as_ref(), self.closed.as_ref(), &self.me.boot, now) {
+            Ok(()) => self.services.desire(Desired::Running),
+            Err(refusal) => {
+                self.exit(&refusal.to_string());
+                return;
+            }
+        }
+        // A permit of a later epoch: the office was given up and taken again; budgets start anew.
+        if let Some(epoch) =
+            self.permit.as_ref().map(|permit| permit.epoch).filter(|epoch| *epoch != self.epoch)
+        {
+            self.epoch = epoch;
+        }
+        self.services.decide(now, &mut self.ids);
+        while let Some(action) = self.services.poll_action() {
+            self.actions.push_back(Action::Service(action));
+        }
+        self.say_what_is_given_up(now);
+        self.publish(now);
+    }
+
+    fn exit(&mut self, why: &str) {
+        if !self.exiting {
+            self.exiting = true;
+            self.actions.push_back(Action::Say(Line {
+                level: Level::Info,
+                text: why.to_owned(),
+                epoch: None,
+            }));
+            self.actions.push_back(Action::Exit);
+        }
+    }
+
+    fn say_what_is_given_up(&mut self, now: Time) {
+        let given_up = self.services.given_up(now);
+        for (name, critical) in given_up.iter().filter(|spent| !self.given_up.contains(spent)) {
+            let why = self
+                .services
+                .survey(now)
+                .find(|(service, ..)| service.name == *name)
+                .map(|(.., why)| why);
+            let then = if *critical {
+                "this headnode yields if the other is ready"
+            } else {
+                "the others go on"
+            };
+            let text = format!("{name} is given up for now: {}; {then}", why.unwrap_or_default());
+            self.actions.push_back(Action::Say(Line {
+                level: Level::Error,
+                text,
+                epoch: Some(self.epoch),
+            }));
+        }
+        self.given_up = given_up;
+    }
+
+    fn publish(&mut self, now: Time) {
+        let duties = self.services.survey(now).map(|(service, observed, restarts, why)| {
+            let given_up = self.given_up.iter().any(|(name, _)| *name == service.name);
+            let observed = observed.as_str().to_owned();
+            let duty = ServiceDuty {
+                observed,
+                restarts,
+                given_up,
+                critical: service.critical,
+                why: why.to_owned(),
+            };
+            (service.name.clone(), duty)
+        });
+        let by = self.me.clone();
+        let duty = Duty {
+            format: FORMAT,
+            by,
+            epoch: self.epoch,
+            services: duties.collect(),
+            rest: Rest::new(),
+        };
+        self.presence.publish(record::write(&duty));
+        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+    }
+}

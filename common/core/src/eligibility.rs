@@ -1,0 +1,367 @@
+//! health-monitor: this headnode's verdict, published as heartbeats.
+//!
+//! A check is `must` (without it the services cannot run here) or `prefer` (another headnode would do better). One bad
+//! reading changes nothing: a check turns bad after `fall` bad readings in a row and good again after `rise` good ones. No
+//! data is never `must`: a monitor that cannot look must not take the cluster's last headnode away.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::config::checked::HealthLimits;
+use crate::node::Identity;
+use crate::presence::Presence;
+use crate::quorum::{Ask, Event as QuorumEvent};
+use crate::record::{self, FORMAT, Health, Key, Rest, Verdict};
+use crate::say::{Level, Line};
+use crate::services::Ids;
+use crate::time::Time;
+
+/// How much a check weighs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Weight {
+    /// Without it the services cannot run here.
+    Must,
+    /// Another headnode would do better.
+    Prefer,
+}
+
+/// What was measured on the host; how good that is, is decided here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Measured {
+    /// File systems that the services write to, by mount point.
+    pub disks: BTreeMap<String, Disk>,
+    /// Available memory in MiB, if it could be read.
+    pub memory_available_mib: Option<u64>,
+    /// Units of HA services that systemd does not know, if it could be asked.
+    pub missing_units: Option<Vec<String>>,
+}
+
+/// A file system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Disk {
+    /// Free space in MiB.
+    pub free_mib: u64,
+    /// Whether it cannot be written.
+    pub read_only: bool,
+}
+
+/// One reading of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Reading {
+    check: String,
+    weight: Weight,
+    good: Option<bool>,
+    text: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Check {
+    weight: Weight,
+    bad: bool,
+    row: u32,
+    text: String,
+}
+
+/// What happens to a health-monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The failover quorum reports something.
+    Quorum(QuorumEvent),
+    /// The answer to `Action::Measure`.
+    Measured(Measured),
+}
+
+/// What a health-monitor wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask the failover quorum.
+    Ask(Ask),
+    /// Measure the host; one at a time.
+    Measure,
+    /// Say this in the log.
+    Say(Line),
+}
+
+/// The root machine of health-monitor.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HealthMonitor {
+    limits: HealthLimits,
+    me: Identity,
+    ids: Ids,
+    actions: VecDeque<Action>,
+    presence: Presence,
+    checks: BTreeMap<String, Check>,
+    measuring: bool,
+    /// Heartbeats sent since the last measurement came back.
+    unanswered: u32,
+    seq: u64,
+    verdict: Verdict,
+    due: Time,
+}
+
+impl HealthMonitor {
+    /// A health-monitor that has just started.
+    pub fn new(limits: HealthLimits, me: Identity) -> Self {
+        Self {
+            limits,
+            presence: Presence::new(Key::Health(me.node.clone()), me.machine.clone()),
+            me,
+            ids: Ids::default(),
+            actions: VecDeque::new(),
+            checks: BTreeMap::new(),
+            measuring: false,
+            unanswered: 0,
+            seq: 0,
+            verdict: Verdict::Reluctant,
+            due: Time::default(),
+        }
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Quorum(event) => {
+                self.presence.handle(&event);
+            }
+            Event::Measured(measured) => {
+                self.measuring = false;
+                self.unanswered = 0;
+                let readings = readings(&measured, &self.limits);
+                // What was mounted and is no more: whatever is written there now lies on another file system.
+                self.checks.retain(|check, _| readings.iter().any(|read| read.check == *check));
+                readings.into_iter().for_each(|reading| self.take(reading));
+                self.judge();
+            }
+        }
+        self.handle_timeout(now);
+    }
+
+    /// Lets time pass. Early or repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if now >= self.due {
+            self.due = now.after(self.limits.interval);
+            self.seq = self.seq.saturating_add(1);
+            self.presence.look_again_if_stuck();
+            if self.measuring {
+                self.unanswered = self.unanswered.saturating_add(1);
+                self.judge();
+            } else {
+                self.measuring = true;
+                self.actions.push_back(Action::Measure);
+            }
+        }
+        self.publish();
+    }
+
+    /// What to do next.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        Some(self.due)
+    }
+
+    /// The verdict, and the reasons for it.
+    pub fn status(&self) -> (Verdict, Vec<String>) {
+        let mut reasons: Vec<(Weight, String)> = (self.checks.values().filter(|check| check.bad))
+            .map(|check| (check.weight, check.text.clone()))
+            .collect();
+        reasons.sort();
+        let mut reasons: Vec<String> = reasons.into_iter().map(|(_, text)| text).collect();
+        if self.checks.is_empty() {
+            reasons.push("nothing was measured yet".to_owned());
+        } else if self.unanswered >= self.limits.fall {
+            reasons.push(format!("the last {} measurements did not end", self.unanswered));
+        }
+        (self.verdict, reasons)
+    }
+
+    fn take(&mut self, reading: Reading) {
+        let Reading { check, weight, good, text } = reading;
+        let fresh = Check { weight, bad: false, row: 0, text: String::new() };
+        let first = !self.checks.contains_key(&check);
+        let state = self.checks.entry(check).or_insert(fresh);
+        // While a check still counts as bad, it weighs what its bad reading weighed.
+        if good != Some(true) {
+            state.weight = weight;
+        }
+        state.text = text;
+        match good {
+            Some(good) if first => state.bad = !good,
+            Some(good) if good == state.bad => {
+                state.row = state.row.saturating_add(1);
+                if state.row >= if good { self.limits.rise } else { self.limits.fall } {
+                    (state.bad, state.row) = (!good, 0);
+                }
+            }
+            Some(_) => state.row = 0,
+            None => {}
+        }
+    }
+
+    fn judge(&mut self) {
+        let heaviest =
+            self.checks.values().filter(|check| check.bad).map(|check| check.weight).min();
+        let verdict = match heaviest {
+            Some(Weight::Must) => Verdict::Ineligible,
+            Some(Weight::Prefer) => Verdict::Reluctant,
+            None if self.checks.is_empty() || self.unanswered >= self.limits.fall => {
+                Verdict::Reluctant
+            }
+            None => Verdict::Eligible,
+        };
+        if verdict != self.verdict {
+            self.verdict = verdict;
+            let (_, reasons) = self.status();
+            let (level, word) = match verdict {
+                Verdict::Eligible => (Level::Info, "eligible"),
+                Verdict::Reluctant => (Level::Warn, "reluctant"),
+                Verdict::Ineligible => (Level::Error, "ineligible"),
+            };
+            let why = if reasons.is_empty() {
+                "all checks are good".to_owned()
+            } else {
+                reasons.join("; ")
+            };
+            self.actions.push_back(Action::Say(Line {
+                level,
+                text: format!("{word}: {why}"),
+                epoch: None,
+            }));
+        }
+    }
+
+    fn publish(&mut self) {
+        let (verdict, reasons) = self.status();
+        let checks =
+            self.checks.iter().map(|(name, check)| (name.clone(), check.text.clone())).collect();
+        let by = self.me.clone();
+        let health = Health {
+            format: FORMAT,
+            by,
+            seq: self.seq,
+            verdict,
+            reasons,
+            checks,
+            rest: Rest::new(),
+        };
+        self.presence.publish(record::write(&health));
+        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+    }
+}
+
+/// Each check's reading.
+fn readings(measured: &Measured, limits: &HealthLimits) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    for (mount, disk) in &measured.disks {
+        let (must, free) = (disk.read_only || disk.free_mib == 0, disk.free_mib);
+        let text = if disk.read_only {
+            format!("{mount} is mounted read-only")
+        } else {
+            format!("{mount} has {free} MiB free, {} are wanted", limits.disk_free_mib)
+        };
+        readings.push(Reading {
+            check: format!("disk {mount}"),
+            weight: if must { Weight::Must } else { Weight::Prefer },
+            good: Some(!must && free >= limits.disk_free_mib),
+            text,
+        });
+    }
+    let wanted = limits.memory_available_mib;
+    readings.push(Reading {
+        check: "memory".to_owned(),
+        weight: Weight::Prefer,
+        good: measured.memory_available_mib.map(|free| free >= wanted),
+        text: measured.memory_available_mib.map_or_else(
+            || "available memory is unknown".to_owned(),
+            |free| format!("{free} MiB of memory are available, {wanted} are wanted"),
+        ),
+    });
+    readings.push(Reading {
+        check: "units".to_owned(),
+        weight: Weight::Must,
+        good: measured.missing_units.as_ref().map(Vec::is_empty),
+        text: match &measured.missing_units {
+            None => "systemd could not be asked for the units".to_owned(),
+            Some(missing) if missing.is_empty() => "all units are there".to_owned(),
+            Some(missing) => format!("no such unit: {}", missing.join(", ")),
+        },
+    });
+    readings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::NodeName;
+
+    fn monitor() -> HealthMonitor {
+        let limits = HealthLimits {
+            interval: Duration::from_secs(1),
+            silent_after: Duration::from_secs(5),
+            rise: 2,
+            fall: 3,
+            disk_free_mib: 100,
+            memory_available_mib: 100,
+        };
+        let me = Identity {
+            node: NodeName::try_from("hn0").unwrap(),
+            machine: "m".to_owned(),
+            boot: "b".to_owned(),
+            process: "p".to_owned(),
+        };
+        HealthMonitor::new(limits, me)
+    }
+
+    fn measured(free_mib: u64) -> Measured {
+        Measured {
+            disks: [("/".to_owned(), Disk { free_mib, read_only: false })].into(),
+            memory_available_mib: Some(1000),
+            missing_units: Some(vec![]),
+        }
+    }
+
+    fn feed(monitor: &mut HealthMonitor, second: u64, free_mib: u64) -> Verdict {
+        let now = Time::from_millis(second * 1000);
+        monitor.handle_timeout(now);
+        monitor.handle(now, Event::Measured(measured(free_mib)));
+        monitor.status().0
+    }
+
+    #[test]
+    fn a_check_turns_bad_after_fall_readings_and_good_after_rise() {
+        let mut monitor = monitor();
+        assert_eq!(monitor.status().0, Verdict::Reluctant, "nothing measured is no data");
+        assert_eq!(feed(&mut monitor, 1, 500), Verdict::Eligible);
+        assert_eq!(feed(&mut monitor, 2, 50), Verdict::Eligible);
+        assert_eq!(feed(&mut monitor, 3, 50), Verdict::Eligible);
+        assert_eq!(feed(&mut monitor, 4, 50), Verdict::Reluctant);
+        assert_eq!(feed(&mut monitor, 5, 500), Verdict::Reluctant);
+        assert_eq!(feed(&mut monitor, 6, 500), Verdict::Eligible);
+    }
+
+    #[test]
+    fn a_file_system_that_is_mounted_no_more_says_nothing() {
+        let mut monitor = monitor();
+        let mut read_only = measured(500);
+        read_only.disks.insert("/var".to_owned(), Disk { free_mib: 500, read_only: true });
+        monitor.handle(Time::from_millis(1000), Event::Measured(read_only));
+        assert_eq!(monitor.status().0, Verdict::Ineligible);
+        assert_eq!(feed(&mut monitor, 2, 500), Verdict::Eligible);
+    }
+
+    #[test]
+    fn a_full_disk_forbids_and_a_measurement_that_hangs_only_discourages() {
+        let mut monitor = monitor();
+        assert_eq!(feed(&mut monitor, 1, 0), Verdict::Ineligible);
+        assert_eq!(feed(&mut monitor, 2, 500), Verdict::Ineligible);
+        assert_eq!(feed(&mut monitor, 3, 500), Verdict::Eligible);
+        for second in 4..8 {
+            monitor.handle_timeout(Time::from_millis(second * 1000));
+        }
+        assert_eq!(monitor.status().0, Verdict::Reluctant);
+    }
+}

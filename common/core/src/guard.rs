@@ -1,0 +1,480 @@
+//! slave-ha-service: what no permit covers is stopped, whether or not master-fc lives; and promises are given.
+//!
+//! The guard goes by the permit on disk and the clock; it needs neither master-fc nor the quorum to stop everything at D.
+//! What the quorum shows can only shorten a permit, never lengthen one. `protocol.md`, 6.
+
+use std::collections::VecDeque;
+
+use crate::config::checked::{Config, Service};
+use crate::epoch::{Epoch, Incarnation};
+use crate::known::Known;
+use crate::lease::{self, Closed, Permit};
+use crate::node::Identity;
+use crate::office::{self, Standing};
+use crate::presence::Presence;
+use crate::quorum::{ActionId, Ask, Event as QuorumEvent, Op, Outcome, Request};
+use crate::record::{self, Active, FORMAT, Key, Phase, Promise, Rest, ServicesState};
+use crate::say::{Level, Line};
+use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
+use crate::time::Time;
+
+/// What happens to a slave-ha-service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The failover quorum reports something.
+    Quorum(QuorumEvent),
+    /// What `/run/headship/permit` holds. It is looked at before each report of the drivers is handed in: a service that
+    /// was just started must not be stopped for a permit that was there before it.
+    Permit(Option<Permit>),
+    /// `/run/headship/closed` was written, or could not be.
+    ClosedWritten {
+        /// The id of the action.
+        id: ActionId,
+        /// What went wrong.
+        error: Option<String>,
+    },
+    /// The drivers report something of a service.
+    Service(Report),
+}
+
+/// What a slave-ha-service wants done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// Ask the failover quorum.
+    Ask(Ask),
+    /// Replace `/run/headship/closed`.
+    WriteClosed {
+        /// Comes back with the outcome.
+        id: ActionId,
+        /// Its content.
+        closed: Closed,
+    },
+    /// Order something of a service.
+    Service(ServiceAction),
+    /// Reboot the host at once: services could not be stopped in time.
+    Reboot {
+        /// Which, and since when.
+        why: String,
+    },
+    /// Say this in the log.
+    Say(Line),
+}
+
+/// The root machine of slave-ha-service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Guard {
+    config: Config,
+    me: Identity,
+    ids: Ids,
+    actions: VecDeque<Action>,
+    active: Known<Active>,
+    promise: Known<Promise>,
+    permit: Option<Permit>,
+    /// The last permit of this boot, also when it is gone: its deadline is how long a graceful stop may take.
+    last_permit: Option<Permit>,
+    /// When it was noticed that the last permit has expired.
+    expired: Option<Time>,
+    /// Whether everything was seen gone since then.
+    gone: bool,
+    reboot_due: Time,
+    closed: Option<Closed>,
+    closing: Option<(ActionId, Closed)>,
+    /// When the gate may be tried again after it could not be closed.
+    close_due: Time,
+    /// Why it could not be, as it was said.
+    close_error: Option<String>,
+    /// The epoch for which everything is being, or was, verified stopped behind a closed gate.
+    verifying: Option<(Incarnation, Epoch)>,
+    promising: Option<(ActionId, Promise)>,
+    services: Supervisor,
+    presence: Presence,
+    why: String,
+    period_due: Time,
+    wake: Option<Time>,
+    decided: Time,
+}
+
+impl Guard {
+    /// A slave-ha-service that has just started, with what lies in `/run/headship`. `duty_service` is master-ha-service as
+    /// something to stop.
+    pub fn new(
+        config: Config,
+        me: Identity,
+        permit: Option<Permit>,
+        closed: Option<Closed>,
+        duty_service: Service,
+    ) -> Self {
+        let services = config.services.iter().cloned().chain([duty_service]);
+        let permit = permit.filter(|permit| permit.boot == me.boot);
+        Self {
+            services: Supervisor::new(services, config.timing.period, |_| false),
+            active: Known::new(Key::Active),
+            promise: Known::new(Key::Promise(me.node.clone())),
+            presence: Presence::new(Key::Services(me.node.clone()), me.machine.clone()),
+            config,
+            me,
+            ids: Ids::default(),
+            actions: VecDeque::new(),
+            last_permit: permit.clone(),
+            permit,
+            expired: None,
+            gone: false,
+            reboot_due: Time::default(),
+            closed,
+            closing: None,
+            close_due: Time::default(),
+            close_error: None,
+            verifying: None,
+            promising: None,
+            why: "just started".to_owned(),
+            period_due: Time::default(),
+            wake: None,
+            decided: Time::default(),
+        }
+    }
+
+    /// Takes an event.
+    pub fn handle(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Quorum(event) => self.quorum(now, &event),
+            Event::Permit(permit) => {
+                self.permit = permit.filter(|permit| permit.boot == self.me.boot)
+            }
+            Event::ClosedWritten { id, error } => self.closed_written(now, id, error),
+            Event::Service(report) => {
+                self.say_if_uncovered(&report);
+                self.services.handle(now, report);
+            }
+        }
+        self.decide(now);
+    }
+
+    /// Lets time pass. Early or repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.decide(now);
+    }
+
+    /// What to do next. Actions are to be carried out in this order.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When `handle_timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let timers = [Some(self.period_due), self.wake, self.services.poll_timeout()];
+        timers.into_iter().flatten().filter(|at| *at > self.decided).min()
+    }
+
+    /// What the guard does and why, in one sentence.
+    pub fn status(&self) -> &str {
+        &self.why
+    }
+
+    fn decide(&mut self, now: Time) {
+        self.decided = now;
+        self.wake = None;
+        // Here and not on a timer alone: a process that was away may hear of an event first.
+        if now >= self.period_due {
+            self.period_due = now.after(self.config.timing.period);
+            self.outdate();
+            self.presence.look_again();
+        }
+        if self.permit.is_some() && self.permit != self.last_permit {
+            self.last_permit.clone_from(&self.permit);
+            self.expired = None;
+            self.gone = false;
+        }
+        self.notice_expiry(now);
+        let desired = self.desired(now);
+        self.services.desire(desired);
+        self.promise(now);
+        self.services.decide(now, &mut self.ids);
+        while let Some(action) = self.services.poll_action() {
+            self.actions.push_back(Action::Service(action));
+        }
+        self.last_resort(now);
+        self.ask(now);
+    }
+
+    /// Alone under a permit that covers the host; stopped otherwise, gracefully until the last permit's D.
+    fn desired(&mut self, now: Time) -> Desired {
+        let deadline = self.last_permit.as_ref().map(|permit| permit.deadline);
+        let kill_at = deadline.unwrap_or_default().max(now);
+        match self.covered(now) {
+            Ok(permit) => {
+                let (epoch, deadline) = (permit.epoch, permit.deadline);
+                let grace_from = deadline.before(self.config.timing.grace);
+                self.wake = Some(if now < grace_from { grace_from } else { deadline });
+                self.why = format!("a permit of epoch {epoch} covers this headnode");
+                if now < grace_from { Desired::Alone } else { Desired::Stopped { kill_at } }
+            }
+            Err(why) => {
+                self.why = why;
+                Desired::Stopped { kill_at }
+            }
+        }
+    }
+
+    /// The permit that covers this host now, or why none does.
+    fn covered(&self, now: Time) -> Result<&Permit, String> {
+        let permit = self
+            .permit
+            .as_ref()
+            .ok_or("this headnode is not active: HA services are kept stopped")?;
+        if self.closed.as_ref().is_some_and(|closed| lease::covers(closed, permit)) {
+            return Err(format!(
+                "epoch {} is closed here: HA services are kept stopped",
+                permit.epoch
+            ));
+        }
+        if now >= permit.deadline {
+            return Err(format!(
+                "the permit of epoch {} has expired: HA services are stopped",
+                permit.epoch
+            ));
+        }
+        match self.active.record().and_then(|active| self.contradiction(active, permit)) {
+            Some(why) => Err(why),
+            None => Ok(permit),
+        }
+    }
+
+    /// What `active` says against the permit. A record that is older than the permit comes from a lagging server.
+    fn contradiction(&self, active: &Active, permit: &Permit) -> Option<String> {
+        if active.incarnation != permit.incarnation || active.epoch < permit.epoch {
+            return None;
+        }
+        let other = active.holder.as_ref().filter(|holder| !holder.same_boot(&self.me));
+        if let Some(claimant) = &active.claimant {
+            return Some(format!(
+                "{} claims to succeed epoch {}: HA services are stopped",
+                claimant.node, active.epoch
+            ));
+        }
+        if let Some(other) = other {
+            return Some(format!(
+                "{} holds epoch {}: HA services are stopped",
+                other.node, active.epoch
+            ));
+        }
+        let ceded = matches!(active.phase, Phase::Ceded { .. });
+        ceded.then(|| format!("epoch {} is ceded: HA services are kept stopped", active.epoch))
+    }
+
+    /// Promises that nothing of `active`'s epoch or a lower one runs or will be started here: first the gate is shut, then
+    /// everything is verified stopped, then it is said. A promise is for ever; a snapshot is none.
+    fn promise(&mut self, now: Time) {
+        let Some((incarnation, epoch)) = self.to_promise(now) else {
+            return;
+        };
+        if self
+            .closed
+            .as_ref()
+            .is_none_or(|closed| closed.incarnation != incarnation || closed.epoch < epoch)
+        {
+            if self.closing.is_none() && now < self.close_due {
+                self.wake = Some(self.wake.map_or(self.close_due, |wake| wake.min(self.close_due)));
+            } else if self.closing.is_none() {
+                let id = self.ids.draw();
+                let closed = Closed { incarnation, epoch };
+                self.closing = Some((id, closed.clone()));
+                self.actions.push_back(Action::WriteClosed { id, closed });
+            }
+            return;
+        }
+        let desired = self.desired(now);
+        self.services.desire(desired);
+        if self.verifying.as_ref() != Some(&(incarnation.clone(), epoch)) {
+            self.verifying = Some((incarnation, epoch));
+            self.services.verify_anew();
+        } else if self.services.all_stopped() && self.promising.is_none() {
+            self.write_promise(incarnation, epoch);
+        }
+    }
+
+    /// What is to be promised now, if anything. Never this boot's own unclaimed office: that would shut its gate for ever.
+    /// And nothing while this host's own master-fc takes over from another machine: nobody asks for it, and its stop orders
+    /// would meet the starts of the new office.
+    fn to_promise(&self, now: Time) -> Option<(Incarnation, Epoch)> {
+        if self.presence.session().is_none() || !self.active.is_fresh() || !self.promise.is_fresh()
+        {
+            return None;
+        }
+        let active = self.active.record()?;
+        let own_claim_on_other = match office::standing(Some(active), &self.me) {
+            Standing::Holder | Standing::Heir => return None,
+            Standing::Claimant | Standing::HeirOfClaim => {
+                active.holder.as_ref().is_some_and(|holder| !holder.same_machine(&self.me))
+            }
+            Standing::Outside => false,
+        };
+        let lagging = self
+            .permit
+            .as_ref()
+            .is_some_and(|permit| permit.epoch > active.epoch && now < permit.deadline);
+        if own_claim_on_other || lagging {
+            return None;
+        }
+        let mine = self.promise.record().filter(|mine| {
+            mine.machine == self.me.machine
+                && mine.incarnation == active.incarnation
+                && mine.epoch >= active.epoch
+        });
+        // Over an office that nobody is known to have held, only a word given after the claim counts.
+        let too_old = active.holder.is_none() && self.promise.changed() < self.active.changed();
+        if mine.is_some() && !too_old {
+            return None;
+        }
+        Some((active.incarnation.clone(), active.epoch))
+    }
+
+    fn write_promise(&mut self, incarnation: Incarnation, epoch: Epoch) {
+        let Some(session) = self.presence.session() else { return };
+        let (machine, boot) = (self.me.machine.clone(), self.me.boot.clone());
+        let rest = self.promise.record().map_or_else(Rest::new, |old| old.rest.clone());
+        let promise = Promise { format: FORMAT, machine, boot, incarnation, epoch, rest };
+        let (key, data) = (self.promise.key().clone(), record::write(&promise));
+        let op = match self.promise.version() {
+            version @ Some(_) => Op::Set { key, version, data },
+            None => Op::Create { key, data },
+        };
+        let id = self.ids.draw();
+        self.promising = Some((id, promise));
+        self.actions.push_back(Action::Ask(Ask { id, session, request: Request::Write(vec![op]) }));
+    }
+
+    /// A permit has expired: whatever was seen before, from here on only what is killed or seen anew counts.
+    fn notice_expiry(&mut self, now: Time) {
+        let over = self.last_permit.as_ref().is_some_and(|permit| now >= permit.deadline);
+        if over && self.expired.is_none() {
+            self.expired = Some(now);
+            self.services.distrust();
+        }
+    }
+
+    /// Once a permit has expired, everything is verified gone within the kill time, or the host goes down.
+    fn last_resort(&mut self, now: Time) {
+        let Some(permit) = self.last_permit.as_ref().filter(|permit| now >= permit.deadline) else {
+            return;
+        };
+        let kill = std::time::Duration::from_millis(permit.kill_ms);
+        let at = lease::last_resort(permit.deadline, kill, self.expired.unwrap_or(now));
+        let left = self.services.not_gone();
+        if left.is_empty() {
+            self.gone = true;
+        } else if self.gone {
+            // Somebody started it past the gate: it is stopped, but no taker was told to count on its end.
+        } else if now < at.max(self.reboot_due) {
+            let at = at.max(self.reboot_due);
+            self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+        } else {
+            self.reboot_due = now.after(self.config.timing.period);
+            let why = format!(
+                "{} could not be stopped by the deadline of epoch {}",
+                left.join(", "),
+                permit.epoch
+            );
+            self.actions.push_back(Action::Reboot { why });
+        }
+    }
+
+    fn quorum(&mut self, now: Time, event: &QuorumEvent) {
+        if self.presence.handle(event) {
+            return;
+        }
+        match event {
+            QuorumEvent::Connected { .. } => self.outdate(),
+            QuorumEvent::Disconnected | QuorumEvent::SessionLost => {
+                self.promising = None;
+                self.active.disconnected();
+                self.promise.disconnected();
+            }
+            QuorumEvent::Changed(key) => {
+                if key == self.active.key() || key == self.promise.key() {
+                    self.outdate();
+                }
+            }
+            QuorumEvent::Read { id, key: _, found } => {
+                self.active.take(now, *id, found);
+                self.promise.take(now, *id, found);
+            }
+            QuorumEvent::Wrote { id, outcome } => self.promised(*id, outcome),
+        }
+    }
+
+    fn outdate(&mut self) {
+        self.active.outdate();
+        self.promise.outdate();
+    }
+
+    fn promised(&mut self, id: ActionId, outcome: &Outcome) {
+        let Some((_, promise)) = self.promising.take_if(|(pending, _)| *pending == id) else {
+            return;
+        };
+        // Whatever came of it is read again, with the transaction that wrote it.
+        self.promise.outdate();
+        if matches!(outcome, Outcome::Done { .. }) {
+            let epoch = promise.epoch;
+            let text = format!(
+                "promised: nothing of epoch {epoch} or a lower one runs here or will be started here"
+            );
+            self.actions.push_back(Action::Say(Line {
+                level: Level::Info,
+                text,
+                epoch: Some(epoch),
+            }));
+        }
+    }
+
+    fn closed_written(&mut self, now: Time, id: ActionId, error: Option<String>) {
+        let Some((_, closed)) = self.closing.take_if(|(pending, _)| *pending == id) else { return };
+        match error {
+            None => (self.closed, self.close_error) = (Some(closed), None),
+            Some(why) => {
+                self.close_due = now.after(self.config.timing.renew);
+                if self.close_error.as_ref() == Some(&why) {
+                    return;
+                }
+                let text = format!("the gate cannot be closed for epoch {}: {why}", closed.epoch);
+                self.close_error = Some(why);
+                self.actions.push_back(Action::Say(Line {
+                    level: Level::Error,
+                    text,
+                    epoch: Some(closed.epoch),
+                }));
+            }
+        }
+    }
+
+    /// A service that comes up while nothing covers it was started past the gate: that is said with its name.
+    fn say_if_uncovered(&mut self, report: &Report) {
+        if let Report::Observed { service, observed: Observed::Running, .. } = report
+            && matches!(self.services.desired(), Desired::Stopped { .. })
+            && self.services.all_stopped()
+        {
+            let text =
+                format!("{service} was started by somebody else while {}; it is stopped", self.why);
+            self.actions.push_back(Action::Say(Line { level: Level::Warn, text, epoch: None }));
+        }
+    }
+
+    fn ask(&mut self, now: Time) {
+        let services = (self.services.survey(now))
+            .map(|(service, observed, _, _)| (service.name.clone(), observed.as_str().to_owned()))
+            .collect();
+        let state = ServicesState {
+            format: FORMAT,
+            by: self.me.clone(),
+            services,
+            why: self.why.clone(),
+            rest: Rest::new(),
+        };
+        self.presence.publish(record::write(&state));
+        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+        let Some(session) = self.presence.session() else { return };
+        let reads = [self.active.next_read(&mut self.ids), self.promise.next_read(&mut self.ids)];
+        for (id, request) in reads.into_iter().flatten() {
+            self.actions.push_back(Action::Ask(Ask { id, session, request }));
+        }
+    }
+}

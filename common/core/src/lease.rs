@@ -1,0 +1,186 @@
+//! The lease and what follows from it on one host: the deadline D, the permit, the gate, and the taker's wait.
+//!
+//! Only arithmetic lives here; who renews, and who obeys, is in `controller` and `guard`. `protocol.md`, 5 and 6.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::epoch::{Epoch, Incarnation};
+use crate::time::Time;
+
+/// `/run/headship/permit`: what this host may run, and until when. Replaced by master-fc after each acknowledged renewal.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Permit {
+    /// The life of the cluster.
+    pub incarnation: Incarnation,
+    /// The term of office.
+    pub epoch: Epoch,
+    /// The boot it was written in; a permit of another boot is none.
+    pub boot: String,
+    /// D: after this nothing may run under this permit. CLOCK_BOOTTIME in microseconds.
+    pub deadline: Time,
+    /// How long after D everything must be gone, in milliseconds.
+    pub kill_ms: u64,
+}
+
+/// `/run/headship/closed`: the gate lets nothing of this or a lower epoch start. Never goes down within an incarnation.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Closed {
+    /// The life of the cluster the epoch belongs to.
+    pub incarnation: Incarnation,
+    /// The highest closed epoch.
+    pub epoch: Epoch,
+}
+
+/// Why the gate refused a start.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum GateRefusal {
+    /// This headnode is not active.
+    #[error(
+        "this headnode holds no permit: HA services run on the active headnode only (see `headship status`)"
+    )]
+    NoPermit,
+    /// The permit is left over from before a reboot.
+    #[error(
+        "the permit is of an earlier boot: this headnode is not active (see `headship status`)"
+    )]
+    OtherBoot,
+    /// slave-ha-service has promised that this epoch is over here.
+    #[error(
+        "epoch {0} is closed on this headnode: another headnode takes over (see `headship status`)"
+    )]
+    Closed(Epoch),
+    /// The permit has expired or is about to.
+    #[error(
+        "the permit of epoch {epoch} ended at {deadline}: the quorum is out of sight (see `headship status`)"
+    )]
+    Expired {
+        /// The permit's epoch.
+        epoch: Epoch,
+        /// The permit's deadline.
+        deadline: Time,
+    },
+}
+
+/// What must be left of a permit for a start to be let through: between the gate's look and the exec there is PID 1 only.
+pub const GATE_MARGIN: Duration = Duration::from_millis(50);
+
+/// Whether PID 1 may execute a start now: a permit of this boot, its epoch above the closed one, before D.
+pub fn gate(
+    permit: Option<&Permit>,
+    closed: Option<&Closed>,
+    boot: &str,
+    now: Time,
+) -> Result<(), GateRefusal> {
+    let permit = permit.ok_or(GateRefusal::NoPermit)?;
+    if permit.boot != boot {
+        return Err(GateRefusal::OtherBoot);
+    }
+    if closed.is_some_and(|closed| covers(closed, permit)) {
+        return Err(GateRefusal::Closed(permit.epoch));
+    }
+    if now >= permit.deadline.before(GATE_MARGIN) {
+        return Err(GateRefusal::Expired { epoch: permit.epoch, deadline: permit.deadline });
+    }
+    Ok(())
+}
+
+/// Whether `closed` covers the permit's epoch. A `closed` of another life of the cluster says nothing of this one: an
+/// incarnation changes only by the operator's `adopt`, after which numbers start anew.
+pub fn covers(closed: &Closed, permit: &Permit) -> bool {
+    closed.incarnation == permit.incarnation && permit.epoch <= closed.epoch
+}
+
+/// How long killing the control groups and seeing them empty may take: the least kill time, as one of the two that kill
+/// at D is enough if it is awake.
+pub const KILL_AND_VERIFY: Duration = Duration::from_millis(500);
+
+/// When a host that could not stop everything goes down: a taker counts on it at `kill` after D. Who noticed so late that
+/// not even one try fits before that may still make this one; the bound on the kill time allows for it.
+pub fn last_resort(deadline: Time, kill: Duration, noticed: Time) -> Time {
+    deadline.after(kill).max(noticed.after(KILL_AND_VERIFY))
+}
+
+/// D: the lease counted from *before* the newest acknowledged renewal was sent. Counting from the answer would let the
+/// holder run on while a taker, which counts from the moment the write was decided, has finished waiting.
+pub fn deadline(sent: Time, lease: Duration) -> Time {
+    sent.after(lease)
+}
+
+/// How long a taker waits after it first saw the holder's last renewal: lease and kill time, with margins for clocks that
+/// drift apart by up to 1 % (lease) and for the scheduling of the last SIGKILL (10 % of the kill time).
+pub fn wait(lease_ms: u64, kill_ms: u64) -> Duration {
+    let micros = |ms: u64, percent: u64| {
+        Duration::from_micros(ms.saturating_mul(percent).saturating_mul(10))
+    };
+    micros(lease_ms, 101).saturating_add(micros(kill_ms, 110))
+}
+
+/// Whether a guard that failed at `now` takes its host down, having failed at `last` before: only where a permit lets
+/// services run, and only if the two failures lie within `window` (lease and kill time). One failure is covered by the
+/// kill time; two in a row may have the guard away from before D until after D + kill time.
+pub fn guard_fails_again(permit: bool, last: Option<Time>, now: Time, window: Duration) -> bool {
+    permit && last.is_some_and(|last| now.since(last) <= window)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn permit(epoch: u64) -> Permit {
+        Permit {
+            incarnation: Incarnation("i".to_owned()),
+            epoch: Epoch(epoch),
+            boot: "b".to_owned(),
+            deadline: Time::from_millis(10_000),
+            kill_ms: 2000,
+        }
+    }
+
+    fn closed(epoch: u64) -> Closed {
+        Closed { incarnation: Incarnation("i".to_owned()), epoch: Epoch(epoch) }
+    }
+
+    #[test]
+    fn the_gate_lets_only_a_live_permit_above_the_closed_epoch_through() {
+        let now = Time::from_millis(5000);
+        assert_eq!(gate(Some(&permit(7)), Some(&closed(6)), "b", now), Ok(()));
+        assert_eq!(gate(Some(&permit(7)), None, "b", now), Ok(()));
+        assert_eq!(gate(None, None, "b", now), Err(GateRefusal::NoPermit));
+        assert_eq!(gate(Some(&permit(7)), None, "c", now), Err(GateRefusal::OtherBoot));
+        assert_eq!(
+            gate(Some(&permit(7)), Some(&closed(7)), "b", now),
+            Err(GateRefusal::Closed(Epoch(7)))
+        );
+        let late = Time::from_millis(9_950);
+        assert!(matches!(
+            gate(Some(&permit(7)), None, "b", late),
+            Err(GateRefusal::Expired { .. })
+        ));
+        assert_eq!(
+            gate(Some(&permit(7)), None, "b", late.before(Duration::from_micros(1))),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_guard_takes_its_host_down_only_for_a_second_failure_under_a_permit() {
+        let window = Duration::from_secs(8);
+        let (first, soon, late) =
+            (Time::from_millis(1000), Time::from_millis(9000), Time::from_millis(9001));
+        assert!(!guard_fails_again(true, None, first, window));
+        assert!(guard_fails_again(true, Some(first), soon, window));
+        assert!(!guard_fails_again(true, Some(first), late, window));
+        assert!(!guard_fails_again(false, Some(first), soon, window));
+    }
+
+    #[test]
+    fn the_wait_covers_lease_and_kill_time_with_their_margins() {
+        assert_eq!(wait(6000, 2000), Duration::from_millis(8260));
+        assert_eq!(
+            wait(u64::MAX, 1),
+            Duration::from_micros(u64::MAX).saturating_add(Duration::from_micros(1100))
+        );
+    }
+}

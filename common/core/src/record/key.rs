@@ -1,0 +1,119 @@
+//! The records by name, and where each lies below the cluster's root.
+
+use crate::node::NodeName;
+
+/// The name of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// What holds for the whole cluster.
+    Settings,
+    /// Who may claim next; ephemeral.
+    Lock,
+    /// Who holds office; its version is the fencing token.
+    Active,
+    /// The holder's renewals.
+    Lease,
+    /// That nothing runs on this headnode.
+    Promise(NodeName),
+    /// A headnode's role; ephemeral.
+    Headnode(NodeName),
+    /// A headnode's heartbeat; ephemeral.
+    Health(NodeName),
+    /// What runs on a headnode, as observed there; ephemeral.
+    Services(NodeName),
+    /// What master-ha-service does on a headnode; ephemeral.
+    Duty(NodeName),
+    /// An operator's order to switch over.
+    Switchover,
+    /// The history of transitions, as one bounded list.
+    History,
+}
+
+impl Key {
+    /// The folders below the cluster's root that must exist before records can be created.
+    pub const FOLDERS: [&'static str; 6] =
+        ["promise", "headnodes", "health", "services", "duty", "orders"];
+
+    /// The path below the cluster's root, without a leading slash.
+    pub fn path(&self) -> String {
+        match self {
+            Self::Settings => "settings".to_owned(),
+            Self::Lock => "lock".to_owned(),
+            Self::Active => "active".to_owned(),
+            Self::Lease => "lease".to_owned(),
+            Self::Promise(node) => format!("promise/{node}"),
+            Self::Headnode(node) => format!("headnodes/{node}"),
+            Self::Health(node) => format!("health/{node}"),
+            Self::Services(node) => format!("services/{node}"),
+            Self::Duty(node) => format!("duty/{node}"),
+            Self::Switchover => "orders/switchover".to_owned(),
+            Self::History => "history".to_owned(),
+        }
+    }
+
+    /// The record with this path below the cluster's root, if it is one of ours.
+    pub fn from_path(path: &str) -> Option<Self> {
+        let node = |name: &str| NodeName::try_from(name).ok();
+        match path.split_once('/') {
+            None => match path {
+                "settings" => Some(Self::Settings),
+                "lock" => Some(Self::Lock),
+                "active" => Some(Self::Active),
+                "lease" => Some(Self::Lease),
+                "history" => Some(Self::History),
+                _ => None,
+            },
+            Some(("promise", name)) => node(name).map(Self::Promise),
+            Some(("headnodes", name)) => node(name).map(Self::Headnode),
+            Some(("health", name)) => node(name).map(Self::Health),
+            Some(("services", name)) => node(name).map(Self::Services),
+            Some(("duty", name)) => node(name).map(Self::Duty),
+            Some(("orders", "switchover")) => Some(Self::Switchover),
+            Some(_) => None,
+        }
+    }
+
+    /// Whether the record ends with the session that created it.
+    pub fn is_ephemeral(&self) -> bool {
+        match self {
+            Self::Lock
+            | Self::Headnode(_)
+            | Self::Health(_)
+            | Self::Services(_)
+            | Self::Duty(_) => true,
+            Self::Settings
+            | Self::Active
+            | Self::Lease
+            | Self::Promise(_)
+            | Self::Switchover
+            | Self::History => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_leads_back_to_its_key() {
+        let hn0 = NodeName::try_from("hn0").unwrap();
+        for key in [
+            Key::Settings,
+            Key::Lock,
+            Key::Active,
+            Key::Lease,
+            Key::Promise(hn0.clone()),
+            Key::Headnode(hn0.clone()),
+            Key::Health(hn0.clone()),
+            Key::Services(hn0.clone()),
+            Key::Duty(hn0),
+            Key::Switchover,
+            Key::History,
+        ] {
+            assert_eq!(Key::from_path(&key.path()), Some(key));
+        }
+        assert_eq!(Key::from_path("promise"), None);
+        assert_eq!(Key::from_path("zookeeper/quota"), None);
+    }
+}

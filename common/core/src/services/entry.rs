@@ -1,0 +1,473 @@
+//! One service of a supervisor: what is known of it, and the next order for it.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use super::{Desired, Ended, Ids, Observed, Order, ServiceAction};
+use crate::config::checked::Service;
+use crate::quorum::ActionId;
+use crate::time::Time;
+
+/// The pause between two tries of what failed without using up a budget.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What the gate may take to refuse a start that somebody else asked for.
+const GATE: Duration = Duration::from_millis(100);
+
+/// The pause between two SIGKILLs of a control group that would not empty.
+const KILL_AGAIN: Duration = Duration::from_millis(100);
+
+/// An order under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct UnderWay {
+    id: ActionId,
+    order: Order,
+    since: Time,
+}
+
+/// How far stopping is since it became desired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum StopProgress {
+    /// No stop order has ended well.
+    NotDone,
+    /// A stop order ended well: a queued start is replaced.
+    Done,
+    /// And a look asked for after that found it down.
+    Verified,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+struct ProbeState {
+    asked: Option<ActionId>,
+    due: Time,
+    good: u32,
+    bad: u32,
+    serving: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Entry {
+    spec: Service,
+    /// Whether its supervisor starts it, or only stops it.
+    starts: bool,
+    observed: Observed,
+    /// Whether nothing of it was running when last anything was learnt of it.
+    gone: bool,
+    under_way: Option<UnderWay>,
+    look: Option<ActionId>,
+    look_due: Time,
+    stop: StopProgress,
+    /// Since when a graceful stop has been asked for.
+    stopping_since: Option<Time>,
+    /// Whether it ran or was ordered to start since running became desired: the next start is a restart.
+    started: bool,
+    not_before: Time,
+    /// Since when it runs without serving.
+    unserved_since: Option<Time>,
+    /// When it was restarted, within the budget's window.
+    restarts: Vec<Time>,
+    probes: Vec<ProbeState>,
+    /// Why it is not as desired, for people.
+    why: String,
+}
+
+impl Entry {
+    pub(super) fn new(starts: bool, spec: Service) -> Self {
+        let probes = vec![ProbeState::default(); spec.probes.len()];
+        Self {
+            spec,
+            starts,
+            observed: Observed::Unknown,
+            gone: false,
+            under_way: None,
+            look: None,
+            look_due: Time::default(),
+            stop: StopProgress::NotDone,
+            stopping_since: None,
+            started: false,
+            not_before: Time::default(),
+            unserved_since: None,
+            restarts: Vec::new(),
+            probes,
+            why: String::new(),
+        }
+    }
+
+    pub(super) fn spec(&self) -> &Service {
+        &self.spec
+    }
+
+    pub(super) fn starts(&self) -> bool {
+        self.starts
+    }
+
+    pub(super) fn observed(&self) -> &Observed {
+        &self.observed
+    }
+
+    pub(super) fn why(&self) -> &str {
+        &self.why
+    }
+
+    pub(super) fn is_verified(&self) -> bool {
+        self.stop == StopProgress::Verified
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    pub(super) fn is_doing(&self, id: ActionId) -> bool {
+        self.under_way.as_ref().is_some_and(|doing| doing.id == id)
+    }
+
+    pub(super) fn serves(&self) -> bool {
+        self.observed == Observed::Running
+            && (!self.starts || self.probes.iter().all(|probe| probe.serving))
+    }
+
+    pub(super) fn is_given_up(&self, now: Time) -> bool {
+        self.started
+            && self.observed.is_down()
+            && self.under_way.is_none()
+            && self.budget_spent(now)
+    }
+
+    pub(super) fn restarts_in_window(&self, now: Time) -> usize {
+        self.restarts.iter().filter(|at| now.since(**at) < self.spec.restart.within).count()
+    }
+
+    fn budget_spent(&self, now: Time) -> bool {
+        u32::try_from(self.restarts_in_window(now)).unwrap_or(u32::MAX) >= self.spec.restart.times
+    }
+
+    /// What is desired has changed from running or alone to stopped, or the other way round.
+    pub(super) fn turn(&mut self, desired: Desired) {
+        self.verify_anew();
+        self.stopping_since = None;
+        self.not_before = Time::default();
+        self.started = false;
+        self.why.clear();
+        // A start that is under way is replaced by the stop; its late outcome must not be taken for the stop's.
+        self.under_way = None;
+        match desired {
+            Desired::Running => self.restarts.clear(),
+            Desired::Alone => {}
+            // What was seen while others started and stopped it says nothing of now; a kill must not rely on it.
+            Desired::Stopped { .. } => self.gone = false,
+        }
+    }
+
+    pub(super) fn verify_anew(&mut self) {
+        self.stop = StopProgress::NotDone;
+        self.look = None;
+        self.look_due = Time::default();
+    }
+
+    pub(super) fn distrust(&mut self) {
+        self.verify_anew();
+        self.gone = false;
+    }
+
+    pub(super) fn ended(&mut self, now: Time, ended: &Ended, desired: Desired) {
+        let Some(doing) = self.under_way.take() else { return };
+        match (doing.order, ended) {
+            (Order::Start, Ended::Done) => self.set(Observed::Running),
+            (Order::Start, Ended::Failed { why, by_gate: true }) => {
+                self.started = false;
+                self.try_again(now, RETRY, why);
+            }
+            (Order::Start, Ended::Failed { why, by_gate: false }) => {
+                self.went_down(now, why.clone())
+            }
+            (Order::Stop, Ended::Done) => {
+                self.stop = StopProgress::Done;
+                self.observed = Observed::Unknown;
+                self.look_due = now;
+                if desired == Desired::Running {
+                    self.went_down(now, self.why.clone());
+                }
+            }
+            // Nothing of it runs. A queued start may still be there, so a stop order follows.
+            (Order::Kill, Ended::Done) => self.set(Observed::Stopped),
+            (Order::Kill, Ended::Failed { why, .. } | Ended::Unknown { why }) => {
+                self.try_again(now, KILL_AGAIN, why);
+            }
+            (_, Ended::Failed { why, .. } | Ended::Unknown { why }) => {
+                self.try_again(now, RETRY, why)
+            }
+            (Order::Look | Order::Probe(_), Ended::Done) => {}
+        }
+    }
+
+    fn try_again(&mut self, now: Time, pause: Duration, why: &str) {
+        self.observed = Observed::Unknown;
+        self.look_due = now;
+        self.not_before = now.after(pause);
+        self.why = why.to_owned();
+    }
+
+    fn set(&mut self, observed: Observed) {
+        if observed != Observed::Unknown {
+            self.gone = observed.is_down();
+        }
+        if observed != Observed::Running {
+            self.unserved_since = None;
+            self.probes.iter_mut().for_each(|probe| *probe = ProbeState::default());
+        }
+        self.observed = observed;
+    }
+
+    /// Takes what a look (`asked`), or the driver by itself, saw.
+    pub(super) fn saw(
+        &mut self,
+        now: Time,
+        asked: Option<ActionId>,
+        observed: Observed,
+        desired: Desired,
+    ) {
+        if asked.is_some() {
+            if self.look != asked {
+                return; // An answer to a look that is no longer of interest: something newer is known.
+            }
+            self.look = None;
+        }
+        if observed == Observed::Unknown {
+            self.look_due = now.after(RETRY);
+        }
+        let was_up = self.started && !self.observed.is_down();
+        self.set(observed);
+        if !self.observed.is_down() {
+            if self.is_verified() {
+                self.stop = StopProgress::Done;
+                if self.observed == Observed::Starting {
+                    // The gate is about to refuse it with a sentence that a stop or a kill would cut off.
+                    self.not_before = now.after(GATE);
+                    self.look_due = self.not_before;
+                }
+            }
+        } else if matches!(desired, Desired::Stopped { .. }) {
+            if asked.is_some() && self.stop == StopProgress::Done && self.under_way.is_none() {
+                self.stop = StopProgress::Verified;
+                self.why.clear();
+            }
+        } else if desired == Desired::Running && was_up && self.under_way.is_none() {
+            let why = match &self.observed {
+                Observed::Failed { why } => why.clone(),
+                Observed::Unknown
+                | Observed::Stopped
+                | Observed::Starting
+                | Observed::Running
+                | Observed::Stopping => "it was stopped by somebody else".to_owned(),
+            };
+            self.went_down(now, why);
+        }
+    }
+
+    /// It ended while it should run: the back-off says when it is started again.
+    fn went_down(&mut self, now: Time, why: String) {
+        let pauses = &self.spec.restart.back_off;
+        let pause = pauses
+            .get(self.restarts_in_window(now))
+            .or_else(|| pauses.last())
+            .copied()
+            .unwrap_or_default();
+        self.not_before = now.after(pause);
+        self.set(Observed::Failed { why: why.clone() });
+        self.why = why;
+    }
+
+    pub(super) fn probed(&mut self, now: Time, id: ActionId, serving: Option<bool>) {
+        let Some(index) = self.probes.iter().position(|probe| probe.asked == Some(id)) else {
+            return;
+        };
+        let (Some(state), Some(spec)) = (self.probes.get_mut(index), self.spec.probes.get(index))
+        else {
+            return;
+        };
+        state.asked = None;
+        state.due = now.after(spec.interval);
+        match serving {
+            // No answer in time is no data: it neither proves nor disproves anything.
+            None => {}
+            Some(true) => (state.good, state.bad) = (state.good.saturating_add(1), 0),
+            Some(false) => (state.good, state.bad) = (0, state.bad.saturating_add(1)),
+        }
+        if state.good >= spec.rise {
+            state.serving = true;
+        }
+    }
+
+    /// Whether it serves, or still has time to begin to.
+    fn is_serving_in_time(&mut self, now: Time) -> bool {
+        if self.serves() {
+            self.unserved_since = None;
+            return true;
+        }
+        now.since(*self.unserved_since.get_or_insert(now)) < self.spec.start_limit
+    }
+
+    /// Only what served before can be found failed: a slow start has a limit of its own.
+    fn probe_failed(&self) -> bool {
+        self.probes
+            .iter()
+            .zip(&self.spec.probes)
+            .any(|(state, spec)| state.serving && state.bad >= spec.fall)
+    }
+
+    fn order(
+        &mut self,
+        now: Time,
+        order: Order,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        let id = ids.draw();
+        self.under_way = Some(UnderWay { id, order: order.clone(), since: now });
+        actions.push_back(ServiceAction { id, service: self.spec.name.clone(), order });
+    }
+
+    pub(super) fn keep_running(
+        &mut self,
+        now: Time,
+        waits_for: Option<&String>,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        if let Some(doing) = &self.under_way {
+            if doing.order == Order::Start && now.since(doing.since) >= self.spec.start_limit {
+                self.why = format!("it did not start within {} s", self.spec.start_limit.as_secs());
+                self.order(now, Order::Stop, ids, actions);
+            }
+        } else if self.probe_failed() {
+            self.probes.iter_mut().for_each(|probe| *probe = ProbeState::default());
+            "its probe failed".clone_into(&mut self.why);
+            self.order(now, Order::Stop, ids, actions);
+        } else if self.observed == Observed::Running {
+            self.started = true;
+            if self.is_serving_in_time(now) {
+                self.ask_probes(now, ids, actions);
+            } else {
+                let limit = self.spec.start_limit.as_secs();
+                self.why = format!("it runs, and did not serve within {limit} s");
+                self.unserved_since = None;
+                self.order(now, Order::Stop, ids, actions);
+            }
+        } else if self.observed.is_down() {
+            self.start_or_say_why_not(now, waits_for, ids, actions);
+        }
+    }
+
+    fn start_or_say_why_not(
+        &mut self,
+        now: Time,
+        waits_for: Option<&String>,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        let (times, within_s) = (self.spec.restart.times, self.spec.restart.within.as_secs());
+        if let Some(name) = waits_for {
+            self.why = format!("it waits for {name}");
+        } else if self.started && self.budget_spent(now) {
+            if !self.why.starts_with("given up") {
+                self.why = format!("given up after {times} restarts in {within_s} s: {}", self.why);
+            }
+        } else if now >= self.not_before {
+            if self.started {
+                self.restarts.retain(|at| now.since(*at) < self.spec.restart.within);
+                self.restarts.push(now);
+            }
+            self.started = true;
+            self.gone = false;
+            self.order(now, Order::Start, ids, actions);
+        }
+    }
+
+    fn ask_probes(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {
+        for (index, probe) in self.probes.iter_mut().enumerate() {
+            if probe.asked.is_none() && now >= probe.due {
+                let id = ids.draw();
+                probe.asked = Some(id);
+                actions.push_back(ServiceAction {
+                    id,
+                    service: self.spec.name.clone(),
+                    order: Order::Probe(index),
+                });
+            }
+        }
+    }
+
+    pub(super) fn keep_stopped(
+        &mut self,
+        now: Time,
+        kill_at: Time,
+        needed: bool,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        let overdue =
+            self.stopping_since.is_some_and(|since| now.since(since) >= self.spec.stop_limit);
+        let out_of_grace = now >= kill_at || overdue;
+        let killing = self.under_way.as_ref().is_some_and(|doing| doing.order == Order::Kill);
+        if self.is_verified() || now < self.not_before || killing {
+            return;
+        }
+        if out_of_grace && !self.gone {
+            self.order(now, Order::Kill, ids, actions);
+            return;
+        }
+        // Once the stop is done only the look is missing; if that finds it up again, somebody started it: stop it anew.
+        let up_again = matches!(self.observed, Observed::Running | Observed::Starting);
+        if self.under_way.is_none()
+            && (!needed || out_of_grace)
+            && (self.stop == StopProgress::NotDone || up_again)
+        {
+            self.stopping_since.get_or_insert(now);
+            self.stop = StopProgress::NotDone;
+            self.order(now, Order::Stop, ids, actions);
+        }
+    }
+
+    pub(super) fn look_if_due(
+        &mut self,
+        now: Time,
+        period: Duration,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        if self.look.is_none() && self.under_way.is_none() && now >= self.look_due {
+            let id = ids.draw();
+            self.look = Some(id);
+            self.look_due = now.after(period);
+            actions.push_back(ServiceAction {
+                id,
+                service: self.spec.name.clone(),
+                order: Order::Look,
+            });
+        }
+    }
+
+    /// The points at which `decide` may have something to do without any event.
+    pub(super) fn timers(&self, desired: Desired) -> Vec<Time> {
+        let mut timers = vec![self.look_due, self.not_before];
+        match desired {
+            Desired::Alone => {}
+            Desired::Running => {
+                let starting = self.under_way.as_ref().filter(|doing| doing.order == Order::Start);
+                timers.extend(starting.map(|doing| doing.since.after(self.spec.start_limit)));
+                timers.extend(self.unserved_since.map(|since| since.after(self.spec.start_limit)));
+                timers.extend(
+                    self.probes.iter().filter(|probe| probe.asked.is_none()).map(|probe| probe.due),
+                );
+                timers.extend(
+                    self.restarts.first().map(|oldest| oldest.after(self.spec.restart.within)),
+                );
+            }
+            Desired::Stopped { kill_at } => {
+                timers.push(kill_at);
+                timers.extend(self.stopping_since.map(|since| since.after(self.spec.stop_limit)));
+            }
+        }
+        timers
+    }
+}

@@ -1,0 +1,163 @@
+//! What good configurations mean: defaults, presets, fragments, and the sample that is installed.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says by panicking that it failed")]
+
+use std::time::Duration;
+
+use headship_core::config::checked::{Driver, Starter, Timing};
+use headship_core::config::{self, Config};
+use headship_core::node::NodeName;
+
+const SAMPLE: &str = include_str!("../../../packaging/root/etc/headship/headship.toml.sample");
+
+fn load(fragments: &[(&str, &str)]) -> Config {
+    let owned = |&(file, text): &(&str, &str)| (file.to_owned(), text.to_owned());
+    let fragments: Vec<_> = fragments.iter().map(owned).collect();
+    let config = config::load(&fragments, NodeName::try_from("hn0").unwrap());
+    config.unwrap_or_else(|faults| panic!("{faults}"))
+}
+
+/// The sample with every default written out: `#key = …` without the `#`.
+fn written_out() -> String {
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if rest.starts_with(|c: char| c.is_ascii_lowercase()) => format!("{rest}\n"),
+        Some(_) | None => format!("{line}\n"),
+    };
+    SAMPLE.lines().map(line).collect()
+}
+
+#[test]
+fn the_sample_written_out_says_exactly_the_defaults() {
+    let defaults = load(&[("sample", SAMPLE)]);
+    let spelt = written_out();
+    assert!(spelt.contains("\nlease_ms = 6000") && spelt.contains("\npreset = \"normal\""));
+    // The one line that cannot be a default beside the sample's own choice of driver.
+    let spelt = spelt.replace("start = [\"/usr/bin/program\", \"argument\"]\n", "");
+    assert_eq!(load(&[("sample", &spelt)]), defaults);
+}
+
+#[test]
+fn the_sample_names_every_key() {
+    // An unknown key is told together with all known ones: ask in every table.
+    let ask = |table: &str| {
+        let text = format!("{table}zzz = 1\n");
+        let node = NodeName::try_from("hn0").unwrap();
+        let faults = config::load(&[("f".to_owned(), text)], node).unwrap_err().to_string();
+        let line = faults.lines().find(|line| line.contains("unknown key `zzz`")).unwrap();
+        let known: Vec<String> = line.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        assert!(!known.is_empty(), "{line}");
+        known
+    };
+    let tables = [
+        "",
+        "[failover_quorum]\n",
+        "[[headnode]]\n",
+        "[timing]\n",
+        "[health]\n",
+        "[[service]]\n",
+        "[[service]]\n[service.restart]\n",
+        "[[service]]\n[[service.probe]]\n",
+    ];
+    for table in tables {
+        for key in ask(table) {
+            let named = written_out().lines().any(|line| {
+                line.starts_with(&format!("{key} = "))
+                    || line.contains(&format!("[{key}]"))
+                    || line.contains(&format!(".{key}]"))
+                    || line.contains(&format!(" {key} = "))
+            });
+            assert!(named, "`{key}` of {table:?} is not in the sample");
+        }
+    }
+}
+
+fn preset(name: &str, tick_ms: u64) -> Timing {
+    let text = format!("[timing]\npreset = \"{name}\"\n[failover_quorum]\ntick_ms = {tick_ms}\n");
+    load(&[("sample", SAMPLE), ("preset", &text)]).timing
+}
+
+#[test]
+fn presets_fit_the_ticks_they_are_made_for() {
+    let figures = |timing: &Timing| {
+        [timing.lease, timing.session, timing.renew, timing.kill].map(|span| span.as_millis())
+    };
+    assert_eq!(figures(&preset("fast", 100)), [2000, 1000, 200, 500]);
+    assert_eq!(figures(&preset("normal", 500)), [6000, 4000, 500, 2000]);
+    assert_eq!(figures(&preset("tolerant", 2000)), [16_000, 10_000, 1000, 2000]);
+}
+
+#[test]
+fn the_kill_time_of_normal_covers_a_watchdog_of_one_second_and_that_of_fast_does_not() {
+    let needed = Timing::kill_needed(Duration::from_secs(1));
+    assert!(preset("normal", 500).kill >= needed);
+    assert!(preset("tolerant", 2000).kill >= needed);
+    assert!(preset("fast", 100).kill < needed);
+}
+
+#[test]
+fn later_fragments_override_single_keys_and_add_to_the_table_of_the_same_name() {
+    let config = load(&[
+        ("sample", SAMPLE),
+        (
+            "10",
+            "node = \"hn1\"\n[timing]\nlease_ms = 8000\n[[headnode]]\nname = \"hn1\"\naddress = \"b\"\n",
+        ),
+        (
+            "20",
+            "[[service]]\nname = \"livy\"\ndriver = \"command\"\nstart = [\"/bin/livy\"]\nafter = [\"jobhistory\"]\n",
+        ),
+        ("30", "[timing]\nlease_ms = 9000\n[[service]]\nname = \"jobhistory\"\ncritical = true\n"),
+    ]);
+    assert_eq!(config.node.as_str(), "hn1");
+    assert_eq!(config.timing.lease, Duration::from_secs(9));
+    assert_eq!(config.timing.session, Duration::from_secs(4));
+    assert_eq!(config.headnodes[1].address, "b");
+    let names: Vec<&str> = config.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["ambari-server", "jobhistory", "livy"]);
+    assert!(config.services[1].critical);
+    assert_eq!(
+        config.services[1].driver,
+        Driver::Systemd { unit: "mr-jobhistory.service".to_owned() }
+    );
+    assert_eq!(config.services[2].driver, Driver::Command { start: vec!["/bin/livy".to_owned()] });
+}
+
+#[test]
+fn services_are_ordered_by_after_whatever_the_order_of_the_file() {
+    let config = load(&[
+        ("sample", SAMPLE),
+        (
+            "10",
+            "[[service]]\nname = \"z\"\nunit = \"z.service\"\nafter = [\"y\", \"jobhistory\"]\n[[service]]\nname = \"y\"\nunit = \"y.service\"\n",
+        ),
+    ]);
+    let names: Vec<&str> = config.services.iter().map(|service| service.name.as_str()).collect();
+    assert_eq!(names, ["ambari-server", "jobhistory", "y", "z"]);
+    assert_eq!(config.services[0].started_by, Starter::MasterFc);
+    assert!(config.services[0].announce && !config.services[1].announce);
+}
+
+#[test]
+fn the_first_restart_is_immediate() {
+    let budget = load(&[("sample", SAMPLE)]).services.remove(0).restart;
+    assert_eq!(budget.times, 3);
+    assert_eq!(budget.within, Duration::from_secs(600));
+    assert_eq!(budget.back_off, [0, 5, 15, 45].map(Duration::from_secs));
+}
+
+#[test]
+fn a_file_that_was_cut_off_or_garbled_anywhere_is_answered_with_words() {
+    let spelt = written_out();
+    let node = NodeName::try_from("hn0").unwrap();
+    let try_it = |text: String| match config::load(&[("f".to_owned(), text)], node.clone()) {
+        Ok(config) => assert!(config.headnodes.len() >= 2),
+        Err(faults) => assert!(faults.0.iter().all(|fault| !fault.text.is_empty())),
+    };
+    for at in (0..spelt.len()).step_by(23).filter(|&at| spelt.is_char_boundary(at)) {
+        let (before, after) = spelt.split_at(at);
+        try_it(before.to_owned());
+        try_it(format!("{before}[{after}"));
+        try_it(format!("{before}={after}"));
+        try_it(format!("{before}\n5 = {{ a = [1979-05-27, 1e400] }}\n{after}"));
+    }
+}
