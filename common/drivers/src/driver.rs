@@ -1,0 +1,318 @@
+//! The drivers of all HA services of a configuration, alike for whoever uses them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use headship_core::config::checked;
+use headship_core::services::{Ended, Observed};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use crate::host::cgroup::Cgroups;
+use crate::host::gate;
+use crate::host::run::RunDir;
+use crate::process::Process;
+use crate::systemd::{self, NO_SUCH_UNIT, Systemd, TRANSIENT, Transient};
+
+/// The slice of services that are commands.
+const SLICE: &str = "headship.slice";
+/// How long a unit that is down may take to leave its control group before it counts as still stopping.
+const LEAVES: Duration = Duration::from_millis(100);
+/// How often its control group is looked at meanwhile.
+const AGAIN: Duration = Duration::from_millis(5);
+/// Changes that may wait for a busy daemon.
+const QUEUE: usize = 64;
+
+/// The drivers of all HA services.
+#[derive(Debug)]
+pub struct Drivers {
+    drivers: BTreeMap<String, Driver>,
+    systemd: Option<Systemd>,
+}
+
+/// How one service is started, stopped, killed and seen. Every call ends within its limit, and none waits for another.
+#[derive(Clone, Debug)]
+pub struct Driver {
+    kind: Kind,
+    run: RunDir,
+    gate: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A unit of its own.
+    Unit(Unit),
+    /// A command as a transient unit.
+    Command { unit: Unit, name: String, command: Vec<String>, stop_limit: Duration },
+    /// A command as a plain process.
+    Process(Process),
+}
+
+#[derive(Clone, Debug)]
+struct Unit {
+    name: String,
+    systemd: Systemd,
+    cgroups: Cgroups,
+}
+
+/// What changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This service: look at it anew.
+    Service(String),
+    /// Changes may have been missed: look at all of them anew.
+    All,
+}
+
+/// Why there are no drivers.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DriverError {
+    /// A unit without systemd.
+    #[error(
+        "service `{service}` is the unit `{unit}`, but this host does not run under systemd: use `driver = \"command\"`"
+    )]
+    NoSystemd {
+        /// The service.
+        service: String,
+        /// Its unit.
+        unit: String,
+    },
+}
+
+impl Drivers {
+    /// The drivers of `services`. Must be called within a tokio runtime. Under systemd commands run as transient units,
+    /// elsewhere as plain processes. `gate` is the start gate's program.
+    pub fn new(
+        services: &[checked::Service],
+        run: &RunDir,
+        gate: &Path,
+    ) -> Result<Self, DriverError> {
+        let units = services.iter().map(unit_name);
+        let systemd = run.under_systemd().then(|| Systemd::open(units));
+        let cgroups = Cgroups::of_host();
+        let mut drivers = BTreeMap::new();
+        for service in services {
+            let unit = systemd.clone().map(|systemd| Unit {
+                name: unit_name(service),
+                systemd,
+                cgroups: cgroups.clone(),
+            });
+            let name = service.name.clone();
+            let kind = match (&service.driver, unit) {
+                (checked::Driver::Systemd { .. }, Some(unit)) => Kind::Unit(unit),
+                (checked::Driver::Systemd { unit }, None) => {
+                    return Err(DriverError::NoSystemd { service: name, unit: unit.clone() });
+                }
+                (checked::Driver::Command { start }, Some(unit)) => Kind::Command {
+                    unit,
+                    name: name.clone(),
+                    command: start.clone(),
+                    stop_limit: service.stop_limit,
+                },
+                (checked::Driver::Command { start }, None) => Kind::Process(Process::new(
+                    name.clone(),
+                    start.clone(),
+                    run.clone(),
+                    gate.to_owned(),
+                )),
+            };
+            let driver = Driver { kind, run: run.clone(), gate: gate.to_owned() };
+            drivers.insert(name, driver);
+        }
+        Ok(Self { drivers, systemd })
+    }
+
+    /// A service's driver; `None` if the configuration has no such service.
+    pub fn get(&self, service: &str) -> Option<&Driver> {
+        self.drivers.get(service)
+    }
+
+    /// systemd, if this host runs under it.
+    pub fn systemd(&self) -> Option<&Systemd> {
+        self.systemd.as_ref()
+    }
+
+    /// The services whose units systemd does not know; `None` if it does not answer.
+    pub async fn missing(&self, limit: Duration) -> Option<Vec<String>> {
+        let mut missing = Vec::new();
+        for (name, driver) in &self.drivers {
+            if !driver.exists(limit).await? {
+                missing.push(name.clone());
+            }
+        }
+        Some(missing)
+    }
+
+    /// Tells of changes from now on, until the receiver is dropped.
+    pub fn changes(&self) -> mpsc::Receiver<Change> {
+        let (tell, changes) = mpsc::channel(QUEUE);
+        let mut services = BTreeMap::new();
+        for (name, driver) in &self.drivers {
+            match &driver.kind {
+                Kind::Unit(unit) | Kind::Command { unit, .. } => {
+                    services.insert(unit.name.clone(), name.clone());
+                }
+                Kind::Process(process) => {
+                    let (tell, name) = (tell.clone(), name.clone());
+                    let process = process.clone();
+                    tokio::spawn(process.watch(async move || {
+                        tell.send(Change::Service(name.clone())).await.is_ok()
+                    }));
+                }
+            }
+        }
+        if let Some(systemd) = &self.systemd {
+            tokio::spawn(forward(systemd.changes(), services, tell));
+        }
+        changes
+    }
+}
+
+async fn forward(
+    mut changes: systemd::Changes,
+    services: BTreeMap<String, String>,
+    tell: mpsc::Sender<Change>,
+) {
+    loop {
+        let change = match changes.next().await {
+            systemd::Change::Unit(unit) => services.get(&unit).cloned().map(Change::Service),
+            systemd::Change::All => Some(Change::All),
+        };
+        if let Some(change) = change
+            && tell.send(change).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+impl Driver {
+    /// Starts the service, through the gate.
+    pub async fn start(&self, limit: Duration) -> Ended {
+        let ended = match &self.kind {
+            Kind::Unit(unit) => unit.systemd.start(&unit.name, &self.gate, limit).await,
+            Kind::Command { unit, name, command, stop_limit } => {
+                let transient = Transient {
+                    unit: &unit.name,
+                    description: format!("HA service {name}"),
+                    slice: SLICE,
+                    gate: vec![self.gate.display().to_string(), unit.name.clone()],
+                    command,
+                    stop_limit: *stop_limit,
+                };
+                unit.systemd.start_transient(&transient, &self.gate, limit).await
+            }
+            Kind::Process(process) => return process.start(limit).await,
+        };
+        match ended {
+            // systemd tells that the gate refused, not why.
+            Ended::Failed { why, by_gate: true } => match gate::check(&self.run) {
+                Ok(()) => Ended::Failed { why, by_gate: true },
+                Err(refused) => Ended::Failed { why: format!("{why}: {refused}"), by_gate: true },
+            },
+            other @ (Ended::Done | Ended::Failed { .. } | Ended::Unknown { .. }) => other,
+        }
+    }
+
+    /// Stops the service as gracefully as its unit says; done means that nothing of it is left. Replaces a queued start.
+    pub async fn stop(&self, limit: Duration) -> Ended {
+        match &self.kind {
+            Kind::Unit(unit) | Kind::Command { unit, .. } => unit.stop(limit).await,
+            Kind::Process(process) => process.stop(limit).await,
+        }
+    }
+
+    /// SIGKILL to everything of the service, by the kernel alone: needs neither systemd nor D-Bus. Done means seen gone.
+    pub async fn kill(&self, limit: Duration) -> Ended {
+        match &self.kind {
+            Kind::Unit(unit) | Kind::Command { unit, .. } => {
+                match unit.cgroups.kill(&unit.name, limit).await {
+                    Ok(()) => Ended::Done,
+                    Err(error) => Ended::Failed { why: error.to_string(), by_gate: false },
+                }
+            }
+            Kind::Process(process) => process.kill(limit).await,
+        }
+    }
+
+    /// What the service is doing. A unit that is down counts as stopping while processes of it are left.
+    pub async fn observe(&self, limit: Duration) -> Observed {
+        match &self.kind {
+            Kind::Unit(unit) | Kind::Command { unit, .. } => unit.observe(&self.gate, limit).await,
+            Kind::Process(process) => process.observe(),
+        }
+    }
+
+    /// Whether there is anything to start: its unit is known; `None` if systemd does not answer.
+    pub async fn exists(&self, limit: Duration) -> Option<bool> {
+        match self.observe(limit).await {
+            Observed::Unknown => None,
+            Observed::Failed { why } => Some(why != NO_SUCH_UNIT),
+            Observed::Stopped | Observed::Starting | Observed::Running | Observed::Stopping => {
+                Some(true)
+            }
+        }
+    }
+
+    /// Whether anything of the service runs, seen by the kernel alone; the reason if that cannot be seen.
+    pub fn runs(&self) -> Result<bool, String> {
+        match &self.kind {
+            Kind::Unit(unit) | Kind::Command { unit, .. } => {
+                unit.cgroups.populated(&unit.name).map_err(|error| error.to_string())
+            }
+            Kind::Process(process) => process.runs().map_err(|error| error.to_string()),
+        }
+    }
+}
+
+impl Unit {
+    async fn stop(&self, limit: Duration) -> Ended {
+        match self.systemd.stop(&self.name, limit).await {
+            Ended::Done if self.left().await => Ended::Failed {
+                why: "its unit is stopped, but processes of it are left".to_owned(),
+                by_gate: false,
+            },
+            other @ (Ended::Done | Ended::Failed { .. } | Ended::Unknown { .. }) => other,
+        }
+    }
+
+    async fn observe(&self, gate: &Path, limit: Duration) -> Observed {
+        let observed = self.systemd.observe(&self.name, gate, limit).await;
+        if observed.is_down() && self.left().await {
+            return Observed::Stopping;
+        }
+        observed
+    }
+
+    /// Whether processes are left of a unit that is down. systemd calls a unit stopped when its processes have ended in
+    /// its eyes, which may be a moment before the kernel's; some units (`KillMode=process`) leave theirs for good.
+    async fn left(&self) -> bool {
+        let end = Instant::now() + LEAVES;
+        loop {
+            match self.cgroups.populated(&self.name) {
+                Ok(false) => return false,
+                Ok(true) if Instant::now() < end => sleep(AGAIN).await,
+                Ok(true) => {
+                    tracing::warn!("{} is down, but processes of it are left", self.name);
+                    return true;
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "nobody knows whether processes of {} are left: {error}",
+                        self.name
+                    );
+                    return true;
+                }
+            }
+        }
+    }
+}
+
+/// The unit of a service under systemd.
+fn unit_name(service: &checked::Service) -> String {
+    match &service.driver {
+        checked::Driver::Systemd { unit } => unit.clone(),
+        checked::Driver::Command { .. } => format!("{TRANSIENT}{}.service", service.name),
+    }
+}

@@ -1,0 +1,14 @@
+//! How services and hosts are started, stopped and seen.
+//!
+//! Everything here only carries out: what is to be started, stopped, killed or rebooted, and when, is decided in
+//! `headship-core`.
+
+mod driver;
+mod executor;
+pub mod host;
+mod probe;
+pub mod process;
+pub mod systemd;
+
+pub use driver::{Change, Driver, DriverError, Drivers};
+pub use executor::Executor;

@@ -1,0 +1,217 @@
+//! What systemd says of a unit, in our words.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use headship_core::services::Observed;
+use serde::Deserialize;
+use zbus::zvariant::Type;
+use zbus::{OwnedObjectPath, OwnedVariant, Variant};
+
+use super::{Job, Transient};
+use crate::host::gate;
+
+/// How the names of transient units begin.
+pub(crate) const TRANSIENT: &str = "headship-";
+/// What is said of a unit that systemd does not know.
+pub(crate) const NO_SUCH_UNIT: &str = "there is no such unit";
+/// What is known of a failure when nothing more can be learnt.
+pub(super) const FAILED: &str = "systemd says: failed";
+
+/// `si_code` of a process that exited by itself.
+const CLD_EXITED: i32 = 1;
+
+/// One line of `ListUnitsByNames`: state and job in one answer, so that none is lost between two.
+#[derive(Debug, Deserialize, Type)]
+pub(super) struct Listed {
+    name: String,
+    _description: String,
+    load: String,
+    active: String,
+    _sub: String,
+    _following: String,
+    _path: OwnedObjectPath,
+    job_id: u32,
+    job_type: String,
+    pub(super) job_path: OwnedObjectPath,
+}
+
+impl Listed {
+    pub(super) fn job(&self) -> Option<Job> {
+        (self.job_id != 0).then(|| match self.job_type.as_str() {
+            "start" | "verify-active" => Job::Start,
+            "stop" => Job::Stop,
+            "restart" | "try-restart" => Job::Restart,
+            other => Job::Other(other.to_owned()),
+        })
+    }
+
+    /// State and queued job together: what will run soon is not stopped.
+    pub(super) fn observed(&self) -> Observed {
+        let job = self.job();
+        let starts = matches!(job, Some(Job::Start | Job::Restart));
+        let stops = matches!(job, Some(Job::Stop));
+        match self.active.as_str() {
+            "active" | "reloading" | "refreshing" if stops => Observed::Stopping,
+            // A restart ends what runs and starts it anew.
+            "active" | "reloading" | "refreshing" if job == Some(Job::Restart) => {
+                Observed::Starting
+            }
+            "active" | "reloading" | "refreshing" => Observed::Running,
+            "activating" if stops => Observed::Stopping,
+            "activating" => Observed::Starting,
+            "deactivating" if starts => Observed::Starting,
+            "deactivating" => Observed::Stopping,
+            "inactive" | "failed" if starts => Observed::Starting,
+            "inactive" => self.inactive(),
+            "failed" => Observed::Failed { why: FAILED.to_owned() },
+            other => {
+                tracing::debug!("{} is in a state that is not known: {other}", self.name);
+                Observed::Unknown
+            }
+        }
+    }
+
+    /// Whether there is more to be learnt of why it failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.active == "failed"
+    }
+
+    fn inactive(&self) -> Observed {
+        match self.load.as_str() {
+            "loaded" | "masked" => Observed::Stopped,
+            // A transient unit that ended well is forgotten.
+            "not-found" if self.name.starts_with(TRANSIENT) => Observed::Stopped,
+            "not-found" => Observed::Failed { why: NO_SUCH_UNIT.to_owned() },
+            load => Observed::Failed { why: format!("its unit cannot be loaded ({load})") },
+        }
+    }
+}
+
+/// The properties of a service that tell why it failed.
+#[derive(Debug, Deserialize, Type)]
+#[serde(transparent)]
+pub(super) struct ServiceProperties(HashMap<String, OwnedVariant>);
+
+/// Path, arguments, whether a failure is ignored, four times of start and end, process, `si_code` and status.
+type Executed = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
+impl ServiceProperties {
+    /// Whether the start gate kept it from starting.
+    pub(super) fn refused_by(&self, gate: &Path) -> bool {
+        let commands: Vec<Executed> = self
+            .0
+            .get("ExecStartPre")
+            .and_then(|value| value.try_clone().ok())
+            .and_then(|value| value.try_into().ok())
+            .unwrap_or_default();
+        commands.iter().any(|(path, _, _, _, _, _, _, _, code, status)| {
+            Path::new(path).as_os_str().as_bytes() == gate.as_os_str().as_bytes()
+                && *code == CLD_EXITED
+                && *status == i32::from(gate::REFUSED)
+        })
+    }
+
+    /// Why it failed, in words, if it did.
+    pub(super) fn fault(&self, gate: &Path) -> Option<String> {
+        if self.refused_by(gate) {
+            return Some("the start gate refused it".to_owned());
+        }
+        let result: &str = self.0.get("Result")?.downcast_ref().ok()?;
+        let number = |name| -> Option<i32> { self.0.get(name)?.downcast_ref().ok() };
+        let code = number("ExecMainCode").unwrap_or_default();
+        let status = number("ExecMainStatus").unwrap_or_default();
+        Some(match result {
+            "success" => return None,
+            "exit-code" if code == CLD_EXITED => format!("its process exited with status {status}"),
+            "exit-code" => "a command around its start or stop failed".to_owned(),
+            "signal" | "core-dump" | "watchdog" if code == 0 => {
+                "a command before its start was killed".to_owned()
+            }
+            "signal" => format!("its process was killed by signal {status}"),
+            "core-dump" => format!("its process dumped core by signal {status}"),
+            "timeout" => "it took too long to start or stop".to_owned(),
+            "watchdog" => "it missed its watchdog".to_owned(),
+            "oom-kill" => "the kernel killed it for want of memory".to_owned(),
+            "resources" => "systemd lacked the resources to start it".to_owned(),
+            "start-limit-hit" => "systemd's start limit is in the way".to_owned(),
+            other => format!("systemd says: {other}"),
+        })
+    }
+}
+
+/// The properties of a transient unit. `ExecStartPre` without a user of its own runs as root, as a `+` would make it.
+pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str, Variant<'a>)> {
+    let command = |line: &[String]| {
+        let path = line.first().cloned().unwrap_or_default();
+        Variant::new(vec![(path, line.to_vec(), false)])
+    };
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    vec![
+        ("Description", Variant::new(it.description.clone())),
+        ("Slice", Variant::new(it.slice)),
+        ("Type", Variant::new("exec")),
+        ("Restart", Variant::new("no")),
+        // The restart budget is ours; systemd's own limit would refuse a start that we owe.
+        ("StartLimitIntervalUSec", Variant::new(0_u64)),
+        ("TimeoutStopUSec", Variant::new(micros(it.stop_limit))),
+        ("ExecStartPre", command(&it.gate)),
+        ("ExecStart", command(it.command)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(load: &str, active: &str, job: &str) -> Observed {
+        Listed {
+            name: String::new(),
+            _description: String::new(),
+            load: load.to_owned(),
+            active: active.to_owned(),
+            _sub: String::new(),
+            _following: String::new(),
+            _path: OwnedObjectPath::default(),
+            job_id: u32::from(!job.is_empty()),
+            job_type: job.to_owned(),
+            job_path: OwnedObjectPath::default(),
+        }
+        .observed()
+    }
+
+    #[test]
+    fn a_queued_start_is_never_taken_for_stopped() {
+        for active in ["inactive", "failed", "activating", "deactivating"] {
+            for job in ["start", "restart", "try-restart", "verify-active"] {
+                assert_eq!(listed("loaded", active, job), Observed::Starting, "{active} {job}");
+            }
+        }
+        assert_eq!(listed("loaded", "active", "restart"), Observed::Starting);
+    }
+
+    #[test]
+    fn a_queued_stop_shows_before_it_begins() {
+        for active in ["active", "activating", "deactivating", "reloading"] {
+            assert_eq!(listed("loaded", active, "stop"), Observed::Stopping, "{active}");
+        }
+    }
+
+    #[test]
+    fn without_a_job_the_state_is_what_it_is() {
+        assert_eq!(listed("loaded", "active", ""), Observed::Running);
+        assert_eq!(listed("loaded", "active", "reload"), Observed::Running);
+        assert_eq!(listed("loaded", "inactive", ""), Observed::Stopped);
+        assert_eq!(listed("masked", "inactive", ""), Observed::Stopped);
+        assert_eq!(
+            listed("not-found", "inactive", ""),
+            Observed::Failed { why: "there is no such unit".to_owned() }
+        );
+        // The file was removed while it runs: it runs.
+        assert_eq!(listed("not-found", "active", ""), Observed::Running);
+        assert!(matches!(listed("loaded", "failed", ""), Observed::Failed { .. }));
+        assert!(matches!(listed("loaded", "maintenance", ""), Observed::Unknown));
+    }
+}
