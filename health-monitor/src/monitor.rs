@@ -1,0 +1,185 @@
+//! The root machine `HealthMonitor` and its world.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use headship_core::config::checked::Config;
+use headship_core::eligibility::{Action, Event, HealthMonitor, Measured};
+use headship_core::node::Identity;
+use headship_core::quorum;
+use headship_core::record::Verdict;
+use headship_core::time::Time;
+use headship_daemon::arguments::Arguments;
+use headship_daemon::notify::Notifier;
+use headship_daemon::run::{self, Program};
+use headship_daemon::signal::Signal;
+use headship_daemon::start::{self, Refusal};
+use headship_daemon::{Exit, log};
+use headship_drivers::Drivers;
+use headship_drivers::host::identity;
+use headship_drivers::host::run::{LockError, RunDir};
+use headship_zk::{Options, Quorum, Watched};
+use tokio::sync::mpsc;
+
+use crate::measure;
+
+/// The program's name, and its unit's without the ending.
+pub const NAME: &str = "health-monitor";
+/// How long the session may take to close.
+const CLOSE: Duration = Duration::from_secs(1);
+/// How long systemd may take to tell whether it knows a unit.
+const UNIT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Runs health-monitor until it is told to end.
+pub fn main(arguments: &Arguments) -> Result<Exit, Refusal> {
+    let config = start::configure_headnode(NAME, arguments)?;
+    let run = RunDir::new(&arguments.run);
+    run.create()?;
+    let _lock = run.lock(NAME).map_err(|error| {
+        let held = matches!(error, LockError::Held { .. });
+        Refusal::new(if held { Exit::AlreadyRunning } else { Exit::Failed }, &error)
+    })?;
+    let me = identity::identity(config.node.clone(), &arguments.machine_id)?;
+    let notifier = Notifier::from_environment()?;
+    run::block_on(async {
+        let mut program = Monitor::new(&config, me, run, arguments)?;
+        let exit = run::run(&mut program, &notifier).await?;
+        program.quorum.close(CLOSE).await;
+        Ok(exit)
+    })?
+}
+
+/// What comes in.
+#[derive(Debug)]
+enum Input {
+    Quorum(quorum::Event),
+    Measured(Measured),
+    Signal(Signal),
+}
+
+/// What is done next.
+#[derive(Debug)]
+enum Step {
+    Do(Action),
+    End,
+}
+
+impl From<Signal> for Input {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+/// health-monitor and its world.
+#[derive(Debug)]
+struct Monitor {
+    monitor: HealthMonitor,
+    quorum: Quorum,
+    drivers: Arc<Drivers>,
+    run: RunDir,
+    tell: mpsc::UnboundedSender<Measured>,
+    measured: mpsc::UnboundedReceiver<Measured>,
+    told_to_end: bool,
+}
+
+impl Monitor {
+    fn new(
+        config: &Config,
+        me: Identity,
+        run: RunDir,
+        arguments: &Arguments,
+    ) -> Result<Self, Refusal> {
+        let drivers = Drivers::new(&config.services, &run, &arguments.programs.join("gate"))?;
+        let (tell, measured) = mpsc::unbounded_channel();
+        Ok(Self {
+            monitor: HealthMonitor::new(config.health.clone(), me),
+            quorum: Quorum::connect(Options::new(config, Watched::Nothing)),
+            drivers: Arc::new(drivers),
+            run,
+            tell,
+            measured,
+            told_to_end: false,
+        })
+    }
+
+    /// A disk that hangs holds up the measurement, never the heartbeat.
+    fn measure(&self) {
+        let (drivers, tell) = (Arc::clone(&self.drivers), self.tell.clone());
+        tokio::spawn(async move {
+            let missing_units = drivers.missing(UNIT_LIMIT).await;
+            let local =
+                tokio::task::spawn_blocking(|| (measure::disks(), measure::memory_available_mib()));
+            let Ok((disks, memory_available_mib)) = local.await else { return };
+            drop(tell.send(Measured { disks, memory_available_mib, missing_units }));
+        });
+    }
+}
+
+impl Program for Monitor {
+    type Input = Input;
+    type Action = Step;
+
+    async fn next(&mut self) -> Input {
+        tokio::select! {
+            event = self.quorum.next() => Input::Quorum(event),
+            Some(measured) = self.measured.recv() => Input::Measured(measured),
+        }
+    }
+
+    fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Quorum(event) => self.monitor.handle(now, Event::Quorum(event)),
+            Input::Measured(measured) => self.monitor.handle(now, Event::Measured(measured)),
+            Input::Signal(Signal::HangUp) => self.monitor.handle_timeout(now),
+            Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.monitor.handle_timeout(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Step> {
+        if self.told_to_end { Some(Step::End) } else { self.monitor.poll_action().map(Step::Do) }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.monitor.poll_timeout()
+    }
+
+    fn carry_out(&mut self, step: Step) -> ControlFlow<Exit> {
+        let Step::Do(action) = step else { return ControlFlow::Break(Exit::Ok) };
+        match action {
+            Action::Ask(ask) => self.quorum.request(ask.id, ask.session, ask.request),
+            Action::Measure => self.measure(),
+            Action::Say(line) => log::say(&line, self.word()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn status(&self) -> String {
+        let (_, reasons) = self.monitor.status();
+        if reasons.is_empty() {
+            format!("{}: all checks are good", self.word())
+        } else {
+            format!("{}: {}", self.word(), reasons.join("; "))
+        }
+    }
+
+    fn show(&mut self, status: &str) {
+        if let Err(error) = self.run.write_status(NAME, status) {
+            tracing::warn!("{}", log::chain(&error));
+        }
+    }
+}
+
+impl Monitor {
+    fn word(&self) -> &'static str {
+        match self.monitor.status().0 {
+            Verdict::Eligible => "eligible",
+            Verdict::Reluctant => "reluctant",
+            Verdict::Ineligible => "ineligible",
+        }
+    }
+}

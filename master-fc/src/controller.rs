@@ -1,0 +1,292 @@
+//! master-fc: the root machine `Controller` and its world.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use headship_core::config::checked::Config;
+use headship_core::controller::{Action, Controller, Event, Found};
+use headship_core::duty;
+use headship_core::epoch::Remembered;
+use headship_core::node::Identity;
+use headship_core::quorum;
+use headship_core::record::Role;
+use headship_core::say::{Level, Line};
+use headship_core::services::Report;
+use headship_core::time::Time;
+use headship_daemon::arguments::Arguments;
+use headship_daemon::notify::Notifier;
+use headship_daemon::run::{self, Program};
+use headship_daemon::signal::Signal;
+use headship_daemon::start::{self, Refusal};
+use headship_daemon::{Exit, log};
+use headship_drivers::Executor;
+use headship_drivers::host::run::{LockError, RunDir, Touches};
+use headship_drivers::host::state::StateDir;
+use headship_drivers::host::{clock, identity, reboot};
+use headship_drivers::systemd::{Job, Systemd};
+use headship_zk::{Options, Quorum, Watched};
+use tokio::sync::mpsc;
+
+/// The program's name, and its unit's without the ending.
+pub const NAME: &str = "master-fc";
+/// How long systemd may take to say why we were told to end.
+const ASK_SYSTEMD: Duration = Duration::from_secs(1);
+/// How long the session may take to close.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Runs master-fc until it is told to end.
+pub fn main(arguments: &Arguments) -> Result<Exit, Refusal> {
+    let config = start::configure_headnode(NAME, arguments)?;
+    let run = RunDir::new(&arguments.run);
+    run.create()?;
+    let _lock = run.lock(NAME).map_err(|error| {
+        let held = matches!(error, LockError::Held { .. });
+        Refusal::new(if held { Exit::AlreadyRunning } else { Exit::Failed }, &error)
+    })?;
+    let me = identity::identity(config.node.clone(), &arguments.machine_id)?;
+    let notifier = Notifier::from_environment()?;
+    run::block_on(async {
+        let mut program = MasterFc::new(config, me, run, arguments)?;
+        let exit = run::run(&mut program, &notifier).await?;
+        match program.farewell {
+            Farewell::Close => program.quorum.close(CLOSE).await,
+            Farewell::Detach => program.quorum.detach(),
+        }
+        Ok(exit)
+    })?
+}
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Input {
+    /// The quorum reports.
+    Quorum(quorum::Event),
+    /// The drivers report.
+    Service(Report),
+    /// A file that was written or removed.
+    Written(Event),
+    /// slave-ha-service may have closed an epoch.
+    Closed,
+    /// The highest epoch is written.
+    Remembered,
+    /// A signal.
+    Signal(Signal),
+    /// systemd said whether it stops us for good.
+    Ending {
+        /// Whether it starts us again, or knows nothing of it: then office is handed over untouched.
+        hand_over: bool,
+    },
+}
+
+impl From<Signal> for Input {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+/// What becomes of the session at the end.
+#[derive(Clone, Copy, Debug)]
+enum Farewell {
+    Close,
+    Detach,
+}
+
+/// master-fc and its world.
+#[derive(Debug)]
+struct MasterFc {
+    controller: Controller,
+    quorum: Quorum,
+    executor: Executor,
+    run: RunDir,
+    state: StateDir,
+    touches: Touches,
+    /// Outcomes that are known at once.
+    own: VecDeque<Input>,
+    tell: mpsc::UnboundedSender<Input>,
+    told: mpsc::UnboundedReceiver<Input>,
+    to_remember: Option<Remembered>,
+    remembering: bool,
+    farewell: Farewell,
+    hand_over: bool,
+}
+
+impl MasterFc {
+    fn new(
+        config: Config,
+        me: Identity,
+        run: RunDir,
+        arguments: &Arguments,
+    ) -> Result<Self, Refusal> {
+        let state = StateDir::new(&arguments.state);
+        let remembered = state.seen()?;
+        let found =
+            Found { permit: run.readable_permit(), closed: run.readable_closed(), remembered };
+        let duty = duty::as_service(&config, crate::duty_driver(&run, arguments));
+        let services = config.services.iter().cloned().chain([duty.clone()]).collect();
+        let executor = Executor::new(services, &run, &arguments.programs.join("gate"))?;
+        let quorum = Quorum::connect(Options::new(&config, Watched::Everything));
+        let (tell, told) = mpsc::unbounded_channel();
+        Ok(Self {
+            controller: Controller::new(config, me, found, duty),
+            quorum,
+            executor,
+            touches: run.touches(),
+            run,
+            state,
+            own: VecDeque::new(),
+            tell,
+            told,
+            to_remember: None,
+            remembering: false,
+            farewell: Farewell::Close,
+            hand_over: false,
+        })
+    }
+
+    /// systemd knows whether it starts us again. Without a job of its own somebody sent the signal by hand.
+    fn ask_why_to_end(&self) {
+        let (systemd, tell) = (self.executor.systemd().cloned(), self.tell.clone());
+        tokio::spawn(async move {
+            let hand_over = match systemd {
+                Some(systemd) => !is_stopped(&systemd).await,
+                None => true,
+            };
+            // If nobody listens any more we have ended already.
+            drop(tell.send(Input::Ending { hand_over }));
+        });
+    }
+
+    /// Writes the highest epoch, one write at a time, and the newest last: two at once would spoil the file.
+    fn remember(&mut self) {
+        if self.remembering {
+            return;
+        }
+        let Some(remembered) = self.to_remember.take() else { return };
+        self.remembering = true;
+        let (state, tell) = (self.state.clone(), self.tell.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = state.remember(&remembered) {
+                tracing::error!(
+                    "epoch {} cannot be remembered: {}",
+                    remembered.epoch,
+                    log::chain(&error)
+                );
+            }
+            drop(tell.send(Input::Remembered));
+        });
+    }
+
+    fn role(&self) -> Role {
+        self.controller.status().0
+    }
+}
+
+/// Whether systemd stops us, alone or with the whole host. If it does not answer, handing over changes nothing for the
+/// services, and D sees to the rest.
+async fn is_stopped(systemd: &Systemd) -> bool {
+    if systemd.shutting_down(ASK_SYSTEMD).await.unwrap_or(false) {
+        return true;
+    }
+    let job = systemd.job_of(&format!("{NAME}.service"), ASK_SYSTEMD).await;
+    matches!(job, Ok(Some(Job::Stop)))
+}
+
+impl Program for MasterFc {
+    type Input = Input;
+    type Action = Action;
+
+    async fn next(&mut self) -> Input {
+        if let Some(input) = self.own.pop_front() {
+            return input;
+        }
+        tokio::select! {
+            event = self.quorum.next() => Input::Quorum(event),
+            report = self.executor.next() => Input::Service(report),
+            Some(input) = self.told.recv() => input,
+            _ = self.touches.next() => Input::Closed,
+        }
+    }
+
+    fn handle(&mut self, now: Time, input: Input) {
+        let event = match input {
+            Input::Quorum(event) => Event::Quorum { wall: clock::wall(), event },
+            Input::Service(report) => Event::Service(report),
+            Input::Written(event) => event,
+            Input::Closed => Event::Closed(self.run.readable_closed()),
+            Input::Signal(Signal::Terminate) => return self.ask_why_to_end(),
+            Input::Signal(Signal::Interrupt) | Input::Ending { hand_over: false } => Event::Stop,
+            Input::Signal(Signal::HangUp) => return self.controller.handle_timeout(now),
+            Input::Remembered => {
+                self.remembering = false;
+                return self.remember();
+            }
+            Input::Ending { hand_over: true } => {
+                self.hand_over = true;
+                return;
+            }
+        };
+        self.controller.handle(now, event);
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        self.controller.handle_timeout(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Action> {
+        if self.hand_over {
+            self.farewell = Farewell::Detach;
+            return Some(Action::Exit);
+        }
+        self.controller.poll_action()
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.controller.poll_timeout()
+    }
+
+    fn carry_out(&mut self, action: Action) -> ControlFlow<Exit> {
+        match action {
+            Action::Ask(ask) => self.quorum.request(ask.id, ask.session, ask.request),
+            Action::WritePermit { id, permit } => {
+                let error = self.run.write_permit(&permit).err().map(|error| log::chain(&error));
+                self.own.push_back(Input::Written(Event::PermitWritten { id, error }));
+            }
+            Action::RemovePermit { id } => {
+                let error = self.run.remove_permit().err().map(|error| log::chain(&error));
+                self.own.push_back(Input::Written(Event::PermitWritten { id, error }));
+            }
+            Action::Remember(remembered) => {
+                self.to_remember = Some(remembered);
+                self.remember();
+            }
+            Action::Service(action) => self.executor.carry_out(action),
+            Action::Reboot { why } => last_resort(&why, &self.run),
+            Action::Say(line) => log::say(&line, self.role().as_str()),
+            Action::Exit => return ControlFlow::Break(Exit::Ok),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn status(&self) -> String {
+        let (role, why) = self.controller.status();
+        match self.controller.held() {
+            Some((epoch, _)) => format!("{} (epoch {epoch}): {why}", role.as_str()),
+            None => format!("{}: {why}", role.as_str()),
+        }
+    }
+
+    fn show(&mut self, status: &str) {
+        if let Err(error) = self.run.write_status(NAME, status) {
+            tracing::warn!("{}", log::chain(&error));
+        }
+    }
+}
+
+/// Reboots the host, if it is ours to reboot.
+fn last_resort(why: &str, run: &RunDir) {
+    let text = format!("{why}: this host reboots at once");
+    log::say(&Line { level: Level::Error, text, epoch: None }, Role::Neutral.as_str());
+    let Err(error) = reboot::immediately(run);
+    tracing::error!("{}", log::chain(&error));
+}

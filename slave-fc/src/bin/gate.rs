@@ -1,0 +1,90 @@
+//! The start gate: lets an HA service start only under a permit of this boot that is not closed and has not expired.
+//!
+//! `gate [--run FOLDER] UNIT` is what PID 1 runs right before it executes the unit. It exits with 0, or says why not and
+//! exits with a code of its own. `gate --launch FOLDER SERVICE COMMAND…` becomes the command, in a session of its own,
+//! where there is no systemd to do that. `gate --guard-ended SECONDS` is what PID 1 runs whenever the guard has ended: if
+//! it failed, and failed before within so many seconds while a permit lets services run, the host reboots at once.
+//!
+//! The rules are in `headship_core::lease`; nothing is decided here.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use headship_drivers::host::gate::{self, REFUSED};
+use headship_drivers::host::reboot;
+use headship_drivers::host::run::{RUN, RunDir};
+use headship_drivers::process::{LaunchError, launch};
+
+/// Exit code for a command line that nobody understands, and for a command that cannot be executed.
+const FAILED: u8 = 1;
+
+/// How long a refusal waits before it is said. `systemctl status` shows only what came after PID 1 noted the start, and PID 1
+/// notes it after it has executed us; nobody else waits for a refusal.
+const HEARD: Duration = Duration::from_millis(50);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["--launch", run, service, command @ ..] => become_command(run, service, command),
+        ["--guard-ended", seconds] => guard_ended(seconds),
+        ["--run", run, unit] => check(Path::new(run), unit),
+        [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit),
+        _ => {
+            say(io::stderr(), "gate: give the unit, as in `gate livy.service`");
+            ExitCode::from(FAILED)
+        }
+    }
+}
+
+fn check(run: &Path, unit: &str) -> ExitCode {
+    match gate::check(&RunDir::new(run)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refused) => {
+            std::thread::sleep(HEARD);
+            say(io::stderr(), &format!("{unit}: {refused}"));
+            ExitCode::from(REFUSED)
+        }
+    }
+}
+
+fn guard_ended(seconds: &str) -> ExitCode {
+    // systemd's word for how it ended; an ordered stop is no failure.
+    if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "success") {
+        return ExitCode::SUCCESS;
+    }
+    let Ok(seconds) = seconds.parse() else {
+        say(io::stderr(), "gate: give the window in seconds, as in `gate --guard-ended 8`");
+        return ExitCode::from(FAILED);
+    };
+    let run = RunDir::new(RUN);
+    match gate::guard_failed(&run, Duration::from_secs(seconds)) {
+        Ok(false) => return ExitCode::SUCCESS,
+        Ok(true) => {
+            say(io::stderr(), "the guard failed again while HA services may run here: rebooting");
+            // Returns only if it must not, or cannot.
+            let Err(error) = reboot::immediately(&run);
+            say(io::stderr(), &format!("cannot reboot: {error}"));
+        }
+        Err(error) => say(io::stderr(), &format!("the guard's failure is not noted: {error}")),
+    }
+    ExitCode::from(FAILED)
+}
+
+/// Returns only if the command was not executed: the driver then reads the reason from our standard output.
+fn become_command(run: &str, service: &str, command: &[&str]) -> ExitCode {
+    let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
+    let error = launch(&RunDir::new(run), service, &command);
+    say(io::stdout(), &format!("{service}: {error}"));
+    ExitCode::from(match error {
+        LaunchError::Refused(_) => REFUSED,
+        LaunchError::Busy | LaunchError::File(_) | LaunchError::Kernel { .. } => FAILED,
+    })
+}
+
+/// If nobody reads it, the exit code still tells.
+fn say(mut to: impl Write, sentence: &str) {
+    drop(writeln!(to, "{sentence}"));
+}

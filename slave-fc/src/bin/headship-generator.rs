@@ -1,0 +1,176 @@
+//! The systemd generator: puts the start gate before every HA service, on every node, before anything can start.
+//!
+//! PID 1 runs it at boot and at each `daemon-reload`, in a place where little else works: no D-Bus, perhaps no `/var`,
+//! perhaps everything read-only. So it keeps no state. From a configuration with faults it takes every unit that is named
+//! in it at all: a gate too many is harmless, a gate too few is not. Without a configuration it does nothing.
+//!
+//! What the gate then decides is in `headship_core::lease`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use headship_core::config::checked::{Driver, Service};
+use headship_core::config::{Config, OWN_UNITS};
+use headship_daemon::configuration::{self, ConfigurationError, FOLDER};
+use headship_drivers::host::gate::GATE;
+
+/// Its name is the last in the order of names, so that it is read after what an administrator writes by `systemctl edit`.
+const DROP_IN: &str = "zz-headship.conf";
+
+fn main() -> ExitCode {
+    // Called by hand without a folder it shows nothing and harms nothing.
+    let Some(folder) = std::env::args_os().nth(1).map(PathBuf::from) else {
+        say("give the folder for generated units, as systemd does");
+        return ExitCode::FAILURE;
+    };
+    let units = match configuration::load(Path::new(FOLDER)) {
+        Ok(config) => units(&config),
+        Err(ConfigurationError::Missing { .. }) => BTreeMap::new(),
+        Err(error) => {
+            let units = named_units(&texts(Path::new(FOLDER)));
+            let named = units.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            say(&format!(
+                "the configuration has faults (see `headship check`), so each unit that it names is gated: {named}; {error}"
+            ));
+            units
+        }
+    };
+    let mut code = ExitCode::SUCCESS;
+    for (unit, after) in units {
+        if let Err(error) = write_drop_in(&folder, &unit, &after) {
+            say(&format!("{unit} is NOT gated: cannot write its drop-in: {error}"));
+            code = ExitCode::FAILURE;
+        }
+    }
+    code
+}
+
+/// The units of the HA services, each with those that it comes after.
+type Units = BTreeMap<String, BTreeSet<String>>;
+
+/// The units of the HA services. Commands need no drop-in: their transient units carry the gate themselves.
+fn units(config: &Config) -> Units {
+    let unit = |service: &Service| match &service.driver {
+        Driver::Systemd { unit } => Some(unit.clone()),
+        Driver::Command { .. } => None,
+    };
+    let services = &config.services;
+    let after = |service: &Service| {
+        services
+            .iter()
+            .filter(|other| service.after.contains(&other.name))
+            .filter_map(unit)
+            .collect()
+    };
+    services.iter().filter_map(|service| Some((unit(service)?, after(service)))).collect()
+}
+
+/// The texts of the main file and its fragments, as far as they can be read.
+fn texts(folder: &Path) -> Vec<String> {
+    let fragments = fs::read_dir(folder.join("conf.d")).into_iter().flatten().flatten();
+    let fragments = fragments.map(|entry| entry.path());
+    let toml = fragments.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
+    let files = toml.chain([folder.join("headship.toml")]);
+    // Bytes that are no text stand in for themselves as a mark; the rest of the file is read all the same.
+    files
+        .filter_map(|path| fs::read(path).ok())
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect()
+}
+
+/// Every `unit = "….service"` of the texts, whatever surrounds it. Not our own units: gated, nobody could help.
+fn named_units(texts: &[String]) -> Units {
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
+    let values = lines.flat_map(|line| line.split("unit").skip(1).filter_map(quoted));
+    let is_unit = |name: &&str| {
+        name.ends_with(".service") && !name.contains('/') && !OWN_UNITS.contains(name)
+    };
+    values.filter(is_unit).map(|name| (name.to_owned(), BTreeSet::new())).collect()
+}
+
+/// What stands in quotes behind an equals sign.
+fn quoted(text: &str) -> Option<&str> {
+    let value = text.trim_start().strip_prefix('=')?.trim_start();
+    let quote = value.chars().next().filter(|c| matches!(c, '"' | '\''))?;
+    value.get(1..)?.split(quote).next()
+}
+
+fn write_drop_in(folder: &Path, unit: &str, after: &BTreeSet<String>) -> io::Result<()> {
+    let folder = folder.join(format!("{unit}.d"));
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join(DROP_IN), drop_in(after))
+}
+
+/// `%n` is the unit's full name, escaped as PID 1 likes it. `+` runs the gate as root, outside of the unit's sandbox.
+/// Restarts and their budget are the suite's: systemd's own would race with it, and its start limit refuse it.
+/// The order is the suite's as well; systemd needs it at a shutdown, when it stops all units by itself.
+fn drop_in(after: &BTreeSet<String>) -> String {
+    let after: String = after.iter().map(|unit| format!("After={unit}\n")).collect();
+    format!(
+        "# Written by headship-generator from {FOLDER}: this HA service starts only where headship permits it.\n\
+         [Unit]\nStartLimitIntervalSec=0\n{after}\n[Service]\nExecStartPre=+{GATE} %n\nRestart=no\n"
+    )
+}
+
+/// To the journal where it runs (at a reload), otherwise to the kernel's log (at boot), otherwise to whoever called.
+fn say(sentence: &str) {
+    // Entries of the journal end at a line feed; a configuration's faults come in lines.
+    let sentence = sentence.replace('\n', "; ");
+    let entry = format!("PRIORITY=3\nSYSLOG_IDENTIFIER=headship-generator\nMESSAGE={sentence}\n");
+    let journal = UnixDatagram::unbound().and_then(|socket| {
+        // PID 1 waits for us: nothing here may wait for the journal.
+        socket.set_nonblocking(true)?;
+        socket.send_to(entry.as_bytes(), "/run/systemd/journal/socket")
+    });
+    if journal.is_ok() {
+        return;
+    }
+    let line = format!("<3>headship-generator: {sentence}\n");
+    let kernel = OpenOptions::new().write(true).open("/dev/kmsg");
+    if kernel.and_then(|mut log| log.write_all(line.as_bytes())).is_err() {
+        // Nobody is left to be told.
+        drop(writeln!(io::stderr(), "headship-generator: {sentence}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broken_configuration_still_names_its_units() {
+        let texts = [
+            "cluster = oops\n[[service]]\nname = \"livy\"\nunit = \"livy.service\"\n".to_owned(),
+            "service = [{ name = 'a', unit='a@1.service', order = }, { unit = \"b.service\" }]"
+                .to_owned(),
+        ];
+        let units = named_units(&texts);
+        let units: Vec<&str> = units.keys().map(String::as_str).collect();
+        assert_eq!(units, ["a@1.service", "b.service", "livy.service"]);
+    }
+
+    #[test]
+    fn what_is_no_service_of_ours_to_gate_is_left_alone() {
+        let texts =
+            ["# unit = \"old.service\"\nunit = \"master-fc.service\"\nunit = \"../x.service\"\n\
+                      unit = \"x.socket\"\nunit = \"\nunits = 7\nunit"
+                .to_owned()];
+        assert!(named_units(&texts).is_empty());
+    }
+
+    #[test]
+    fn a_drop_in_lies_where_systemd_looks_for_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let after = ["ambari-server.service".to_owned()].into();
+        write_drop_in(folder.path(), "livy.service", &after).unwrap();
+        let text =
+            fs::read_to_string(folder.path().join("livy.service.d/zz-headship.conf")).unwrap();
+        assert!(text.contains("ExecStartPre=+/usr/lib/headship/gate %n\nRestart=no\n"), "{text}");
+        assert!(text.contains("StartLimitIntervalSec=0\nAfter=ambari-server.service\n"), "{text}");
+    }
+}

@@ -1,0 +1,205 @@
+//! slave-ha-service: the root machine `Guard` and its world.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use headship_core::config::checked::{Config, Driver};
+use headship_core::duty;
+use headship_core::guard::{Action, Event, Guard};
+use headship_core::node::Identity;
+use headship_core::quorum;
+use headship_core::record::{Key, Role};
+use headship_core::say::{Level, Line};
+use headship_core::services::Report;
+use headship_core::time::Time;
+use headship_daemon::arguments::Arguments;
+use headship_daemon::notify::Notifier;
+use headship_daemon::run::{self, Program};
+use headship_daemon::signal::Signal;
+use headship_daemon::start::{self, Refusal};
+use headship_daemon::{Exit, log};
+use headship_drivers::Executor;
+use headship_drivers::host::run::{LockError, RunDir, Touches};
+use headship_drivers::host::{identity, reboot};
+use headship_zk::{Options, Quorum, Watched};
+
+/// The program's name, and its unit's without the ending.
+pub const NAME: &str = "slave-ha-service";
+/// How long the session may take to close.
+const CLOSE: Duration = Duration::from_secs(1);
+
+/// Runs slave-ha-service until it is told to end. The services stay as they are then.
+pub fn main(arguments: &Arguments) -> Result<Exit, Refusal> {
+    let config = start::configure(NAME, arguments)?;
+    let run = RunDir::new(&arguments.run);
+    run.create()?;
+    let _lock = run.lock(NAME).map_err(|error| {
+        let held = matches!(error, LockError::Held { .. });
+        Refusal::new(if held { Exit::AlreadyRunning } else { Exit::Failed }, &error)
+    })?;
+    let me = identity::identity(config.node.clone(), &arguments.machine_id)?;
+    let notifier = Notifier::from_environment()?;
+    run::block_on(async {
+        let mut program = SlaveHaService::new(config, me, run, arguments)?;
+        let exit = run::run(&mut program, &notifier).await?;
+        if let Some(quorum) = program.quorum {
+            quorum.close(CLOSE).await;
+        }
+        Ok(exit)
+    })?
+}
+
+/// What comes in.
+#[derive(Debug)]
+enum Input {
+    Quorum(quorum::Event),
+    Service(Report),
+    Written(Event),
+    Files,
+    Signal(Signal),
+}
+
+/// What is done next.
+#[derive(Debug)]
+enum Step {
+    Do(Action),
+    End,
+}
+
+impl From<Signal> for Input {
+    fn from(signal: Signal) -> Self {
+        Self::Signal(signal)
+    }
+}
+
+/// slave-ha-service and its world.
+#[derive(Debug)]
+struct SlaveHaService {
+    guard: Guard,
+    /// Only headnodes have promises to give; the other nodes need no session.
+    quorum: Option<Quorum>,
+    executor: Executor,
+    run: RunDir,
+    touches: Touches,
+    /// Outcomes that are known at once.
+    own: VecDeque<Input>,
+    told_to_end: bool,
+}
+
+impl SlaveHaService {
+    fn new(
+        config: Config,
+        me: Identity,
+        run: RunDir,
+        arguments: &Arguments,
+    ) -> Result<Self, Refusal> {
+        let driver = if run.under_systemd() {
+            Driver::Systemd { unit: "master-ha-service.service".to_owned() }
+        } else {
+            Driver::Command { start: arguments.command("master-ha-service") }
+        };
+        let duty = duty::as_service(&config, driver);
+        let services = config.services.iter().cloned().chain([duty.clone()]).collect();
+        let executor = Executor::new(services, &run, &arguments.programs.join("gate"))?;
+        Ok(Self {
+            quorum: config
+                .is_headnode()
+                .then(|| Quorum::connect(Options::new(&config, Watched::Record(Key::Active)))),
+            guard: Guard::new(config, me, run.readable_permit(), run.readable_closed(), duty),
+            executor,
+            touches: run.touches(),
+            run,
+            own: VecDeque::new(),
+            told_to_end: false,
+        })
+    }
+}
+
+async fn next_of(quorum: &mut Option<Quorum>) -> quorum::Event {
+    match quorum {
+        Some(quorum) => quorum.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Program for SlaveHaService {
+    type Input = Input;
+    type Action = Step;
+
+    async fn next(&mut self) -> Input {
+        if let Some(input) = self.own.pop_front() {
+            return input;
+        }
+        tokio::select! {
+            event = next_of(&mut self.quorum) => Input::Quorum(event),
+            report = self.executor.next() => Input::Service(report),
+            _ = self.touches.next() => Input::Files,
+        }
+    }
+
+    fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Quorum(event) => self.guard.handle(now, Event::Quorum(event)),
+            Input::Service(report) => {
+                self.guard.handle(now, Event::Permit(self.run.readable_permit()));
+                self.guard.handle(now, Event::Service(report));
+            }
+            Input::Written(event) => self.guard.handle(now, event),
+            Input::Files => self.guard.handle(now, Event::Permit(self.run.readable_permit())),
+            Input::Signal(Signal::HangUp) => self.guard.handle_timeout(now),
+            Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Time) {
+        // A change of the permit whose hint has not come yet must not find us acting on the older one.
+        self.guard.handle(now, Event::Permit(self.run.readable_permit()));
+        self.guard.handle_timeout(now);
+    }
+
+    fn poll_action(&mut self) -> Option<Step> {
+        if self.told_to_end { Some(Step::End) } else { self.guard.poll_action().map(Step::Do) }
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        self.guard.poll_timeout()
+    }
+
+    fn carry_out(&mut self, step: Step) -> ControlFlow<Exit> {
+        let Step::Do(action) = step else { return ControlFlow::Break(Exit::Ok) };
+        match action {
+            Action::Ask(ask) => {
+                if let Some(quorum) = &mut self.quorum {
+                    quorum.request(ask.id, ask.session, ask.request);
+                }
+            }
+            Action::WriteClosed { id, closed } => {
+                let error = self.run.write_closed(&closed).err().map(|error| log::chain(&error));
+                self.own.push_back(Input::Written(Event::ClosedWritten { id, error }));
+            }
+            Action::Service(action) => self.executor.carry_out(action),
+            Action::Reboot { why } => last_resort(&why, &self.run),
+            Action::Say(line) => log::say(&line, Role::Standby.as_str()),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn status(&self) -> String {
+        self.guard.status().to_owned()
+    }
+
+    fn show(&mut self, status: &str) {
+        if let Err(error) = self.run.write_status(NAME, status) {
+            tracing::warn!("{}", log::chain(&error));
+        }
+    }
+}
+
+/// Reboots the host, if it is ours to reboot.
+fn last_resort(why: &str, run: &RunDir) {
+    let text = format!("{why}: this host reboots at once");
+    log::say(&Line { level: Level::Error, text, epoch: None }, Role::Neutral.as_str());
+    let Err(error) = reboot::immediately(run);
+    tracing::error!("{}", log::chain(&error));
+}

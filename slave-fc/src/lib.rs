@@ -1,0 +1,3 @@
+//! The programs of every node: slave-ha-service, which keeps HA services stopped where no permit covers them.
+
+pub mod guard;
