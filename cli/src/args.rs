@@ -1,0 +1,187 @@
+//! The command line as people write it. The texts here are what `--help` teaches; packaging/man/headship.1 tells more.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use headship_core::node::NodeName;
+use headship_daemon::configuration::FOLDER;
+use headship_drivers::host::run::RUN;
+
+const AFTER: &str = "\
+Exit codes (all of them in headship(1)):
+   0  done; healthy                       6  refused, nothing moved
+   1  failed, the message tells why       8  no headnode is active
+   2  arguments not understood            9  the failover quorum cannot be reached
+   3  the configuration has faults       10  not in time; it may still happen
+                                         11  it works, but something is missing
+
+Examples:
+  headship status                  who is active, is the other one ready, and why not
+  headship switchover              make the other headnode active, and watch it
+  ssh $(headship active --host)    go to whichever headnode is active";
+
+/// Sees and moves the active headnode of a headship cluster.
+///
+/// Two headnodes, and one of them is active: the HA services run there and nowhere else. This program shows which one,
+/// and why, and moves the office on request. It runs on any node that has the cluster's configuration.
+#[derive(Debug, Parser)]
+#[command(name = "headship", version, after_help = AFTER, subcommand_required = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// Where things are.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Place {
+    /// The folder of headship.toml and conf.d
+    #[arg(long, global = true, value_name = "FOLDER", default_value = FOLDER)]
+    pub(crate) config: PathBuf,
+    /// The folder where this host's daemons keep permit, closed and status lines
+    #[arg(long, global = true, value_name = "FOLDER", default_value = RUN)]
+    pub(crate) run: PathBuf,
+    /// How long the failover quorum may take to answer
+    #[arg(long, global = true, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    pub(crate) timeout: Duration,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show who is active, whether the other headnode is ready, and every service
+    ///
+    /// Its last line is the conclusion in one sentence, and its exit code says the same: 0 when one headnode is active and
+    /// another one is ready to take over, 11 when something is missing, 8 when nobody is active, 9 when the failover
+    /// quorum is out of sight; then it shows what this host knows by itself, and how old that is.
+    Status(Status),
+    /// Print the name of the active headnode, for scripts
+    ///
+    /// Prints nothing and ends with 8 while no headnode is active, also during a transition, and with 9 when the failover
+    /// quorum cannot be reached: nobody can say then.
+    Active(Active),
+    /// Make the other headnode active, in order: services stop here before they start there
+    ///
+    /// The active headnode checks that the other one is eligible and ready, stops its services, cedes, and the other one
+    /// takes over without any wait. If it cannot be done, it is refused with the reason and nothing moves. Ctrl-C
+    /// withdraws an order that was not answered yet; later it goes on by itself.
+    Switchover(Switchover),
+    /// Check configuration, this host, the quorum and the timing before they are needed
+    ///
+    /// Changes nothing. Each finding is `ok`, `warning` or `FAULT`, with the way out. The exit code is that of the worst: 0,
+    /// 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be reached, 1 for any other.
+    Check(Check),
+}
+
+/// `headship status`
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// Print JSON; its keys are documented in headship(1) and stay
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show it again whenever something changes, until Ctrl-C
+    #[arg(long, short)]
+    pub(crate) watch: bool,
+}
+
+/// `headship active`
+#[derive(Debug, Args)]
+pub(crate) struct Active {
+    /// Print its address or host name as the configuration has it
+    #[arg(long, conflicts_with = "ip")]
+    pub(crate) host: bool,
+    /// Print its IP address
+    #[arg(long)]
+    pub(crate) ip: bool,
+    /// Print name, host, address and epoch as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship switchover`
+#[derive(Debug, Args)]
+pub(crate) struct Switchover {
+    /// The headnode that shall be active; without it, the one that is ready
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    pub(crate) to: Option<NodeName>,
+    /// Print the outcome with all phases as JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship check`
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|limit| (Duration::from_millis(100)..=Duration::from_secs(3600)).contains(limit))
+        .ok_or_else(|| "write a number of seconds from 0.1 to 3600".to_owned())
+}
+
+fn node(text: &str) -> Result<NodeName, String> {
+    NodeName::try_from(text).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use headship_daemon::Exit;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_holds() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn arguments_that_make_no_sense_are_refused() {
+        for bad in [
+            &["headship"][..],
+            &["headship", "failback"],
+            &["headship", "active", "--host", "--ip"],
+            &["headship", "switchover", "hn1"],
+            &["headship", "switchover", "--to", "a/b"],
+            &["headship", "status", "--timeout", "0"],
+            &["headship", "status", "--timeout", "soon"],
+        ] {
+            assert_eq!(Arguments::try_parse_from(bad).unwrap_err().exit_code(), 2, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_man_page_has_the_table_of_exit_codes_and_every_option() {
+        let page = include_str!("../../packaging/man/headship.1");
+        for exit in Exit::ALL {
+            let line = format!("\n{}|{}\n", exit.code(), exit.meaning());
+            assert!(page.contains(&line), "{line}");
+        }
+        let command = Arguments::command();
+        for command in command.get_subcommands().chain([&command]) {
+            for option in command.get_opts().filter_map(clap::Arg::get_long) {
+                let escaped = option.replace('-', "\\-");
+                assert!(page.contains(&format!("\\-\\-{escaped}")), "--{option}");
+            }
+        }
+    }
+
+    #[test]
+    fn places_may_be_said_before_or_after_the_command() {
+        for good in [
+            ["headship", "--config", "/c", "status", "--watch"],
+            ["headship", "status", "--watch", "--config", "/c"],
+        ] {
+            let arguments = Arguments::try_parse_from(good).unwrap();
+            assert_eq!(arguments.place.config, PathBuf::from("/c"));
+            assert_eq!(arguments.place.timeout, Duration::from_secs(5));
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! The operator's command line: shows the cluster and gives it orders. Decides nothing that the cluster goes by.
+
+mod active;
+mod args;
+mod check;
+mod cluster;
+mod local;
+mod output;
+mod say;
+mod standing;
+mod status;
+mod switchover;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+use anyhow::Result;
+use clap::Parser;
+use headship_core::config::Config;
+use headship_daemon::Exit;
+use headship_daemon::configuration;
+
+use crate::args::{Arguments, Command, Place};
+
+fn main() -> Exit {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(message) => {
+            // clap knows where each of its texts belongs; there is nobody to tell when that fails.
+            drop(message.print());
+            return if message.use_stderr() { Exit::Usage } else { Exit::Ok };
+        }
+    };
+    match run(&arguments) {
+        Ok(exit) => exit,
+        // Whoever closed the pipe has seen enough (`headship status | head -1`).
+        Err(error) if is_broken_pipe(&error) => Exit::Ok,
+        Err(error) => {
+            output::complain(&format!("{error:#}"));
+            Exit::Failed
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<Exit> {
+    let Arguments { command, place } = arguments;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(dispatch(command, place));
+    // A question to a server that never answers is not waited for.
+    runtime.shutdown_background();
+    result
+}
+
+async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
+    match command {
+        Command::Status(arguments) => {
+            configured(place, async |config| status::run(config, place, arguments).await).await
+        }
+        Command::Active(arguments) => {
+            configured(place, async |config| active::run(config, place, arguments).await).await
+        }
+        Command::Switchover(arguments) => {
+            configured(place, async |config| switchover::run(config, place, arguments).await).await
+        }
+        // Faults of the configuration are among what it finds.
+        Command::Check(arguments) => check::run(place, arguments).await,
+    }
+}
+
+/// Does the work with the configuration, or says what is wrong with it.
+async fn configured(
+    place: &Place,
+    work: impl AsyncFnOnce(&Config) -> Result<Exit>,
+) -> Result<Exit> {
+    match configuration::load(&place.config) {
+        Ok(config) => work(&config).await,
+        Err(error) => {
+            let exit = error.exit();
+            output::complain(&format!("{:#}", anyhow::Error::new(error)));
+            Ok(exit)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,239 @@
+//! What follows from a view: who is active, who could take over, and the one sentence that says it all.
+//!
+//! Nothing is decided here that the cluster goes by; the words are those of `headship-core`, read from the records.
+
+use headship_core::epoch::Epoch;
+use headship_core::known::Content;
+use headship_core::node::NodeName;
+use headship_core::record::{Active, Phase, Role, Verdict};
+use headship_daemon::Exit;
+
+use crate::say;
+use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
+
+/// How the cluster is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// One headnode is active, another one is ready to take over.
+    Healthy,
+    /// One headnode is active, and something is missing.
+    Degraded,
+    /// No headnode is active.
+    NobodyActive,
+    /// The record of office cannot be understood.
+    Unreadable,
+    /// The failover quorum is out of sight.
+    QuorumAway,
+}
+
+impl Condition {
+    /// The exit code that tells it.
+    pub(crate) fn exit(self) -> Exit {
+        match self {
+            Self::Healthy => Exit::Ok,
+            Self::Degraded => Exit::Degraded,
+            Self::NobodyActive => Exit::NobodyActive,
+            Self::Unreadable => Exit::Failed,
+            Self::QuorumAway => Exit::QuorumAway,
+        }
+    }
+
+    /// The word for programs.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::NobodyActive => "nobody-active",
+            Self::Unreadable => "unreadable",
+            Self::QuorumAway => "quorum-away",
+        }
+    }
+}
+
+/// How the cluster is, with the sentence that says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Conclusion {
+    pub(crate) condition: Condition,
+    pub(crate) sentence: String,
+}
+
+/// The active headnode.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holder<'a> {
+    pub(crate) node: &'a NodeName,
+    pub(crate) epoch: Epoch,
+}
+
+/// How the cluster is.
+pub(crate) fn conclude(view: &View) -> Conclusion {
+    let records = match &view.quorum {
+        Quorum::Away { why, local } => {
+            return Conclusion {
+                condition: Condition::QuorumAway,
+                sentence: format!("{why}; {}.", here(&view.node, local)),
+            };
+        }
+        Quorum::InSight(records) => records,
+    };
+    match holder(records) {
+        Ok(holder) => beside(records, holder),
+        Err(nobody) => nobody,
+    }
+}
+
+/// Who is active; or that nobody is, and why.
+pub(crate) fn holder(records: &Records) -> Result<Holder<'_>, Conclusion> {
+    let active = match &records.active {
+        Content::Record(active) => active,
+        Content::Corrupt(corrupt) => {
+            let sentence = format!("nobody can say who is active: {corrupt}.");
+            return Err(Conclusion { condition: Condition::Unreadable, sentence });
+        }
+        Content::Unread => {
+            let sentence = "nobody can say who is active: the failover quorum does not let us read the record `active`.".to_owned();
+            return Err(Conclusion { condition: Condition::Unreadable, sentence });
+        }
+        Content::Missing => return Err(nobody("nobody ever held office", records)),
+    };
+    match state(active, records.pulse) {
+        Ok(holder) => Ok(holder),
+        Err(why) => Err(nobody(&why, records)),
+    }
+}
+
+fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
+    let epoch = active.epoch;
+    let Some(by) = &active.holder else {
+        let claimant = active.claimant.as_ref().map_or("nobody", |by| by.node.as_str());
+        return Err(format!("nobody ever held office, and {claimant} claims it"));
+    };
+    let node = &by.node;
+    if let Some(claimant) = &active.claimant {
+        let claimant = &claimant.node;
+        return Err(format!("{claimant} claims to succeed {node} (epoch {epoch})"));
+    }
+    match (&active.phase, pulse) {
+        (Phase::Ceded { to: Some(to), .. }, _) => {
+            Err(format!("{node} ceded epoch {epoch} to {to}, which did not claim yet"))
+        }
+        (Phase::Ceded { to: None, .. }, _) => Err(format!("{node} ceded epoch {epoch}")),
+        (_, Pulse::Still(time)) => Err(format!(
+            "{node} held office in epoch {epoch}, but its lock is gone and its lease stands still ({})",
+            say::span(time)
+        )),
+        (Phase::Active, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => Ok(Holder { node, epoch }),
+        (Phase::BecomingActive, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
+            Err(format!("{node} took office in epoch {epoch} and is starting the services"))
+        }
+        (Phase::BecomingStandby, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
+            Err(format!("{node} is stopping the services in order to cede epoch {epoch}"))
+        }
+    }
+}
+
+fn nobody(why: &str, records: &Records) -> Conclusion {
+    let headnodes: Vec<String> = records.headnodes.iter().map(condition_of).collect();
+    Conclusion {
+        condition: Condition::NobodyActive,
+        sentence: format!("nobody is active: {why}; {}.", headnodes.join("; ")),
+    }
+}
+
+/// What one headnode is and why, in a phrase.
+fn condition_of(headnode: &Headnode) -> String {
+    let name = &headnode.name;
+    record(&headnode.state).map_or_else(
+        || absent(headnode),
+        |state| format!("{name} is {}: {}", state.role.as_str(), state.why),
+    )
+}
+
+/// Why there is no record of a headnode's master-fc.
+fn absent(headnode: &Headnode) -> String {
+    let name = &headnode.name;
+    corrupt(&headnode.state).map_or_else(
+        || format!("{name} is not there (its master-fc has no session)"),
+        |corrupt| format!("{name} is unknown ({corrupt})"),
+    )
+}
+
+/// One is active: whether all is well beside that.
+fn beside(records: &Records, holder: Holder<'_>) -> Conclusion {
+    let Holder { node, epoch } = holder;
+    let others = || records.headnodes.iter().filter(|headnode| headnode.name != *node);
+    let ready: Vec<&Headnode> = others().filter(|other| readiness(other).is_ok()).collect();
+    let mut missing = Vec::new();
+    match &records.settings {
+        Content::Record(settings) => {
+            missing.extend(
+                settings.paused.as_ref().map(|by| format!("automatic failover is paused ({by})")),
+            );
+        }
+        Content::Corrupt(corrupt) => missing.push(corrupt.to_string()),
+        Content::Unread | Content::Missing => {}
+    }
+    if ready.is_empty() {
+        missing.extend(others().filter_map(|other| {
+            Some(format!("{} cannot take over ({})", other.name, readiness(other).err()?))
+        }));
+    }
+    let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
+    missing.extend(
+        own.into_iter().flat_map(Headnode::given_up).map(|name| format!("{name} is given up")),
+    );
+    let office = format!("{node} is active in epoch {epoch}");
+    if missing.is_empty() {
+        let ready: Vec<&str> = ready.iter().map(|headnode| headnode.name.as_str()).collect();
+        let is = if ready.len() == 1 { "is" } else { "are" };
+        let sentence = format!("{office}; {} {is} ready to take over.", ready.join(", "));
+        return Conclusion { condition: Condition::Healthy, sentence };
+    }
+    let sentence = format!("{office}, but {}.", missing.join("; "));
+    Conclusion { condition: Condition::Degraded, sentence }
+}
+
+/// Whether a headnode that is not active could take over at once, or why not.
+pub(crate) fn readiness(headnode: &Headnode) -> Result<(), String> {
+    let state = match &headnode.state {
+        Content::Record(state) => state,
+        Content::Corrupt(corrupt) => return Err(corrupt.to_string()),
+        Content::Missing | Content::Unread => return Err("its master-fc has no session".to_owned()),
+    };
+    if state.role != Role::Standby {
+        return Err(format!("it is {}: {}", state.role.as_str(), state.why));
+    }
+    let health = match &headnode.health {
+        Content::Record(health) => health,
+        Content::Corrupt(corrupt) => return Err(corrupt.to_string()),
+        Content::Missing | Content::Unread => {
+            return Err("no heartbeat of its health-monitor".to_owned());
+        }
+    };
+    match health.verdict {
+        Verdict::Eligible => Ok(()),
+        Verdict::Reluctant | Verdict::Ineligible => Err(health.reasons.join("; ")),
+    }
+}
+
+/// What this host knows of itself, in a phrase.
+fn here(node: &NodeName, local: &Local) -> String {
+    match &local.permit {
+        Err(why) => format!("{node} holds no permit that can be read ({why})"),
+        Ok(None) => format!("{node} holds no permit: HA services are kept stopped here"),
+        Ok(Some(permit)) if !permit.this_boot => {
+            format!("the permit on {node} is of an earlier boot: HA services are kept stopped here")
+        }
+        Ok(Some(permit)) => match permit.left {
+            Left::Until(left) => format!(
+                "{node} holds the permit of epoch {} for {} more",
+                permit.epoch,
+                say::span(left)
+            ),
+            Left::Since(since) => format!(
+                "the permit of epoch {} on {node} ended {} ago: HA services are stopped here",
+                permit.epoch,
+                say::span(since)
+            ),
+        },
+    }
+}

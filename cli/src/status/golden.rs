@@ -1,0 +1,249 @@
+//! The exact page and JSON of whole situations (`golden/*.txt`). `HEADSHIP_REWRITE=1` accepts what is said now.
+
+use std::fs;
+use std::time::Duration;
+
+use headship_core::epoch::Epoch;
+use headship_core::known::Content;
+use headship_core::record::{
+    self, Active, HeadnodeState, Health, Key, Phase, Role, ServiceDuty, Verdict,
+};
+use headship_core::time::WallTime;
+
+use super::{json, text};
+use crate::standing;
+use crate::tests::{BEGIN, config, duty, identity, node, records};
+use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
+
+/// Whether the JSON is compared, too.
+#[derive(PartialEq)]
+enum Json {
+    Yes,
+    No,
+}
+
+/// Compares page, exit code and JSON with the file; a person reviews its diff.
+fn golden(name: &str, quorum: Quorum, json: Json) {
+    let now = WallTime(BEGIN.0 + 200_000);
+    let view = View { servers: servers(&quorum), ..View::new(&config(), now, quorum) };
+    let conclusion = standing::conclude(&view);
+    let page = text::page(&view, &conclusion);
+    let page = anstream::adapter::strip_str(&page).to_string();
+    let code = conclusion.condition.exit().code();
+    let mut said = format!("{page}---- exit {code}\n");
+    if json == Json::Yes {
+        let document = json::document(&view, &conclusion);
+        said.push_str(&serde_json::to_string_pretty(&document).unwrap());
+        said.push('\n');
+    }
+    let file = format!("{}/src/status/golden/{name}.txt", env!("CARGO_MANIFEST_DIR"));
+    let expected = fs::read_to_string(&file).unwrap_or_default();
+    if said != expected && std::env::var_os("HEADSHIP_REWRITE").is_some() {
+        fs::write(&file, &said).unwrap();
+    }
+    assert_eq!(said, expected, "HEADSHIP_REWRITE=1 accepts it");
+}
+
+fn servers(quorum: &Quorum) -> Vec<Server> {
+    let answers = match quorum {
+        Quorum::InSight(_) => [Ok("follower"), Ok("leader"), Ok("follower")],
+        Quorum::Away { .. } => {
+            [Ok("unknown"), Err("it does not answer"), Err("its name has no address here")]
+        }
+    };
+    let server = |(number, answer): (usize, Result<&str, &str>)| Server {
+        address: format!("zk{number}:2181"),
+        answer: answer.map(str::to_owned).map_err(str::to_owned),
+    };
+    answers.into_iter().enumerate().map(server).collect()
+}
+
+fn in_sight(records: Records) -> Quorum {
+    Quorum::InSight(Box::new(records))
+}
+
+fn with_active(change: impl FnOnce(&mut Active)) -> Records {
+    let mut records = records();
+    if let Content::Record(active) = &mut records.active {
+        change(active);
+    }
+    records
+}
+
+fn with_state(records: &mut Records, index: usize, change: impl FnOnce(&mut HeadnodeState)) {
+    if let Content::Record(state) = &mut records.headnodes[index].state {
+        change(state);
+    }
+}
+
+fn with_health(records: &mut Records, index: usize, change: impl FnOnce(&mut Health)) {
+    if let Content::Record(health) = &mut records.headnodes[index].health {
+        change(health);
+    }
+}
+
+#[test]
+fn one_is_active_and_the_other_ready() {
+    golden("healthy", in_sight(records()), Json::Yes);
+}
+
+#[test]
+fn the_standby_is_missing() {
+    let mut records = records();
+    let standby = &mut records.headnodes[1];
+    standby.state = Content::Missing;
+    standby.health = Content::Missing;
+    standby.services = Content::Missing;
+    golden("standby-missing", in_sight(records), Json::No);
+}
+
+#[test]
+fn the_standby_is_ineligible_and_says_why() {
+    let mut records = records();
+    with_state(&mut records, 1, |state| {
+        (state.role, state.why) = (Role::Out, "hn1: no disk space on /var".to_owned())
+    });
+    with_health(&mut records, 1, |health| {
+        (health.verdict, health.reasons) =
+            (Verdict::Ineligible, vec!["no disk space on /var".to_owned()]);
+    });
+    golden("standby-ineligible", in_sight(records), Json::No);
+}
+
+#[test]
+fn automatic_failover_is_paused() {
+    let mut records = records();
+    if let Content::Record(settings) = &mut records.settings {
+        settings.paused = Some("root@hn1: work on the racks".to_owned());
+    }
+    golden("paused", in_sight(records), Json::No);
+}
+
+#[test]
+fn a_service_is_given_up_on_the_active() {
+    let mut records = records();
+    let given_up = ServiceDuty {
+        observed: "failed".to_owned(),
+        restarts: 3,
+        given_up: true,
+        critical: false,
+        why: "3 restarts in 600 s did not help".to_owned(),
+    };
+    records.headnodes[0].duty = duty("hn0", "livy", given_up);
+    if let Content::Record(services) = &mut records.headnodes[0].services {
+        services.services.insert("livy".to_owned(), "failed".to_owned());
+    }
+    golden("given-up", in_sight(records), Json::Yes);
+}
+
+#[test]
+fn the_standby_claims_after_a_loss() {
+    let mut records = with_active(|active| active.claimant = Some(identity("hn1")));
+    records.lock = Content::Missing;
+    records.pulse = Pulse::NoHolder;
+    with_state(&mut records, 1, |state| {
+        (state.role, state.why) = (Role::BecomingActive, "waits out the lease of hn0".to_owned());
+    });
+    let lost = &mut records.headnodes[0];
+    lost.state = Content::Missing;
+    lost.health = Content::Missing;
+    lost.services = Content::Missing;
+    golden("claimed", in_sight(records), Json::Yes);
+}
+
+#[test]
+fn office_was_ceded_and_nobody_claims() {
+    let records = with_active(|active| {
+        active.phase = Phase::Ceded { to: Some(node("hn1")), until_ms: 20_000 };
+    });
+    golden("ceded", in_sight(Records { pulse: Pulse::NoHolder, ..records }), Json::No);
+}
+
+#[test]
+fn a_holder_without_lock_and_renewals_is_not_active() {
+    let still = Pulse::Still(Duration::from_secs(5));
+    golden(
+        "still",
+        in_sight(Records { pulse: still, lock: Content::Missing, ..records() }),
+        Json::No,
+    );
+}
+
+#[test]
+fn nobody_ever_held_office() {
+    let mut records = Records {
+        settings: Content::Missing,
+        active: Content::Missing,
+        lock: Content::Missing,
+        history: Content::Missing,
+        pulse: Pulse::NoHolder,
+        ..records()
+    };
+    for headnode in &mut records.headnodes {
+        headnode.state = Content::Missing;
+        headnode.health = Content::Missing;
+        headnode.services = Content::Missing;
+    }
+    golden("fresh", in_sight(records), Json::No);
+}
+
+#[test]
+fn a_corrupt_record_of_office_is_named() {
+    let corrupt = record::parse::<Active>(&Key::Active, "hello").unwrap_err();
+    golden(
+        "corrupt",
+        in_sight(Records { active: Content::Corrupt(corrupt), ..records() }),
+        Json::No,
+    );
+}
+
+#[test]
+fn a_corrupt_record_beside_the_office_is_named_and_the_rest_told() {
+    let mut records = records();
+    let key = Key::Health(node("hn1"));
+    let corrupt = record::parse::<Health>(&key, "{\"format\":99}").unwrap_err();
+    records.headnodes[1].health = Content::Corrupt(corrupt);
+    golden("corrupt-health", in_sight(records), Json::No);
+}
+
+#[test]
+fn out_of_sight_of_the_quorum_this_host_tells_what_it_knows() {
+    let second = Duration::from_secs(1);
+    let daemon =
+        |name: &str, line: &str, age| Daemon { name: name.to_owned(), line: line.to_owned(), age };
+    let local = Local {
+        folder: "/run/headship".to_owned(),
+        permit: Ok(Some(Permit {
+            epoch: Epoch(7),
+            this_boot: true,
+            age: second * 2,
+            left: Left::Until(second * 4),
+            kill: second * 2,
+        })),
+        closed: Ok(Some((Epoch(6), second * 300))),
+        daemons: Ok(vec![
+            daemon(
+                "master-fc",
+                "active (epoch 7): holds office; the failover quorum is out of sight",
+                second,
+            ),
+            daemon("slave-ha-service", "a permit of epoch 7 covers this headnode", second * 40),
+        ]),
+    };
+    let why = "no answer from the failover quorum (zk0:2181, zk1:2181, zk2:2181) within 5s: see that most of its servers run and can be reached from here".to_owned();
+    golden("quorum-away", Quorum::Away { why, local }, Json::Yes);
+}
+
+#[test]
+fn a_host_that_knows_nothing_says_so() {
+    let local = Local {
+        folder: "/run/headship".to_owned(),
+        permit: Ok(None),
+        closed: Ok(None),
+        daemons: Err(
+            "cannot read `/run/headship/status`: No such file or directory (os error 2)".to_owned()
+        ),
+    };
+    let why = "no answer from the failover quorum (zk0:2181) within 5s: see that most of its servers run and can be reached from here".to_owned();
+    golden("quorum-away-worker", Quorum::Away { why, local }, Json::No);
+}

@@ -1,0 +1,284 @@
+//! The view as JSON. The keys are documented in headship(1): they are added to, and neither renamed nor removed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use headship_core::record::{Phase, PhaseTime, Verdict};
+use serde::Serialize;
+
+use crate::standing::{self, Conclusion};
+use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
+
+/// The whole of it.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Document {
+    cluster: String,
+    node: String,
+    seen_ms: u64,
+    condition: &'static str,
+    exit: u8,
+    conclusion: String,
+    active: Option<String>,
+    epoch: Option<u64>,
+    office: Option<Office>,
+    paused: Option<String>,
+    headnodes: Vec<HeadnodeSeen>,
+    last_transition: Option<Transition>,
+    servers: Vec<Server>,
+    corrupt: Vec<String>,
+    local: Option<Host>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Office {
+    holder: Option<String>,
+    epoch: u64,
+    phase: &'static str,
+    since_ms: u64,
+    ceded_to: Option<String>,
+    claimant: Option<String>,
+    pulse: &'static str,
+    lease_ms: u64,
+    kill_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct HeadnodeSeen {
+    name: String,
+    address: String,
+    role: Option<&'static str>,
+    why: Option<String>,
+    verdict: Option<&'static str>,
+    reasons: Vec<String>,
+    checks: BTreeMap<String, String>,
+    ready: bool,
+    services: BTreeMap<String, Service>,
+    guard: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Service {
+    observed: String,
+    restarts: u32,
+    given_up: bool,
+    why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Transition {
+    epoch: u64,
+    from: Option<String>,
+    to: String,
+    cause: String,
+    at_ms: u64,
+    phases: Vec<PhaseTime>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Server {
+    server: String,
+    mode: Option<String>,
+    why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Host {
+    folder: String,
+    permit: Option<Permit>,
+    closed: Option<Closed>,
+    daemons: Vec<Daemon>,
+    unreadable: Vec<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Permit {
+    epoch: u64,
+    this_boot: bool,
+    /// Below zero once D has passed.
+    left_ms: i64,
+    kill_ms: u64,
+    age_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Closed {
+    epoch: u64,
+    age_ms: u64,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Daemon {
+    daemon: String,
+    line: String,
+    age_ms: u64,
+}
+
+impl Document {
+    /// The same, seen at no time in particular: to tell whether anything changed.
+    pub(super) fn undated(&self) -> Self {
+        Self { seen_ms: 0, ..self.clone() }
+    }
+}
+
+/// The view as JSON.
+pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
+    let (records, local) = match &view.quorum {
+        Quorum::Away { local, .. } => (None, Some(local)),
+        Quorum::InSight(records) => (Some(records.as_ref()), None),
+    };
+    let holder = records.and_then(|records| standing::holder(records).ok());
+    Document {
+        cluster: view.cluster.clone(),
+        node: view.node.to_string(),
+        seen_ms: view.now.0,
+        condition: conclusion.condition.as_str(),
+        exit: conclusion.condition.exit().code(),
+        conclusion: conclusion.sentence.clone(),
+        active: holder.map(|holder| holder.node.to_string()),
+        epoch: holder.map(|holder| holder.epoch.0),
+        office: records.and_then(office),
+        paused: records
+            .and_then(|records| record(&records.settings))
+            .and_then(|settings| settings.paused.clone()),
+        headnodes: records.map_or_else(Vec::new, |records| {
+            records.headnodes.iter().map(|headnode| headnode_seen(view, headnode)).collect()
+        }),
+        last_transition: records.and_then(last_transition),
+        servers: view.servers.iter().map(server).collect(),
+        corrupt: records.map_or_else(Vec::new, corrupt_records),
+        local: local.map(host),
+    }
+}
+
+fn office(records: &Records) -> Option<Office> {
+    let active = record(&records.active)?;
+    let (phase, ceded_to) = match &active.phase {
+        Phase::BecomingActive => ("becoming-active", None),
+        Phase::Active => ("active", None),
+        Phase::BecomingStandby => ("becoming-standby", None),
+        Phase::Ceded { to, .. } => ("ceded", to.as_ref()),
+    };
+    Some(Office {
+        holder: active.holder.as_ref().map(|by| by.node.to_string()),
+        epoch: active.epoch.0,
+        phase,
+        since_ms: active.since.0,
+        ceded_to: ceded_to.map(ToString::to_string),
+        claimant: active.claimant.as_ref().map(|by| by.node.to_string()),
+        pulse: match records.pulse {
+            Pulse::Lock => "lock",
+            Pulse::Lease => "lease",
+            Pulse::Still(_) => "still",
+            Pulse::NoHolder => "none",
+        },
+        lease_ms: active.lease_ms,
+        kill_ms: active.kill_ms,
+    })
+}
+
+fn headnode_seen(view: &View, headnode: &Headnode) -> HeadnodeSeen {
+    let state = record(&headnode.state);
+    let health = record(&headnode.health);
+    let service = |name: &String| {
+        let seen = headnode.service(name)?;
+        let view::ServiceSeen { observed, restarts, given_up, why } = seen;
+        Some((name.clone(), Service { observed, restarts, given_up, why }))
+    };
+    HeadnodeSeen {
+        name: headnode.name.to_string(),
+        address: headnode.address.clone(),
+        role: state.map(|state| state.role.as_str()),
+        why: state.map(|state| state.why.clone()),
+        verdict: health.map(|health| verdict(health.verdict)),
+        reasons: health.map_or_else(Vec::new, |health| health.reasons.clone()),
+        checks: health.map_or_else(BTreeMap::new, |health| health.checks.clone()),
+        ready: standing::readiness(headnode).is_ok(),
+        services: view.services.iter().filter_map(service).collect(),
+        guard: record(&headnode.services).map(|services| services.why.clone()),
+    }
+}
+
+/// The word for a verdict.
+pub(super) fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Eligible => "eligible",
+        Verdict::Reluctant => "reluctant",
+        Verdict::Ineligible => "ineligible",
+    }
+}
+
+fn last_transition(records: &Records) -> Option<Transition> {
+    let last = record(&records.history)?.transitions.last()?;
+    Some(Transition {
+        epoch: last.epoch.0,
+        from: last.from.as_ref().map(ToString::to_string),
+        to: last.to.to_string(),
+        cause: last.cause.clone(),
+        at_ms: last.at.0,
+        phases: last.phases.clone(),
+    })
+}
+
+fn server(server: &view::Server) -> Server {
+    Server {
+        server: server.address.clone(),
+        mode: server.answer.as_ref().ok().cloned(),
+        why: server.answer.as_ref().err().cloned(),
+    }
+}
+
+/// Each record that cannot be understood, in a sentence.
+pub(super) fn corrupt_records(records: &Records) -> Vec<String> {
+    let mut found = vec![
+        corrupt(&records.settings),
+        corrupt(&records.active),
+        corrupt(&records.lock),
+        corrupt(&records.history),
+    ];
+    for headnode in &records.headnodes {
+        found.push(corrupt(&headnode.state));
+        found.push(corrupt(&headnode.health));
+        found.push(corrupt(&headnode.services));
+        found.push(corrupt(&headnode.duty));
+    }
+    found.into_iter().flatten().collect()
+}
+
+fn host(local: &Local) -> Host {
+    let permit = local.permit.as_ref().ok().and_then(Option::as_ref);
+    let closed = local.closed.as_ref().ok().and_then(Option::as_ref);
+    let daemons = local.daemons.as_ref().map_or(&[][..], |daemons| daemons);
+    let unreadable =
+        [local.permit.as_ref().err(), local.closed.as_ref().err(), local.daemons.as_ref().err()];
+    Host {
+        folder: local.folder.clone(),
+        permit: permit.map(|permit| Permit {
+            epoch: permit.epoch.0,
+            this_boot: permit.this_boot,
+            left_ms: match permit.left {
+                Left::Until(left) => signed_millis(left),
+                Left::Since(since) => -signed_millis(since),
+            },
+            kill_ms: millis(permit.kill),
+            age_ms: millis(permit.age),
+        }),
+        closed: closed.map(|(epoch, age)| Closed { epoch: epoch.0, age_ms: millis(*age) }),
+        daemons: daemons
+            .iter()
+            .map(|daemon| Daemon {
+                daemon: daemon.name.clone(),
+                line: daemon.line.clone(),
+                age_ms: millis(daemon.age),
+            })
+            .collect(),
+        unreadable: unreadable.into_iter().flatten().cloned().collect(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn signed_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}

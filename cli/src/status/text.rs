@@ -1,0 +1,346 @@
+//! The view as a page for people. Colours only repeat what the words say.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anstyle::Style;
+use headship_core::known::Content;
+use headship_core::record::{Role, Transition, Verdict};
+use headship_core::time::WallTime;
+
+use super::json;
+use crate::output::{BAD, GOOD, HEAD, WARN, styled};
+use crate::say;
+use crate::standing::{Conclusion, Condition};
+use crate::view::{Headnode, Left, Local, Quorum, Records, Server, View, record};
+
+/// The page.
+pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
+    let mut page = String::new();
+    let paragraphs = match &view.quorum {
+        Quorum::Away { local, .. } => vec![head(view), host(view, local)],
+        Quorum::InSight(records) => {
+            let mut paragraphs =
+                vec![head(view), headnodes(records), services(view, records), past(view, records)];
+            paragraphs.extend(
+                json::corrupt_records(records)
+                    .iter()
+                    .map(|what| format!("{} {what}\n", styled(BAD, "corrupt record:"))),
+            );
+            paragraphs
+        }
+    };
+    for paragraph in paragraphs.iter().filter(|paragraph| !paragraph.is_empty()) {
+        page.push_str(paragraph);
+        page.push('\n');
+    }
+    let style = match conclusion.condition {
+        Condition::Healthy => GOOD,
+        Condition::Degraded => WARN,
+        Condition::NobodyActive | Condition::Unreadable | Condition::QuorumAway => BAD,
+    };
+    page.push_str(&styled(style, &conclusion.sentence));
+    page.push('\n');
+    page
+}
+
+fn head(view: &View) -> String {
+    let mut text =
+        format!("cluster         {}, seen from {}\n", styled(HEAD, &view.cluster), view.node);
+    let answering = view.servers.iter().filter(|server| server.answer.is_ok()).count();
+    let servers: Vec<String> = view.servers.iter().map(server).collect();
+    let all = view.servers.len();
+    let count = format!("{answering} of {all} servers answer");
+    let style = if answering == all { GOOD } else { WARN };
+    line(
+        &mut text,
+        "failover quorum",
+        &format!("{} ({})", styled(style, &count), servers.join(", ")),
+    );
+    let Quorum::InSight(records) = &view.quorum else { return text };
+    let failover = match &records.settings {
+        Content::Record(settings) => settings
+            .paused
+            .as_ref()
+            .map_or_else(|| "automatic".to_owned(), |by| styled(WARN, &format!("paused: {by}"))),
+        Content::Missing => "never began: no master-fc was here yet".to_owned(),
+        Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),
+    };
+    line(&mut text, "failover", &failover);
+    if let Some(active) = record(&records.active) {
+        let holder = active.holder.as_ref().map_or("nobody", |by| by.node.as_str());
+        let since = since(view.now, active.since);
+        let phase = phase(&active.phase);
+        line(
+            &mut text,
+            "office",
+            &format!("{holder} in epoch {}, {phase} since {since}", active.epoch),
+        );
+        if let Some(claimant) = &active.claimant {
+            line(&mut text, "claimant", &styled(WARN, claimant.node.as_str()));
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, name: &str, value: &str) {
+    writeln!(text, "{name:<15} {value}").expect("writing to a string cannot fail");
+}
+
+fn server(server: &Server) -> String {
+    let name = server.address.split(':').next().unwrap_or(&server.address);
+    match &server.answer {
+        Ok(mode) => format!("{} {mode}", unique(name, &server.address)),
+        Err(why) => format!("{}: {}", unique(name, &server.address), styled(BAD, why)),
+    }
+}
+
+/// A server by its host name, or by all of its address where that is a number: several may share one then.
+fn unique<'a>(name: &'a str, address: &'a str) -> &'a str {
+    if name.starts_with(|first: char| first.is_ascii_digit() || first == '[') {
+        address
+    } else {
+        name
+    }
+}
+
+fn phase(phase: &headship_core::record::Phase) -> String {
+    use headship_core::record::Phase;
+    match phase {
+        Phase::BecomingActive => "becoming active".to_owned(),
+        Phase::Active => "active".to_owned(),
+        Phase::BecomingStandby => "becoming standby".to_owned(),
+        Phase::Ceded { to: Some(to), .. } => format!("ceded to {to}"),
+        Phase::Ceded { to: None, .. } => "ceded".to_owned(),
+    }
+}
+
+fn since(now: WallTime, at: WallTime) -> String {
+    format!("{} ({})", say::utc(at), say::ago(now, at))
+}
+
+fn headnodes(records: &Records) -> String {
+    let mut table = Table::new(&["HEADNODE", "ROLE", "VERDICT", "WHY"]);
+    for headnode in &records.headnodes {
+        let (role, why) = role(headnode);
+        let (verdict, reasons) = verdict(headnode);
+        // Often the reasons are why the headnode is what it is.
+        let why = if why.contains(&reasons) { why } else { format!("{why}; {reasons}") };
+        table.row(vec![Cell::plain(headnode.name.as_str()), role, verdict, Cell::plain(&why)]);
+    }
+    table.to_text()
+}
+
+fn role(headnode: &Headnode) -> (Cell, String) {
+    let state = match &headnode.state {
+        Content::Record(state) => state,
+        Content::Corrupt(_) => {
+            return (Cell::styled(BAD, "unknown"), "its record is corrupt".to_owned());
+        }
+        Content::Missing | Content::Unread => {
+            return (Cell::styled(BAD, "absent"), "its master-fc has no session".to_owned());
+        }
+    };
+    let style = match state.role {
+        Role::Active | Role::Standby => GOOD,
+        Role::BecomingActive | Role::BecomingStandby => WARN,
+        Role::Neutral | Role::Out => BAD,
+    };
+    (Cell::styled(style, state.role.as_str()), state.why.clone())
+}
+
+fn verdict(headnode: &Headnode) -> (Cell, String) {
+    let health = match &headnode.health {
+        Content::Record(health) => health,
+        Content::Corrupt(_) => return (Cell::styled(BAD, "unknown"), String::new()),
+        Content::Missing | Content::Unread => {
+            return (
+                Cell::styled(WARN, "no heartbeat"),
+                "its health-monitor has no session".to_owned(),
+            );
+        }
+    };
+    let style = match health.verdict {
+        Verdict::Eligible => GOOD,
+        Verdict::Reluctant => WARN,
+        Verdict::Ineligible => BAD,
+    };
+    (Cell::styled(style, json::verdict(health.verdict)), health.reasons.join("; "))
+}
+
+fn services(view: &View, records: &Records) -> String {
+    let mut names = vec!["SERVICE"];
+    names.extend(records.headnodes.iter().map(|headnode| headnode.name.as_str()));
+    let mut table = Table::new(&names);
+    for name in &view.services {
+        let mut row = vec![Cell::plain(name)];
+        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name)));
+        table.row(row);
+    }
+    table.to_text()
+}
+
+fn service(headnode: &Headnode, name: &str) -> Cell {
+    let Some(seen) = headnode.service(name) else { return Cell::plain("-") };
+    let mut text = seen.observed.clone();
+    match seen.restarts {
+        0 => {}
+        1 => text.push_str(", 1 restart"),
+        more => text.push_str(&format!(", {more} restarts")),
+    }
+    if seen.given_up {
+        text.push_str(", GIVEN UP");
+        if let Some(why) = &seen.why {
+            text.push_str(&format!(" ({why})"));
+        }
+    }
+    let style = match seen.observed.as_str() {
+        _ if seen.given_up => BAD,
+        "failed" => BAD,
+        "running" => GOOD,
+        _ => Style::new(),
+    };
+    Cell::styled(style, &text)
+}
+
+fn past(view: &View, records: &Records) -> String {
+    let Some(last) = record(&records.history).and_then(|history| history.transitions.last()) else {
+        return String::new();
+    };
+    let mut text = String::new();
+    let from = last.from.as_ref().map_or("nobody", |from| from.as_str());
+    let value =
+        format!("{from} -> {} in epoch {}, {}", last.to, last.epoch, since(view.now, last.at));
+    line(&mut text, "last transition", &value);
+    line(&mut text, "  because", &last.cause);
+    line(&mut text, "  phases", &phases(last));
+    text
+}
+
+fn phases(transition: &Transition) -> String {
+    let phases = &transition.phases;
+    let told: Vec<String> =
+        phases.iter().map(|phase| format!("{} {} ms", phase.phase, phase.ms)).collect();
+    let total = phases.iter().fold(0_u64, |total, phase| total.saturating_add(phase.ms));
+    format!("{}; {total} ms in all", told.join(", "))
+}
+
+fn host(view: &View, local: &Local) -> String {
+    let mut text = format!("what {} knows by itself, from {}:\n", view.node, local.folder);
+    line(&mut text, "  permit", &permit(local));
+    let closed = match &local.closed {
+        Err(why) => styled(BAD, why),
+        Ok(None) => "no epoch in this boot".to_owned(),
+        Ok(Some((epoch, age))) => {
+            format!("epoch {epoch} and lower (written {} ago)", say::span(*age))
+        }
+    };
+    line(&mut text, "  closed", &closed);
+    match &local.daemons {
+        Err(why) => line(&mut text, "  daemons", &styled(BAD, why)),
+        Ok(daemons) if daemons.is_empty() => {
+            line(&mut text, "  daemons", &styled(WARN, "none has said anything in this boot"));
+        }
+        Ok(daemons) => {
+            let mut table = Table::new(&["  DAEMON", "AGE", "SAYS"]);
+            for daemon in daemons {
+                let age = say::span(daemon.age);
+                let style = if daemon.age > STALE { WARN } else { Style::new() };
+                let name = format!("  {}", daemon.name);
+                table.row(vec![
+                    Cell::plain(&name),
+                    Cell::styled(style, &age),
+                    Cell::plain(&daemon.line),
+                ]);
+            }
+            text.push('\n');
+            text.push_str(&table.to_text());
+        }
+    }
+    text
+}
+
+/// A daemon that lives writes its line at least every 5 s.
+const STALE: Duration = Duration::from_secs(15);
+
+fn permit(local: &Local) -> String {
+    let permit = match &local.permit {
+        Err(why) => return styled(BAD, why),
+        Ok(None) => return "none: HA services may not run here".to_owned(),
+        Ok(Some(permit)) => permit,
+    };
+    let age = say::span(permit.age);
+    if !permit.this_boot {
+        return format!("of an earlier boot: it is none (written {age} ago)");
+    }
+    let left = match permit.left {
+        Left::Until(left) => styled(GOOD, &format!("ends in {}", say::span(left))),
+        Left::Since(since) if since < permit.kill => styled(
+            BAD,
+            &format!(
+                "ended {} ago; all is gone within {}",
+                say::span(since),
+                say::span(permit.kill.saturating_sub(since))
+            ),
+        ),
+        Left::Since(since) => {
+            styled(BAD, &format!("ended {} ago; nothing may run here any more", say::span(since)))
+        }
+    };
+    format!("epoch {}, {left} (written {age} ago)", permit.epoch)
+}
+
+/// Columns as wide as they must be; the last one is not padded.
+struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+#[derive(Clone, Debug)]
+struct Cell {
+    text: String,
+    style: Style,
+}
+
+impl Cell {
+    fn plain(text: &str) -> Self {
+        Self::styled(Style::new(), text)
+    }
+
+    fn styled(style: Style, text: &str) -> Self {
+        // A line break in somebody's sentence must not break the table.
+        Self { text: text.replace(char::is_control, " "), style }
+    }
+
+    fn width(&self) -> usize {
+        self.text.chars().count()
+    }
+}
+
+impl Table {
+    fn new(names: &[&str]) -> Self {
+        Self { rows: vec![names.iter().map(|name| Cell::styled(HEAD, name)).collect()] }
+    }
+
+    fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    fn width(&self, column: usize) -> usize {
+        let cells = self.rows.iter().filter_map(|row| row.get(column));
+        cells.map(Cell::width).max().unwrap_or_default()
+    }
+
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        for row in &self.rows {
+            for (column, cell) in row.iter().enumerate() {
+                text.push_str(&styled(cell.style, &cell.text));
+                if column + 1 < row.len() {
+                    text.push_str(&" ".repeat(self.width(column) - cell.width() + 2));
+                }
+            }
+            text.push('\n');
+        }
+        text
+    }
+}

@@ -1,0 +1,301 @@
+//! Follows an order through the records: what has happened, in which order, and how it ended.
+
+use std::time::Duration;
+
+use headship_core::epoch::Epoch;
+use headship_core::known::Content;
+use headship_core::node::NodeName;
+use headship_core::record::{Active, Answer, Phase, SwitchoverOrder};
+
+use super::order::Office;
+use crate::view::{Records, record};
+
+/// How far a switchover is. Never goes back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// The order is given.
+    Ordered,
+    /// The active has accepted it.
+    Accepted,
+    /// The active stops its services.
+    Stopping,
+    /// It gave up office, with everything verified stopped.
+    Ceded,
+    /// Another headnode claims.
+    Claimed,
+    /// Another headnode holds office; services start.
+    Office,
+    /// It is active.
+    Active,
+}
+
+impl Stage {
+    /// The word for programs.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Ordered => "ordered",
+            Self::Accepted => "accepted",
+            Self::Stopping => "stopping",
+            Self::Ceded => "ceded",
+            Self::Claimed => "claimed",
+            Self::Office => "office",
+            Self::Active => "active",
+        }
+    }
+}
+
+/// One stage that was reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Step {
+    pub(super) stage: Stage,
+    /// How long after the order it was seen.
+    pub(super) at: Duration,
+    pub(super) text: String,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The headnode that should be active is.
+    Done { node: NodeName, epoch: Epoch },
+    /// The active refused, and nothing moved.
+    Refused(String),
+    /// It was accepted and came out otherwise.
+    Otherwise(String),
+}
+
+/// An order on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Follow {
+    id: String,
+    office: Office,
+    to: Option<NodeName>,
+    pub(super) steps: Vec<Step>,
+    pub(super) answered: bool,
+}
+
+impl Follow {
+    /// The order `id` was given just now.
+    pub(super) fn new(id: String, office: Office, to: Option<NodeName>) -> Self {
+        Self { id, office, to, steps: Vec::new(), answered: false }
+    }
+
+    /// How far it is.
+    fn stage(&self) -> Stage {
+        self.steps.last().map_or(Stage::Ordered, |step| step.stage)
+    }
+
+    /// Takes in what the records say now. Steps that are new are added; the end is told if there is one.
+    pub(super) fn see(
+        &mut self,
+        at: Duration,
+        order: &Content<SwitchoverOrder>,
+        records: &Records,
+    ) -> Option<End> {
+        let order = record(order).filter(|order| order.order == self.id);
+        match order.and_then(|order| order.answer.as_ref()) {
+            Some(Answer::Refused { why }) => {
+                self.answered = true;
+                return Some(End::Refused(why.clone()));
+            }
+            Some(Answer::Accepted) => {
+                let from = &self.office.from;
+                let whom = self.to.as_ref().map_or("the other headnode", |to| to.as_str());
+                let text = format!("{from} accepts: {whom} shall be active");
+                self.reach(Stage::Accepted, at, text);
+                self.answered = true;
+            }
+            None => {}
+        }
+        let active = record(&records.active)?;
+        if active.epoch == self.office.epoch {
+            self.same_epoch(at, active)
+        } else if active.epoch > self.office.epoch {
+            self.later_epoch(at, active)
+        } else {
+            Some(End::Otherwise(format!(
+                "the epoch went back to {}: see the journals",
+                active.epoch
+            )))
+        }
+    }
+
+    fn same_epoch(&mut self, at: Duration, active: &Active) -> Option<End> {
+        let (from, epoch) = (self.office.from.clone(), self.office.epoch);
+        if let Some(claimant) = &active.claimant {
+            self.reach(Stage::Claimed, at, format!("{} claims", claimant.node));
+            return None;
+        }
+        match &active.phase {
+            Phase::Active if self.stage() >= Stage::Stopping => {
+                return Some(End::Otherwise(format!(
+                    "{from} is active again in epoch {epoch}: see its journal"
+                )));
+            }
+            Phase::Active | Phase::BecomingActive => {}
+            Phase::BecomingStandby => {
+                self.reach(Stage::Stopping, at, format!("{from} stops its services"));
+            }
+            Phase::Ceded { to, .. } => {
+                let whom = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+                self.reach(
+                    Stage::Ceded,
+                    at,
+                    format!("{from} ceded{whom}, with everything stopped"),
+                );
+            }
+        }
+        None
+    }
+
+    fn later_epoch(&mut self, at: Duration, active: &Active) -> Option<End> {
+        let holder = active.holder.as_ref()?;
+        let (node, epoch) = (holder.node.clone(), active.epoch);
+        match &active.phase {
+            Phase::BecomingActive => {
+                let text = format!("{node} holds office in epoch {epoch}; services start");
+                self.reach(Stage::Office, at, text);
+                None
+            }
+            Phase::Active => {
+                let wanted = match &self.to {
+                    Some(to) => node == *to,
+                    None => node != self.office.from,
+                };
+                let text = format!("{node} is active in epoch {epoch}");
+                self.reach(Stage::Active, at, text.clone());
+                Some(if wanted { End::Done { node, epoch } } else { End::Otherwise(text) })
+            }
+            Phase::BecomingStandby | Phase::Ceded { .. } => Some(End::Otherwise(format!(
+                "{node} took office in epoch {epoch} and gives it up again: see `headship status`"
+            ))),
+        }
+    }
+
+    fn reach(&mut self, stage: Stage, at: Duration, text: String) {
+        if stage > self.stage() {
+            self.steps.push(Step { stage, at, text });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{identity, records};
+    use headship_core::record::{FORMAT, Rest};
+    use headship_core::time::WallTime;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::try_from(name).unwrap()
+    }
+
+    fn follow(to: Option<&str>) -> Follow {
+        let office = Office { from: node("hn0"), epoch: Epoch(7) };
+        Follow::new("mine".to_owned(), office, to.map(node))
+    }
+
+    fn order(answer: Option<Answer>) -> Content<SwitchoverOrder> {
+        Content::Record(SwitchoverOrder {
+            format: FORMAT,
+            order: "mine".to_owned(),
+            by: "root@hn0".to_owned(),
+            epoch: Epoch(7),
+            to: None,
+            not_after: WallTime(10_000),
+            answer,
+            rest: Rest::new(),
+        })
+    }
+
+    /// The records once `change` has happened to `active`.
+    fn after(change: impl FnOnce(&mut Active)) -> Records {
+        let mut records = records();
+        if let Content::Record(active) = &mut records.active {
+            change(active);
+        }
+        records
+    }
+
+    fn ceded() -> Phase {
+        Phase::Ceded { to: Some(node("hn1")), until_ms: 20_000 }
+    }
+
+    fn moved(to: &str, epoch: u64, phase: Phase) -> Records {
+        after(|active| {
+            (active.holder, active.epoch, active.phase) = (Some(identity(to)), Epoch(epoch), phase);
+        })
+    }
+
+    #[test]
+    fn each_stage_is_told_once_and_in_order() {
+        let mut follow = follow(Some("hn1"));
+        let accepted = order(Some(Answer::Accepted));
+        let course = [
+            (order(None), records()),
+            (accepted.clone(), records()),
+            (accepted.clone(), after(|active| active.phase = Phase::BecomingStandby)),
+            (accepted.clone(), after(|active| active.phase = Phase::BecomingStandby)),
+            (accepted.clone(), after(|active| active.phase = ceded())),
+            (
+                accepted.clone(),
+                after(|active| {
+                    (active.phase, active.claimant) = (ceded(), Some(identity("hn1")));
+                }),
+            ),
+            (accepted.clone(), moved("hn1", 8, Phase::BecomingActive)),
+        ];
+        for (order, records) in course {
+            assert_eq!(follow.see(Duration::ZERO, &order, &records), None);
+        }
+        let end = follow.see(Duration::ZERO, &accepted, &moved("hn1", 8, Phase::Active));
+        assert_eq!(end, Some(End::Done { node: node("hn1"), epoch: Epoch(8) }));
+        let told: Vec<&str> = follow.steps.iter().map(|step| step.text.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "hn0 accepts: hn1 shall be active",
+                "hn0 stops its services",
+                "hn0 ceded to hn1, with everything stopped",
+                "hn1 claims",
+                "hn1 holds office in epoch 8; services start",
+                "hn1 is active in epoch 8",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_refusal_ends_it_before_anything_moved() {
+        let mut follow = follow(None);
+        let refused = order(Some(Answer::Refused { why: "hn1 is out: no memory".to_owned() }));
+        let end = follow.see(Duration::ZERO, &refused, &records());
+        assert_eq!(end, Some(End::Refused("hn1 is out: no memory".to_owned())));
+        assert!(follow.steps.is_empty());
+    }
+
+    #[test]
+    fn the_answer_to_somebody_elses_order_is_not_ours() {
+        let mut follow = follow(None);
+        let mut other = order(Some(Answer::Accepted));
+        if let Content::Record(order) = &mut other {
+            order.order = "theirs".to_owned();
+        }
+        assert_eq!(follow.see(Duration::ZERO, &other, &records()), None);
+        assert!(!follow.answered);
+    }
+
+    #[test]
+    fn an_old_active_that_comes_back_is_no_success() {
+        let accepted = order(Some(Answer::Accepted));
+        let mut first = follow(None);
+        let stopping = after(|active| active.phase = Phase::BecomingStandby);
+        assert_eq!(first.see(Duration::ZERO, &accepted, &stopping), None);
+        assert!(matches!(
+            first.see(Duration::ZERO, &accepted, &records()),
+            Some(End::Otherwise(why)) if why.starts_with("hn0 is active again in epoch 7")
+        ));
+        let mut second = follow(None);
+        let back = moved("hn0", 9, Phase::Active);
+        assert!(matches!(second.see(Duration::ZERO, &accepted, &back), Some(End::Otherwise(_))));
+    }
+}

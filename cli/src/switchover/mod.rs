@@ -1,0 +1,372 @@
+//! `headship switchover`: gives the order, follows it to its end, and withdraws it where that is still possible.
+//!
+//! Whether it is carried out is decided by the active (`headship_core::controller`); here is only what stands in the way
+//! of an order at all. An order is bound to an epoch and to an end of its validity, so one that got lost does no harm.
+
+mod follow;
+mod order;
+
+use std::fmt::Write;
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use headship_core::config::Config;
+use headship_core::node::NodeName;
+use headship_core::quorum::{Op, Outcome, Refusal as Why};
+use headship_core::record::{self, FORMAT, Key, Rest, SwitchoverOrder};
+use headship_core::time::WallTime;
+use headship_daemon::Exit;
+use headship_drivers::host::clock;
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, sleep, timeout};
+
+use self::follow::{End, Follow, Step};
+use self::order::{Office, Refusal};
+use crate::args::{Place, Switchover};
+use crate::cluster::Cluster;
+use crate::output;
+use crate::view::record as understood;
+
+/// How long the active has for its answer. It is told at once; this is for one that is busy, and for clocks that differ.
+const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+/// How often the records are read without a change.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How soon the quorum is tried again when it went away.
+const RETRY: Duration = Duration::from_millis(200);
+/// How often an order is tried again that another one got ahead of, which is over by then.
+const ATTEMPTS: usize = 3;
+
+/// What `--json` prints. The keys are documented in headship(1).
+#[derive(Debug, Serialize)]
+struct Document {
+    order: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+    epoch: Option<u64>,
+    phases: Vec<PhaseSeen>,
+    total_ms: u128,
+    conclusion: String,
+    exit: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct PhaseSeen {
+    phase: &'static str,
+    at_ms: u128,
+}
+
+/// How the command ended.
+struct Conclusion {
+    exit: Exit,
+    sentence: String,
+}
+
+impl Conclusion {
+    fn new(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { exit, sentence: sentence.into() }
+    }
+}
+
+impl From<Refusal> for Conclusion {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.exit, refusal.sentence)
+    }
+}
+
+/// Runs the command.
+pub(crate) async fn run(config: &Config, place: &Place, arguments: &Switchover) -> Result<Exit> {
+    let mut journey = Journey {
+        config,
+        place,
+        json: arguments.json,
+        begin: Instant::now(),
+        told: 0,
+        follow: None,
+    };
+    let conclusion = match Cluster::connect(config, place.timeout).await {
+        Ok(cluster) => journey.travel(cluster, arguments.to.as_ref()).await?,
+        Err(why) => Conclusion::new(Exit::QuorumAway, why),
+    };
+    journey.conclude(&conclusion, arguments.to.as_ref())?;
+    Ok(conclusion.exit)
+}
+
+struct Journey<'a> {
+    config: &'a Config,
+    place: &'a Place,
+    json: bool,
+    begin: Instant,
+    told: usize,
+    follow: Option<(String, Office, Follow)>,
+}
+
+impl Journey<'_> {
+    async fn travel(&mut self, mut cluster: Cluster, to: Option<&NodeName>) -> Result<Conclusion> {
+        // Before the order is written: from now on Ctrl-C must not end us without a word.
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let id = random_id()?;
+        let office = match give(self.config, &mut cluster, &id, to).await? {
+            Ok(office) => office,
+            Err(conclusion) => {
+                cluster.close().await;
+                return Ok(conclusion);
+            }
+        };
+        self.begin = Instant::now();
+        let follow = Follow::new(id.clone(), office.clone(), to.cloned());
+        self.follow = Some((id, office, follow));
+        let mut link = Some(cluster);
+        let conclusion = self.follow(&mut link, &mut interrupt).await?;
+        if let Some(cluster) = link {
+            cluster.close().await;
+        }
+        Ok(conclusion)
+    }
+
+    async fn follow(
+        &mut self,
+        link: &mut Option<Cluster>,
+        interrupt: &mut Signal,
+    ) -> Result<Conclusion> {
+        let mut interrupted = false;
+        loop {
+            if let Some(conclusion) = self.look(link).await? {
+                return Ok(conclusion);
+            }
+            let Some((id, office, follow)) = &self.follow else {
+                return Ok(Conclusion::new(Exit::Failed, "there is no order"));
+            };
+            let elapsed = self.begin.elapsed();
+            if follow.answered && interrupted {
+                return Ok(Conclusion::new(
+                    Exit::TimedOut,
+                    "it goes on by itself: see `headship status --watch`",
+                ));
+            }
+            if follow.answered && elapsed >= patience(self.config) {
+                let sentence = "it takes longer than its services may take: see `headship status` and the journals; it goes on";
+                return Ok(Conclusion::new(Exit::TimedOut, sentence));
+            }
+            let late = elapsed >= ANSWER_LIMIT;
+            if !follow.answered && (late || interrupted) {
+                let why = if late {
+                    format!(
+                        "{} did not answer within {ANSWER_LIMIT:?} (see its master-fc, and whether the clocks agree)",
+                        office.from
+                    )
+                } else {
+                    "interrupted".to_owned()
+                };
+                let Some(cluster) = link else {
+                    let sentence = format!(
+                        "{why}, and the failover quorum is out of sight: the order may still be accepted until it runs out"
+                    );
+                    return Ok(Conclusion::new(Exit::TimedOut, sentence));
+                };
+                if let Some(conclusion) = withdraw(cluster, id, &why, late).await {
+                    return Ok(conclusion);
+                }
+                continue;
+            }
+            tokio::select! {
+                _ = interrupt.recv(), if !interrupted => interrupted = true,
+                () = pause(link) => {}
+            }
+        }
+    }
+
+    /// Reads the records once, connecting again where that is needed, and tells what is new.
+    async fn look(&mut self, link: &mut Option<Cluster>) -> Result<Option<Conclusion>> {
+        if link.is_none() {
+            *link = Cluster::connect(self.config, self.place.timeout.min(AGAIN)).await.ok();
+        }
+        let Some(cluster) = link else { return Ok(None) };
+        // The order first: an answer is then never newer than what followed from it.
+        let seen = async {
+            let (order, _) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
+            Ok::<_, String>((order, cluster.glance().await?))
+        };
+        let Ok((order, records)) = seen.await else {
+            *link = None;
+            self.say("the failover quorum is out of sight; what was begun goes on")?;
+            return Ok(None);
+        };
+        let Some((_, _, follow)) = &mut self.follow else { return Ok(None) };
+        let end = follow.see(self.begin.elapsed(), &order, &records);
+        self.tell()?;
+        Ok(end.map(|end| match end {
+            End::Done { node, epoch } => Conclusion::new(
+                Exit::Ok,
+                format!(
+                    "{node} is active in epoch {epoch}; it took {:.3} s",
+                    self.begin.elapsed().as_secs_f64()
+                ),
+            ),
+            End::Refused(why) => {
+                Conclusion::new(Exit::Refused, format!("refused, and nothing moved: {why}"))
+            }
+            End::Otherwise(why) => Conclusion::new(Exit::Failed, why),
+        }))
+    }
+
+    /// Prints the steps that were not printed yet.
+    fn tell(&mut self) -> Result<()> {
+        let Some((_, _, follow)) = &self.follow else { return Ok(()) };
+        let mut text = String::new();
+        for Step { at, text: step, .. } in follow.steps.iter().skip(self.told) {
+            writeln!(text, "{:>8.3} s  {step}", at.as_secs_f64())?;
+        }
+        self.told = follow.steps.len();
+        if !self.json && !text.is_empty() {
+            output::print(&text)?;
+        }
+        Ok(())
+    }
+
+    fn say(&self, text: &str) -> Result<()> {
+        if !self.json {
+            output::line(&format!("{:>8.3} s  {text}", self.begin.elapsed().as_secs_f64()))?;
+        }
+        Ok(())
+    }
+
+    fn conclude(&self, conclusion: &Conclusion, to: Option<&NodeName>) -> Result<()> {
+        let Conclusion { exit, sentence } = conclusion;
+        if !self.json && *exit == Exit::Ok {
+            output::line(sentence)?;
+        } else if !self.json {
+            output::complain(sentence);
+        } else {
+            let follow = self.follow.as_ref();
+            let steps = follow.map_or(&[][..], |(_, _, follow)| &follow.steps);
+            output::json(&Document {
+                order: follow.map(|(id, _, _)| id.clone()),
+                from: follow.map(|(_, office, _)| office.from.to_string()),
+                to: to.map(ToString::to_string),
+                epoch: follow.map(|(_, office, _)| office.epoch.0),
+                phases: steps
+                    .iter()
+                    .map(|step| PhaseSeen {
+                        phase: step.stage.as_str(),
+                        at_ms: step.at.as_millis(),
+                    })
+                    .collect(),
+                total_ms: self.begin.elapsed().as_millis(),
+                conclusion: sentence.clone(),
+                exit: exit.code(),
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a change, or for the quorum to be worth another try.
+async fn pause(link: &mut Option<Cluster>) {
+    match link {
+        // Without a change it is looked at again all the same.
+        Some(cluster) => drop(timeout(AGAIN, cluster.changed()).await),
+        None => sleep(RETRY).await,
+    }
+}
+
+/// Writes the order, unless something speaks against it.
+async fn give(
+    config: &Config,
+    cluster: &mut Cluster,
+    id: &str,
+    to: Option<&NodeName>,
+) -> Result<Result<Office, Conclusion>> {
+    let by = whoami()?;
+    let away = |why| Ok(Err(Conclusion::new(Exit::QuorumAway, why)));
+    for _ in 0..ATTEMPTS {
+        let records = match cluster.records().await {
+            Ok(records) => records,
+            Err(why) => return away(why),
+        };
+        let office = match order::office(config, &records, to) {
+            Ok(office) => office,
+            Err(refusal) => return Ok(Err(refusal.into())),
+        };
+        let (old, version) = match cluster.one::<SwitchoverOrder>(&Key::Switchover).await {
+            Ok(old) => old,
+            Err(why) => return away(why),
+        };
+        let now = clock::wall();
+        if let Some(why) = order::in_the_way(&old, office.epoch, now) {
+            return Ok(Err(Conclusion::new(Exit::Refused, why)));
+        }
+        let limit = u64::try_from(ANSWER_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let order = SwitchoverOrder {
+            format: FORMAT,
+            order: id.to_owned(),
+            by: by.clone(),
+            epoch: office.epoch,
+            to: to.cloned(),
+            not_after: WallTime(now.0.saturating_add(limit)),
+            answer: None,
+            rest: Rest::new(),
+        };
+        let (key, data) = (Key::Switchover, record::write(&order));
+        let op = match version {
+            version @ Some(_) => Op::Set { key, version, data },
+            None => Op::Create { key, data },
+        };
+        match cluster.link().write(vec![op]).await {
+            // Unknown: it is looked for from now on, and withdrawn if it stays unanswered.
+            Outcome::Done { .. } | Outcome::Unknown => return Ok(Ok(office)),
+            Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {}
+            Outcome::Refused { why: Why::NotSent, .. } => {
+                return away("the failover quorum went away before the order was given".to_owned());
+            }
+            Outcome::Refused { why: Why::Denied(why), .. } => {
+                let sentence = format!("the failover quorum does not take the order: {why}");
+                return Ok(Err(Conclusion::new(Exit::Refused, sentence)));
+            }
+        }
+    }
+    let sentence = "others give orders at the same time: see `headship status`, and say it again";
+    Ok(Err(Conclusion::new(Exit::Refused, sentence)))
+}
+
+/// Takes the order back. `None`: it has been answered by now, or that cannot be seen; look again.
+async fn withdraw(cluster: &mut Cluster, id: &str, why: &str, late: bool) -> Option<Conclusion> {
+    let exit = if late { Exit::TimedOut } else { Exit::Refused };
+    let (order, version) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await.ok()?;
+    let Some(order) = understood(&order).filter(|order| order.order == id) else {
+        return Some(Conclusion::new(exit, format!("{why}: the order is gone, and nothing moved")));
+    };
+    if order.answer.is_some() {
+        return None;
+    }
+    let op = Op::Delete { key: Key::Switchover, version };
+    match cluster.link().write(vec![op]).await {
+        Outcome::Done { .. } => {
+            Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, and nothing moved")))
+        }
+        Outcome::Refused { .. } | Outcome::Unknown => None,
+    }
+}
+
+/// How long an accepted order may take: all that its services may, and the quorum's part.
+fn patience(config: &Config) -> Duration {
+    let services = config.services.iter();
+    let services = services.map(|service| service.start_limit.saturating_add(service.stop_limit));
+    services.fold(config.timing.wait(), Duration::saturating_add)
+}
+
+fn random_id() -> Result<String> {
+    let file = "/proc/sys/kernel/random/uuid";
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Who gives the order, for people.
+fn whoami() -> Result<String> {
+    let host = nix::unistd::gethostname().context("this host has no name")?;
+    let id = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(id).ok().flatten();
+    let user = user.map_or_else(|| id.to_string(), |user| user.name);
+    Ok(format!("{user}@{}", host.to_string_lossy()))
+}

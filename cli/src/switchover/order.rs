@@ -1,0 +1,152 @@
+//! What an order to switch over meets before it is given: who would carry it out, and what is in its way.
+//!
+//! Whether the other headnode is eligible and ready is judged by the active itself, which knows best, when it answers.
+
+use headship_core::config::Config;
+use headship_core::epoch::Epoch;
+use headship_core::known::Content;
+use headship_core::node::NodeName;
+use headship_core::record::{Answer, SwitchoverOrder};
+use headship_core::time::WallTime;
+use headship_daemon::Exit;
+
+use crate::say;
+use crate::standing;
+use crate::view::Records;
+
+/// Why nothing is ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) exit: Exit,
+    pub(super) sentence: String,
+}
+
+/// The office that the order is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Office {
+    pub(super) from: NodeName,
+    pub(super) epoch: Epoch,
+}
+
+/// Who would carry the order out, or why nobody would.
+pub(super) fn office(
+    config: &Config,
+    records: &Records,
+    to: Option<&NodeName>,
+) -> Result<Office, Refusal> {
+    let refuse = |sentence| Err(Refusal { exit: Exit::Refused, sentence });
+    if let Some(to) = to
+        && !config.headnodes.iter().any(|headnode| headnode.name == *to)
+    {
+        let known: Vec<&str> =
+            config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
+        let known = known.join(", ");
+        return refuse(format!("{to} is not a headnode of this cluster: say one of {known}"));
+    }
+    let holder = standing::holder(records).map_err(|conclusion| Refusal {
+        exit: conclusion.condition.exit(),
+        sentence: conclusion.sentence.trim_end_matches('.').to_owned(),
+    })?;
+    if to == Some(holder.node) {
+        return refuse(format!("{} is active already (epoch {})", holder.node, holder.epoch));
+    }
+    Ok(Office { from: holder.node.clone(), epoch: holder.epoch })
+}
+
+/// The order that is in the way of a new one for this epoch, in a sentence. One that was refused, that ran out, or that was
+/// given for another epoch is over, and so is what nobody can read.
+pub(super) fn in_the_way(
+    order: &Content<SwitchoverOrder>,
+    epoch: Epoch,
+    now: WallTime,
+) -> Option<String> {
+    let order = match order {
+        Content::Record(order) => order,
+        Content::Unread | Content::Missing | Content::Corrupt(_) => return None,
+    };
+    if order.epoch != epoch || now > order.not_after {
+        return None;
+    }
+    let whom = order.to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+    let left = say::span(std::time::Duration::from_millis(order.not_after.0 - now.0));
+    match order.answer {
+        None => Some(format!(
+            "{} ordered a switchover{whom}, which is not answered yet: wait for it; it runs out in {left}",
+            order.by
+        )),
+        Some(Answer::Accepted) => Some(format!(
+            "a switchover{whom} that {} ordered is being carried out: see `headship status --watch`",
+            order.by
+        )),
+        Some(Answer::Refused { .. }) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::{config, records};
+    use headship_core::record::{FORMAT, Phase, Rest};
+
+    fn node(name: &str) -> NodeName {
+        NodeName::try_from(name).unwrap()
+    }
+
+    fn refused(records: &Records, to: Option<&str>) -> (Exit, String) {
+        let to = to.map(node);
+        let refusal = office(&config(), records, to.as_ref()).unwrap_err();
+        (refusal.exit, refusal.sentence)
+    }
+
+    #[test]
+    fn the_active_of_the_epoch_carries_it_out() {
+        let from = Office { from: node("hn0"), epoch: Epoch(7) };
+        assert_eq!(office(&config(), &records(), None), Ok(from.clone()));
+        assert_eq!(office(&config(), &records(), Some(&node("hn1"))), Ok(from));
+    }
+
+    #[test]
+    fn an_unknown_headnode_and_the_active_itself_are_refused() {
+        let unknown = "hn7 is not a headnode of this cluster: say one of hn0, hn1";
+        assert_eq!(refused(&records(), Some("hn7")), (Exit::Refused, unknown.to_owned()));
+        let already = "hn0 is active already (epoch 7)";
+        assert_eq!(refused(&records(), Some("hn0")), (Exit::Refused, already.to_owned()));
+    }
+
+    #[test]
+    fn without_an_active_there_is_nobody_to_order() {
+        let mut records = records();
+        if let Content::Record(active) = &mut records.active {
+            active.phase = Phase::BecomingActive;
+        }
+        let (exit, sentence) = refused(&records, None);
+        assert_eq!(exit, Exit::NobodyActive);
+        assert!(sentence.starts_with("nobody is active: hn0 took office in epoch 7"), "{sentence}");
+    }
+
+    #[test]
+    fn only_a_live_order_of_this_epoch_is_in_the_way() {
+        let order = SwitchoverOrder {
+            format: FORMAT,
+            order: "a".to_owned(),
+            by: "root@hn0".to_owned(),
+            epoch: Epoch(7),
+            to: Some(node("hn1")),
+            not_after: WallTime(10_000),
+            answer: None,
+            rest: Rest::new(),
+        };
+        let meets = |order: &SwitchoverOrder, now| {
+            in_the_way(&Content::Record(order.clone()), Epoch(7), WallTime(now))
+        };
+        let waits = "root@hn0 ordered a switchover to hn1, which is not answered yet: wait for it; it runs out in 4.0 s";
+        assert_eq!(meets(&order, 6000), Some(waits.to_owned()));
+        assert_eq!(meets(&order, 10_001), None);
+        assert_eq!(meets(&SwitchoverOrder { epoch: Epoch(6), ..order.clone() }, 6000), None);
+        let accepted = SwitchoverOrder { answer: Some(Answer::Accepted), ..order.clone() };
+        assert!(meets(&accepted, 6000).unwrap().contains("that root@hn0 ordered"));
+        let refused = Answer::Refused { why: "no".to_owned() };
+        assert_eq!(meets(&SwitchoverOrder { answer: Some(refused), ..order }, 6000), None);
+        assert_eq!(in_the_way(&Content::Missing, Epoch(7), WallTime(0)), None);
+    }
+}
