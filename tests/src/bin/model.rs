@@ -1,0 +1,105 @@
+//! Explores the protocol's model in scopes that are too large for a test, and prints a table.
+//!
+//! First every scope with all rules, which must hold; then every rule: with it its scope holds,
+//! without it the protocol's table says what must be found. The exit code tells whether all of it
+//! came out so.
+
+#![expect(clippy::print_stdout, reason = "the table is this program's result")]
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use headship_tests::model::{Check, Command, Fault, Figures, Rule, Scope, Shown, Verdict, explore};
+
+/// Explores the model of the protocol in a larger scope.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Configured headnodes: 2 or 3.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(2..=3))]
+    headnodes: u8,
+    /// How many faults may happen in one run.
+    #[arg(long, default_value_t = 2)]
+    faults: u8,
+    /// Give up on a scope after so many seconds.
+    #[arg(long, default_value_t = 600)]
+    limit: u64,
+    /// Leave out the table of the rules.
+    #[arg(long)]
+    no_rules: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let mut fine = true;
+    println!("{:<66} result", "scope, with all rules");
+    for (name, scope) in scopes(&arguments) {
+        let verdict = run(scope, &arguments);
+        println!("{name:<66} {verdict}");
+        fine &= verdict.violated.is_none() && verdict.complete;
+        tell(&verdict);
+    }
+    if !arguments.no_rules {
+        println!("\n{:<66} with it · without it", "rule");
+        for rule in Rule::ALL {
+            fine &= compare(*rule, &arguments);
+        }
+    }
+    if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Explores one scope within the limit, on every processor.
+fn run(scope: Scope, arguments: &Arguments) -> Verdict {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    explore(scope, threads, Some(Duration::from_secs(arguments.limit)))
+}
+
+/// Prints the run to a violation.
+fn tell(verdict: &Verdict) {
+    if let Some((_, story)) = &verdict.violated {
+        println!("{story}");
+    }
+}
+
+/// Prints what one rule is needed for; whether it is what the protocol's table says.
+fn compare(rule: Rule, arguments: &Arguments) -> bool {
+    let with = run(Scope::showing(rule), arguments);
+    let without = run(Scope::showing(rule).without(rule), arguments);
+    println!("{:<66} {with} · {without}", rule.sentence());
+    let found = without.violated.is_some();
+    let expected = rule.shown() != Shown::Nothing;
+    if found && !expected {
+        tell(&without);
+    }
+    with.violated.is_none() && with.complete && found == expected
+}
+
+/// The scopes that must hold.
+fn scopes(arguments: &Arguments) -> Vec<(String, Scope)> {
+    let faults = arguments.faults;
+    let named =
+        |what: &str| format!("{} headnodes, up to {faults} faults, {what}", arguments.headnodes);
+    let mut scopes = vec![
+        (named("lease 3, kill 3"), Scope::every_fault(faults)),
+        (named("lease 4, kill 2"), Scope::every_fault(faults).with_figures(Figures::new(4, 2))),
+        (named("a new cluster"), Scope::new_cluster(faults, Fault::ALL)),
+        (named("cede"), Scope::every_fault(faults).and_commands(1, &[Command::Cede])),
+        (
+            named("pause, pause --keep, resume"),
+            Scope::every_fault(faults).and_commands(1, &[Command::Pause, Command::PauseKeep]),
+        ),
+        (named("a fence agent"), Scope::every_fault(faults).with_fencing()),
+        (
+            named("harmless ones: no needless loss"),
+            Scope::with_faults(
+                faults,
+                &[Fault::Kill, Fault::SessionLost, Fault::Unknown, Fault::Lag],
+            )
+            .checking(&[Check::NoNeedlessLoss]),
+        ),
+    ];
+    for (_, scope) in &mut scopes {
+        scope.headnodes = arguments.headnodes;
+    }
+    scopes
+}

@@ -1,0 +1,455 @@
+//! The lab: five systemd hosts on one machine, two of them headnodes, three a real ZooKeeper ensemble.
+//!
+//! A host is a network namespace and a systemd in a container of its own, over a small Debian. Power, cables and processes
+//! are taken from outside, so that nothing on a host has to play along. The lab knows how the suite is installed (by the
+//! file lists of `packaging/`), and nothing of what it does.
+//!
+//! ```no_run
+//! use headship_tests::lab::{Lab, Options};
+//! let lab = Lab::up(&Options::for_tests(), &mut |line| eprintln!("{line}"))?;
+//! lab.host("hn0")?.power_off()?;
+//! lab.host("hn0")?.power_on()?;
+//! assert!(lab.service_log()?.overlaps().is_empty());
+//! lab.down()?;
+//! # Ok::<(), headship_tests::lab::LabError>(())
+//! ```
+
+mod base;
+mod cgroup;
+mod command;
+pub mod ensemble;
+mod error;
+pub mod files;
+mod host;
+mod network;
+pub mod overlap;
+mod place;
+mod processes;
+pub mod service;
+pub mod service_log;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
+use serde::{Deserialize, Serialize};
+
+pub use command::{wait_for, wait_until};
+pub use ensemble::Preset;
+pub use error::{LabError, Result};
+pub use host::{Host, SERVICE_LOG_INSIDE};
+pub use place::{CACHE_DIR, DEFAULT_DIR, HOSTS, HostSpec, Place, Role};
+pub use rustix::process::Signal;
+
+use error::Tried;
+use files::{Entry, Sources, read_list};
+use overlap::Overlap;
+use service_log::ServiceLog;
+
+/// How long the ensemble may take from power to service. It takes some seconds.
+const ENSEMBLE_LIMIT: Duration = Duration::from_secs(60);
+
+/// Units of the lab's HA services.
+pub const HA_UNITS: [&str; 4] =
+    ["ambari-server.service", "timeline-server.service", "job-history.service", "livy.service"];
+
+/// File lists of the suite that a headnode gets.
+const SUITE_LISTS: [&str; 3] =
+    ["packaging/headnode.files", "packaging/node.files", "packaging/cli.files"];
+
+/// What kind of lab to bring up, and where.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// State directory.
+    pub dir: PathBuf,
+    /// Number of the lab: labs that are up together need different ones.
+    pub number: u8,
+    /// Where base systems are kept.
+    pub cache: PathBuf,
+    /// The ensemble's tick, and which timing the suite is configured with.
+    pub preset: Preset,
+    /// Another tick than the preset's, in milliseconds.
+    pub tick_ms: Option<u32>,
+    /// Leaves the suite out.
+    pub bare: bool,
+    /// Fragments of the suite's configuration, by their names in `conf.d`, without the ending; read after `50-timing`.
+    pub fragments: Vec<(String, String)>,
+    /// Where the repository and the programs are.
+    pub sources: Sources,
+}
+
+impl Options {
+    /// What `lab up` does without options.
+    #[must_use]
+    pub fn for_people() -> Self {
+        let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .parent()
+            .unwrap_or_else(|| Path::new("/"))
+            .to_owned();
+        Self {
+            dir: PathBuf::from(DEFAULT_DIR),
+            number: 0,
+            cache: PathBuf::from(CACHE_DIR),
+            preset: Preset::default(),
+            tick_ms: None,
+            bare: false,
+            fragments: Vec::new(),
+            sources: Sources { repository, programs: program_dir() },
+        }
+    }
+
+    /// A lab beside the one that a person may have up.
+    #[must_use]
+    pub fn for_tests() -> Self {
+        Self { dir: PathBuf::from(format!("{DEFAULT_DIR}-test")), number: 1, ..Self::for_people() }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            number: self.number,
+            preset: self.preset,
+            tick_ms: self.tick_ms.unwrap_or_else(|| self.preset.tick_ms()),
+            bare: self.bare,
+        }
+    }
+}
+
+/// Where the programs to install are: where `HEADSHIP_PROGRAMS` says, or where the build puts them, which is beside this
+/// one, or above it for a test.
+fn program_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("HEADSHIP_PROGRAMS") {
+        return PathBuf::from(dir);
+    }
+    let own = std::env::current_exe().unwrap_or_default();
+    let dir = own.parent().unwrap_or_else(|| Path::new("/"));
+    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
+}
+
+/// What `lab` must know when it is called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Number of the lab.
+    pub number: u8,
+    /// Preset that it was brought up with.
+    pub preset: Preset,
+    /// The ensemble's tick in milliseconds.
+    pub tick_ms: u32,
+    /// Whether the suite was left out.
+    pub bare: bool,
+}
+
+impl Settings {
+    /// What the suite has to be told of the ensemble that the lab really has.
+    fn timing_fragment(self) -> String {
+        let preset = self.preset.name();
+        format!(
+            "[failover_quorum]\ntick_ms = {}\n\n[timing]\npreset = \"{preset}\"\n",
+            self.tick_ms
+        )
+    }
+}
+
+/// A lab that is up. Dropping it leaves it up.
+#[derive(Clone, Debug)]
+pub struct Lab {
+    place: Place,
+    settings: Settings,
+}
+
+/// Whether this machine can run a lab.
+///
+/// # Errors
+/// Why not, in one sentence.
+pub fn available() -> std::result::Result<(), String> {
+    if !rustix::process::geteuid().is_root() {
+        return Err("it needs root".to_owned());
+    }
+    for program in ["ip", "nft", "nsenter", "setsid", "systemd-nspawn", "mmdebstrap"] {
+        let found = std::env::var_os("PATH").is_some_and(|path| {
+            std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+        });
+        if !found {
+            return Err(format!("`{program}` is missing: run tests/lab/install-packages"));
+        }
+    }
+    let systems = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    if !systems.lines().any(|line| line.ends_with("\toverlay")) {
+        return Err("its kernel has no overlay file system".to_owned());
+    }
+    let trial = format!("hslab-try-{}", std::process::id());
+    let tried = cgroup::create(&trial).and_then(|_| cgroup::kill_and_remove(&trial));
+    tried.map_err(|error| format!("it grants no control groups: {error}"))?;
+    let tried = command::run("ip", &["netns", "add", &trial])
+        .and_then(|_| command::run("ip", &["netns", "del", &trial]));
+    tried.map(drop).map_err(|error| format!("it grants no network namespaces: {error}"))
+}
+
+impl Lab {
+    /// Brings a lab up: hosts booted, ensemble serving. `say` hears a line for each step that takes long.
+    ///
+    /// # Errors
+    /// One is up already, this machine cannot run one, or a part does not come up; then nothing of it is left.
+    pub fn up(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Self> {
+        available().map_err(LabError::Unavailable)?;
+        let lab =
+            Self { place: Place::new(&options.dir, options.number), settings: options.settings() };
+        if lab.hosts().iter().any(|host| !host.processes().is_empty()) {
+            return Err(LabError::AlreadyUp { dir: options.dir.clone() });
+        }
+        let suite =
+            if options.bare { Vec::new() } else { read_lists(&options.sources, &SUITE_LISTS)? };
+        options.sources.check(&suite)?;
+        let base = base::provide(&options.cache, say)?;
+        // What a lab left behind that crashed half way, or that a reboot of this machine ended.
+        lab.clear()?;
+        let built = lab.build(options, &suite, &base, say);
+        if built.is_err() {
+            lab.clear()?;
+        }
+        built.map(|()| lab)
+    }
+
+    fn build(
+        &self,
+        options: &Options,
+        suite: &[Entry],
+        base: &Path,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        self.lay_ground()?;
+        say("booting hn0, hn1, zk0, zk1 and zk2");
+        thread::scope(|scope| {
+            let hosts = self.hosts().into_iter();
+            let booting: Vec<_> = hosts
+                .map(|host| scope.spawn(move || self.boot(&host, options, suite, base)))
+                .collect();
+            booting.into_iter().try_for_each(|thread| {
+                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
+        })?;
+        ensemble::wait_serving(&self.servers(), ENSEMBLE_LIMIT)
+    }
+
+    /// Everything that all hosts share.
+    fn lay_ground(&self) -> Result<()> {
+        let disks = self.place.disks_dir();
+        for dir in [&disks, &self.place.dir().join("console"), &self.place.cuts_dir()] {
+            fs::create_dir_all(dir).tried(|| format!("create `{}`", dir.display()))?;
+        }
+        let file = self.place.settings_file();
+        let text = serde_json::to_string_pretty(&self.settings)
+            .map_err(|error| LabError::Unavailable(error.to_string()))?;
+        fs::write(&file, text).tried(|| format!("write `{}`", file.display()))?;
+        ServiceLog::create(&self.place.service_log_dir())?;
+        // In memory: quick, and an overlay works on it even where this machine's own root is one.
+        mount("headship-lab", &disks, "tmpfs", MountFlags::empty(), None)
+            .tried(|| format!("mount a memory file system on `{}`", disks.display()))?;
+        network::create_bridge(&self.place)
+    }
+
+    fn boot(&self, host: &Host, options: &Options, suite: &[Entry], base: &Path) -> Result<()> {
+        host.make_disk(base)?;
+        match host.spec().role {
+            Role::Headnode => self.furnish_headnode(host, options, suite)?,
+            Role::Quorum => self.furnish_server(host, &options.sources)?,
+        }
+        host.power_on()
+    }
+
+    fn furnish_headnode(&self, host: &Host, options: &Options, suite: &[Entry]) -> Result<()> {
+        let sources = &options.sources;
+        sources.install(&read_lists(sources, &["tests/lab/headnode.files"])?, &host.root())?;
+        if suite.is_empty() {
+            return Ok(());
+        }
+        sources.install(suite, &host.root())?;
+        let configuration = sources.repository.join("tests/lab/headship.toml");
+        let text = fs::read_to_string(&configuration)
+            .tried(|| format!("read `{}`", configuration.display()))?;
+        host.write_file("/etc/headship/headship.toml", &text)?;
+        host.write_file("/etc/headship/conf.d/50-timing.toml", &self.settings.timing_fragment())?;
+        for (name, text) in &options.fragments {
+            host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), text)?;
+        }
+        // What the packages' scripts do after the files are there.
+        let units = files::units(suite);
+        let preset =
+            [&["env", "SYSTEMD_OFFLINE=1", "systemctl", "preset"], units.as_slice()].concat();
+        host.run_on_disk(&preset)?;
+        host.run_on_disk(&["journalctl", "--update-catalog"]).map(drop)
+    }
+
+    fn furnish_server(&self, host: &Host, sources: &Sources) -> Result<()> {
+        sources.install(&read_lists(sources, &["tests/lab/quorum.files"])?, &host.root())?;
+        host.write_file("/etc/zookeeper/zoo.cfg", &ensemble::zoo_cfg(self.settings.tick_ms))?;
+        let id =
+            ensemble::my_id(host).ok_or_else(|| LabError::NoSuchHost(host.name().to_owned()))?;
+        host.write_file("/var/lib/zookeeper/myid", &format!("{id}\n"))?;
+        host.run_on_disk(&["env", "SYSTEMD_OFFLINE=1", "systemctl", "enable", ensemble::UNIT])
+            .map(drop)
+    }
+
+    /// The lab that is up in `dir`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn attach(dir: &Path) -> Result<Self> {
+        let settings = read_settings(dir).ok_or_else(|| LabError::NotUp { dir: dir.to_owned() })?;
+        Ok(Self { place: Place::new(dir, settings.number), settings })
+    }
+
+    /// Ends the lab, and removes everything of it.
+    ///
+    /// # Errors
+    /// Something of it resists.
+    pub fn down(&self) -> Result<()> {
+        self.clear()
+    }
+
+    /// Ends the lab in `dir`, whole or half, and removes everything of it. `number` is used where `dir` does not tell it.
+    ///
+    /// # Errors
+    /// Something of it resists.
+    pub fn down_in(dir: &Path, number: u8) -> Result<()> {
+        let number = read_settings(dir).map_or(number, |settings| settings.number);
+        let settings = Settings { number, preset: Preset::default(), tick_ms: 0, bare: true };
+        Self { place: Place::new(dir, number), settings }.clear()
+    }
+
+    fn clear(&self) -> Result<()> {
+        for host in self.hosts() {
+            host.discard();
+        }
+        cgroup::kill_and_remove(&self.place.prefix())?;
+        network::remove_all(&self.place);
+        // Not mounted is what is wanted, too.
+        unmount(self.place.disks_dir(), UnmountFlags::DETACH).ok();
+        for part in [
+            self.place.disks_dir(),
+            self.place.service_log_dir(),
+            self.place.cuts_dir(),
+            self.place.dir().join("console"),
+        ] {
+            if part.exists() {
+                fs::remove_dir_all(&part).tried(|| format!("remove `{}`", part.display()))?;
+            }
+        }
+        let settings = self.place.settings_file();
+        if settings.exists() {
+            fs::remove_file(&settings).tried(|| format!("remove `{}`", settings.display()))?;
+        }
+        // Only if nothing else is kept there.
+        fs::remove_dir(self.place.dir()).ok();
+        Ok(())
+    }
+
+    /// Where its state is, and how its things are named.
+    #[must_use]
+    pub const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// What it was brought up with.
+    #[must_use]
+    pub const fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// All hosts.
+    #[must_use]
+    pub fn hosts(&self) -> Vec<Host> {
+        HOSTS.into_iter().map(|spec| Host::new(self.place.clone(), spec)).collect()
+    }
+
+    /// The headnodes.
+    #[must_use]
+    pub fn headnodes(&self) -> Vec<Host> {
+        self.hosts().into_iter().filter(|host| host.spec().role == Role::Headnode).collect()
+    }
+
+    /// The ZooKeeper servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<Host> {
+        self.hosts().into_iter().filter(|host| host.spec().role == Role::Quorum).collect()
+    }
+
+    /// The host of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn host(&self, name: &str) -> Result<Host> {
+        Host::named(&self.place, name)
+    }
+
+    /// The server that leads the ensemble; `None` while none does.
+    #[must_use]
+    pub fn leader(&self) -> Option<Host> {
+        ensemble::leader(&self.servers())
+    }
+
+    /// What the HA services told of themselves so far.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn service_log(&self) -> Result<ServiceLog> {
+        ServiceLog::read(&self.place.service_log_dir())
+    }
+
+    /// Every proof that HA services ran on two headnodes at once, at or after `since`; none is what must hold.
+    ///
+    /// # Errors
+    /// The log cannot be read.
+    pub fn overlaps_since(&self, since: u64) -> Result<Vec<Overlap>> {
+        let overlaps = self.service_log()?.overlaps();
+        Ok(overlaps.into_iter().filter(|overlap| overlap.until() >= since).collect())
+    }
+
+    /// Tells an HA service how to misbehave from now on; see [`service::Behaviour`] for the keys. An empty text makes it
+    /// behave again, and so does a reboot.
+    ///
+    /// # Errors
+    /// There is no such host, or it has no power.
+    pub fn set_behaviour(&self, host: &str, service: &str, text: &str) -> Result<()> {
+        self.host(host)?.write_file(&format!("/run/lab-service/{service}.conf"), text)
+    }
+
+    /// Powers every host on, thaws what is frozen, heals every cable, starts every server, and makes the HA services
+    /// behave (in a bare lab: stops them), so that the next test finds what the first did.
+    ///
+    /// # Errors
+    /// A host or the ensemble does not come back.
+    pub fn repair(&self) -> Result<()> {
+        for host in self.hosts() {
+            host.heal()?;
+            if !host.has_power() {
+                host.power_on()?;
+            }
+            host.thaw_everything()?;
+        }
+        for host in self.headnodes() {
+            host.run(&["rm", "--recursive", "--force", "/run/lab-service"])?;
+            if self.settings.bare {
+                host.run(&[&["systemctl", "stop"], HA_UNITS.as_slice()].concat())?;
+            }
+        }
+        for server in self.servers() {
+            server.run(&["systemctl", "start", ensemble::UNIT])?;
+        }
+        ensemble::wait_serving(&self.servers(), ENSEMBLE_LIMIT)
+    }
+}
+
+fn read_settings(dir: &Path) -> Option<Settings> {
+    let text = fs::read_to_string(Place::new(dir, 0).settings_file()).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn read_lists(sources: &Sources, lists: &[&str]) -> Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for list in lists {
+        entries.extend(read_list(&sources.repository.join(list))?);
+    }
+    Ok(entries)
+}

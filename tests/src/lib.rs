@@ -1,0 +1,9 @@
+//! Scenarios, simulation, model and lab.
+
+pub mod bench;
+pub mod ensemble;
+pub mod lab;
+pub mod model;
+pub mod plain;
+pub mod sim;
+pub mod suite;

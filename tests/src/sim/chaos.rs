@@ -1,0 +1,305 @@
+//! Faults by chance: one after the other, often several at once, each with its end. What the protocol says that it does not
+//! cover (`protocol.md`, 10) is not done: a host that stands still past its deadline, and with the preset `fast` guard and
+//! master-fc of one host away together.
+
+use std::time::Duration;
+
+use super::clock::micros;
+use super::host::{DaemonId, HostId, HostStep, Kind, Life};
+use super::unit::{State, Unit};
+use super::world::{Happening, World};
+
+const SERVICES: [&str; 4] = ["ambari-server", "timeline", "jobhistory", "livy"];
+
+impl World {
+    /// Plans faults from now until `end`, `pause` apart on average.
+    pub(super) fn plan_faults(&mut self, end: Duration, pause: Duration) {
+        let mut at = self.now;
+        loop {
+            at += self.between(50_000, 2 * micros(pause));
+            if at >= end {
+                return;
+            }
+            self.at(at, Happening::Fault);
+        }
+    }
+
+    /// One fault, drawn now.
+    pub(super) fn fault(&mut self) {
+        let host = HostId(self.pick(self.hosts.len()));
+        let name = self.host(host).name.to_string();
+        match self.rng.u32(0..100) {
+            0..30 => self.fault_of_daemon(host, &name),
+            30..42 => self.fault_of_network(&name),
+            42..58 => self.fault_of_ensemble(),
+            58..70 => self.fault_of_host(host, &name),
+            70..84 => self.fault_of_service(&name),
+            84..94 => self.deed_of_operator(host, &name),
+            _ => self.fault_of_records(),
+        }
+    }
+
+    /// Orders something now, and its end after a while.
+    fn do_for(&mut self, deed: &str, end: &str, low: u64, high: u64) {
+        self.order(deed);
+        let span = self.between(low * 1000, high * 1000);
+        self.after(span, Happening::Command(end.to_owned()));
+    }
+
+    fn order(&mut self, text: &str) {
+        self.after(Duration::ZERO, Happening::Command(text.to_owned()));
+    }
+
+    fn one_of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+        let index = self.pick(words.len());
+        words.get(index).copied().unwrap_or_default()
+    }
+
+    fn fault_of_daemon(&mut self, host: HostId, name: &str) {
+        let kind = match self.rng.u32(0..10) {
+            0..4 => Kind::Controller,
+            4..7 => Kind::Guard,
+            7..9 => Kind::Duty,
+            _ => Kind::Monitor,
+        };
+        let id = DaemonId { host, kind };
+        if !self.may_fail(id) {
+            return;
+        }
+        let daemon = kind.name();
+        let alone = self.may_fail_for_good(id);
+        match self.rng.u32(0..10) {
+            0..4 => self.order(&format!("kill {name} {daemon}")),
+            4..6 => {
+                let thaw = format!("thaw {name} {daemon}");
+                self.do_for(&format!("freeze {name} {daemon}"), &thaw, 100, 3000);
+            }
+            6 if alone => {
+                let thaw = format!("thaw {name} {daemon}");
+                let how = self.one_of(&["freeze", "hang"]);
+                self.do_for(&format!("{how} {name} {daemon} for good"), &thaw, 1000, 30_000);
+            }
+            7 if alone => {
+                let start = format!("start {name} {daemon}");
+                self.do_for(&format!("kill {name} {daemon} for good"), &start, 1000, 40_000);
+            }
+            8 if self.rng.bool() => {
+                let thaw = format!("thaw {name} {daemon}");
+                self.do_for(&format!("hang {name} {daemon}"), &thaw, 100, 3000);
+            }
+            8 => self.order(&format!("restart {name} {daemon}")),
+            _ => self.order(&format!("expire {name} {daemon}")),
+        }
+    }
+
+    /// With a kill time shorter than a watchdog takes, only one of guard and master-fc may be away.
+    fn may_fail(&self, id: DaemonId) -> bool {
+        let other = match id.kind {
+            Kind::Controller => Kind::Guard,
+            Kind::Guard => Kind::Controller,
+            Kind::Monitor | Kind::Duty => return true,
+        };
+        let daemon = self.host(id.host).daemon(other);
+        let long_there =
+            daemon.deaths.last().is_none_or(|at| self.now > *at + Duration::from_secs(4));
+        self.setup.preset != "fast" || daemon.life == Life::Running && long_there
+    }
+
+    /// Guard and master-fc are not both taken away for longer than a watchdog takes.
+    fn may_fail_for_good(&self, id: DaemonId) -> bool {
+        let both = [Kind::Controller, Kind::Guard].map(|kind| self.host(id.host).daemon(kind));
+        match id.kind {
+            Kind::Controller if self.setup.broken.no_guard => true,
+            Kind::Controller | Kind::Guard => {
+                both.iter().all(|daemon| daemon.life == Life::Running && daemon.wanted)
+            }
+            Kind::Monitor => true,
+            // systemd starts it again, or master-fc does.
+            Kind::Duty => false,
+        }
+    }
+
+    fn fault_of_network(&mut self, name: &str) {
+        let heal = format!("heal {name}");
+        match self.rng.u32(0..5) {
+            0..2 => self.do_for(&format!("cut {name}"), &heal, 200, 30_000),
+            2 => {
+                let way = self.one_of(&["up", "down"]);
+                self.do_for(&format!("cut {name} {way}"), &heal, 200, 20_000);
+            }
+            _ => {
+                let server = self.one_of(&["zk0", "zk1", "zk2"]);
+                let cut = format!("cut {name} from {server}");
+                self.do_for(&cut, &heal, 200, 20_000);
+            }
+        }
+    }
+
+    fn fault_of_ensemble(&mut self) {
+        let server = self.one_of(&["zk0", "zk1", "zk2", "leader"]);
+        let start =
+            if server == "leader" { "start all".to_owned() } else { format!("start {server}") };
+        let start = format!("zk {start}");
+        match self.rng.u32(0..10) {
+            0..3 => self.do_for(&format!("zk kill {server}"), &start, 200, 15_000),
+            3..5 => self.do_for(&format!("zk silence {server}"), &start, 200, 15_000),
+            5..7 => self.do_for(&format!("zk isolate {server}"), &start, 200, 10_000),
+            7..9 => {
+                let span = self.one_of(&["0.2s", "1s", "3s", "9s"]);
+                let end = format!("zk lag {server} 0s");
+                self.do_for(&format!("zk lag {server} {span}"), &end, 500, 20_000);
+            }
+            _ => self.do_for("zk kill all", "zk start all", 500, 25_000),
+        }
+    }
+
+    fn fault_of_host(&mut self, host: HostId, name: &str) {
+        match self.rng.u32(0..10) {
+            0..3 => {
+                let on = format!("power on {name}");
+                self.do_for(&format!("power off {name}"), &on, 3000, 40_000);
+            }
+            3 => self.order(&format!("reboot {name}")),
+            4..6 => self.freeze_for_a_while(host, name),
+            6..8 => {
+                let span = self.one_of(&["0.5s", "2s", "7s", "20s"]);
+                self.order(&format!("bus {name} hangs {span}"));
+            }
+            8 => {
+                let writable = format!("run-dir {name} writable");
+                self.do_for(&format!("run-dir {name} full"), &writable, 500, 20_000);
+            }
+            _ => {
+                let bad = self.one_of(&["disk 0", "disk 100", "hangs"]);
+                let good = format!("health {name} good");
+                self.do_for(&format!("health {name} {bad}"), &good, 1000, 60_000);
+            }
+        }
+    }
+
+    /// Services that stand still together with everything that could stop them are the hardware watchdog's business: it
+    /// takes the power away.
+    fn freeze_for_a_while(&mut self, host: HostId, name: &str) {
+        let span = self.between(50_000, 9_000_000);
+        let kill = self.config_for(host).timing.kill;
+        let state = self.host(host);
+        let units = || state.units.values().filter(|unit| unit.gated);
+        let executing = units().any(|unit| unit.state == State::Exec);
+        let limit = state.run.permit.as_ref().map(|permit| {
+            let left = permit.deadline.since(state.clock.at(self.now));
+            if executing { left / 2 } else { left + kill / 4 }
+        });
+        let at_stake = executing || units().any(Unit::runs);
+        let end = match limit {
+            Some(limit) if at_stake && span > limit => {
+                self.after(limit, Happening::Command(format!("power off {name}")));
+                let on = limit + Duration::from_secs(9);
+                self.after(on, Happening::Command(format!("power on {name}")));
+                None
+            }
+            None if at_stake => return,
+            Some(_) | None => Some(span),
+        };
+        self.order(&format!("freeze {name}"));
+        if let Some(span) = end {
+            self.after(span, Happening::Command(format!("thaw {name}")));
+        }
+    }
+
+    fn fault_of_service(&mut self, name: &str) {
+        let service = self.one_of(&SERVICES);
+        let well = format!("service {name} {service} well");
+        let say = |manner: &str| format!("service {name} {service} {manner}");
+        match self.rng.u32(0..12) {
+            0..4 => self.order(&say("dies")),
+            4 => self.do_for(&say("refuses to stop"), &well, 5000, 60_000),
+            5 => self.do_for(&say("cannot start"), &well, 1000, 30_000),
+            6 => self.do_for(&say("cannot be killed"), &well, 5000, 40_000),
+            7 if self.rng.bool() => self.order(&say("answers nobody")),
+            7 => self.do_for(&say("dies after 2s"), &well, 5000, 40_000),
+            8 => self.order(&say("starts in 9s")),
+            9 => self.order(&say("stops in 8s")),
+            10 => self.order(&say("starts in 0.5s")),
+            _ => self.order(&say("stops in 0.2s")),
+        }
+    }
+
+    fn deed_of_operator(&mut self, host: HostId, name: &str) {
+        let service = self.one_of(&SERVICES);
+        match self.rng.u32(0..10) {
+            0..3 => self.order("switchover"),
+            3 => self.order(&format!("switchover to {name}")),
+            4 => self.do_for("pause", "resume", 1000, 40_000),
+            5 => {
+                let start = format!("start {name} master-fc");
+                self.do_for(&format!("stop {name} master-fc"), &start, 1000, 40_000);
+            }
+            6..8 => self.order(&format!("service {name} {service} started by hand")),
+            8 => self.order(&format!("service {name} {service} stopped by hand")),
+            _ => {
+                // On a standby only: on the active it would be a second process beside the first.
+                if self.running_on(host).is_none() {
+                    self.order(&format!("service {name} {service} started past the gate"));
+                }
+            }
+        }
+    }
+
+    fn fault_of_records(&mut self) {
+        let deed = self.one_of(&[
+            "delete lock",
+            "delete lock",
+            "delete lock",
+            "delete active",
+            "write active garbage",
+            "write lease garbage",
+            "delete lease",
+            "write lock garbage",
+            "write orders/switchover garbage",
+            "write history garbage",
+        ]);
+        self.order(deed);
+    }
+
+    /// Everything that is broken is repaired, everybody who is away comes back, and the operator leaves.
+    pub(super) fn heal_all(&mut self) {
+        self.net.cut.clear();
+        self.order("zk start all");
+        for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {
+            self.order(lag);
+        }
+        for host in self.host_ids() {
+            self.heal_host(host);
+        }
+        // What nobody but a person may do, once there is a quorum to do it.
+        let soon = Duration::from_secs(15);
+        self.after(soon, Happening::Command("resume".to_owned()));
+        self.after(soon, Happening::Command("delete lock garbage".to_owned()));
+    }
+
+    fn heal_host(&mut self, host: HostId) {
+        let name = self.host(host).name.to_string();
+        if self.host(host).frozen {
+            self.thaw_host(host);
+        }
+        let now = self.now;
+        self.host_mut(host).bus_back = now;
+        for text in ["run-dir NAME writable", "health NAME good"] {
+            self.order(&text.replace("NAME", &name));
+        }
+        for service in SERVICES {
+            self.order(&format!("service {name} {service} well"));
+        }
+        if !self.host(host).powered {
+            let boot = self.host(host).boot;
+            self.after(Duration::from_secs(1), Happening::Host(host, boot, HostStep::Boot));
+            return;
+        }
+        for kind in [Kind::Controller, Kind::Guard, Kind::Monitor, Kind::Duty] {
+            self.thaw_daemon(DaemonId { host, kind });
+            if kind != Kind::Duty {
+                self.order(&format!("start {name} {}", kind.name()));
+            }
+        }
+    }
+}

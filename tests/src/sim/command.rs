@@ -1,0 +1,358 @@
+//! The simulation's own orders, as text: faults, their end, and what an operator does. Scenarios are written in them, and
+//! chance speaks them too, so that each fault of a seed stands in its log in words that a scenario can take over.
+
+use std::time::Duration;
+
+use headship_core::eligibility::Disk;
+use headship_core::quorum::{Op, Version};
+use headship_core::record::{self, Active, FORMAT, Key, Rest, Settings, SwitchoverOrder};
+use headship_core::time::WallTime;
+
+use super::ensemble::{Power, ServerId};
+use super::host::{DaemonId, HostId, HostStep, Kind, Life};
+use super::net::Way;
+use super::unit::{Ends, State, UnitStep};
+use super::world::{Happening, World, good_measurements};
+
+impl World {
+    /// Carries out an order now.
+    ///
+    /// # Errors
+    ///
+    /// Why the text is no order.
+    pub fn command(&mut self, text: &str) -> Result<(), String> {
+        self.notice("test", text.to_owned());
+        let words: Vec<&str> = text.split_whitespace().collect();
+        match words.as_slice() {
+            ["zk", rest @ ..] => {
+                // Without a leader there is none to harm.
+                if !rest.contains(&"leader") || self.ensemble.leader.is_some() {
+                    self.zk_command(rest)?;
+                }
+                Ok(())
+            }
+            ["service", host, service, manner @ ..] => {
+                let host = self.named_host(host)?;
+                self.service_command(host, service, manner)
+            }
+            ["power" | "reboot" | "cut" | "heal" | "bus" | "run-dir" | "health" | "drift", ..] => {
+                self.host_command(&words)
+            }
+            ["freeze", host] => {
+                let host = self.named_host(host)?;
+                self.freeze_host(host);
+                Ok(())
+            }
+            ["thaw", host] => {
+                let host = self.named_host(host)?;
+                self.thaw_host(host);
+                Ok(())
+            }
+            [
+                "kill" | "freeze" | "hang" | "thaw" | "start" | "stop" | "restart" | "expire",
+                host,
+                daemon,
+                ..,
+            ] => {
+                let host = self.named_host(host)?;
+                let kind = Kind::by_name(daemon).ok_or_else(|| format!("no daemon `{daemon}`"))?;
+                self.daemon_command(DaemonId { host, kind }, &words)
+            }
+            ["write" | "delete" | "another" | "pause" | "resume" | "switchover", ..] => {
+                self.record_command(&words)
+            }
+            _ => Err("unknown words".to_owned()),
+        }
+    }
+
+    pub(super) fn named_host(&self, name: &str) -> Result<HostId, String> {
+        self.host_by_name(name).ok_or_else(|| format!("no headnode `{name}`"))
+    }
+
+    fn daemon_command(&mut self, id: DaemonId, words: &[&str]) -> Result<(), String> {
+        let for_good = matches!(words, [_, _, _, "for", "good"]);
+        match words {
+            ["kill", ..] => {
+                if for_good {
+                    self.host_mut(id.host).daemon_mut(id.kind).wanted = false;
+                }
+                self.kill_daemon(id, "killed");
+            }
+            ["freeze", ..] => self.freeze_daemon(id, Life::Frozen, !for_good),
+            ["hang", ..] => self.freeze_daemon(id, Life::Hung, !for_good),
+            ["thaw", ..] => self.thaw_daemon(id),
+            ["start", ..] => {
+                self.host_mut(id.host).daemon_mut(id.kind).wanted = true;
+                if self.life(id) == Life::Down && self.host(id.host).powered {
+                    self.plan_start(id);
+                }
+            }
+            ["stop", ..] => {
+                self.host_mut(id.host).daemon_mut(id.kind).wanted = false;
+                if id.kind == Kind::Controller {
+                    let process = self.process(id);
+                    self.input(id, process, super::host::Input::Told(super::machine::Heard::Stop));
+                } else {
+                    self.kill_daemon(id, "stopped");
+                }
+            }
+            ["restart", ..] => self.kill_daemon(id, "restarts"),
+            ["expire", ..] => {
+                let session = self.client_mut(id).and_then(|client| client.session());
+                if let Some(session) = session {
+                    self.expire_session(session);
+                }
+            }
+            _ => return Err("unknown words".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn host_command(&mut self, words: &[&str]) -> Result<(), String> {
+        let [_, name, ..] = words else { return Err("which headnode?".to_owned()) };
+        let named = if matches!(words, ["power", ..]) { words.get(2) } else { Some(name) };
+        let host = self.named_host(named.copied().unwrap_or_default())?;
+        match words {
+            ["power", "off", _] => self.lose_power(host, None),
+            ["power", "on", _] => {
+                let boot = self.host(host).boot;
+                self.after(Duration::ZERO, Happening::Host(host, boot, HostStep::Boot));
+            }
+            ["reboot", _] => self.shut_down(host, 1200),
+            ["cut", _] => self.set_links(host, None, &[Way::Up, Way::Down], true),
+            ["cut", _, "from", server] => {
+                let server = self.named_server(server)?;
+                self.set_links(host, Some(server), &[Way::Up, Way::Down], true);
+            }
+            ["cut", _, "up"] => self.set_links(host, None, &[Way::Up], true),
+            ["cut", _, "down"] => self.set_links(host, None, &[Way::Down], true),
+            ["heal", _] => self.set_links(host, None, &[Way::Up, Way::Down], false),
+            ["bus", _, "hangs", span] => {
+                self.host_mut(host).bus_back = self.now + seconds(span)?;
+            }
+            ["run-dir", _, "full"] => self.host_mut(host).run.full = true,
+            ["run-dir", _, "writable"] => self.host_mut(host).run.full = false,
+            ["health", _, "good"] => {
+                let state = self.host_mut(host);
+                (state.measured, state.measuring_hangs) = (good_measurements(), false);
+                let process = self.process(DaemonId { host, kind: Kind::Monitor });
+                let id = DaemonId { host, kind: Kind::Monitor };
+                let measured = super::machine::Heard::Measured(good_measurements());
+                self.input(id, process, super::host::Input::Told(measured));
+            }
+            ["health", _, "hangs"] => self.host_mut(host).measuring_hangs = true,
+            ["health", _, "disk", mib] => {
+                let free_mib = mib.parse().map_err(|_err| "not a number")?;
+                let disk = Disk { free_mib, read_only: false };
+                self.host_mut(host).measured.disks = [("/".to_owned(), disk)].into();
+            }
+            ["drift", _, ppm] => {
+                let (now, ppm) = (self.now, ppm.parse().map_err(|_err| "not a number")?);
+                self.host_mut(host).clock.set_drift(now, ppm);
+            }
+            _ => return Err("unknown words".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn set_links(&mut self, host: HostId, server: Option<ServerId>, ways: &[Way], cut: bool) {
+        for id in self.ensemble.ids() {
+            for way in ways.iter().filter(|_| server.is_none_or(|server| server == id)) {
+                if cut {
+                    self.net.cut.insert((host, id, *way));
+                } else {
+                    self.net.cut.remove(&(host, id, *way));
+                }
+            }
+        }
+    }
+
+    fn named_server(&self, name: &str) -> Result<ServerId, String> {
+        let ids = self.ensemble.ids();
+        let leader = self.ensemble.leader;
+        match name {
+            "leader" => leader.ok_or_else(|| "there is no ZooKeeper leader now".to_owned()),
+            "follower" => ids
+                .into_iter()
+                .find(|id| Some(*id) != leader && self.ensemble.server(*id).power == Power::On)
+                .ok_or_else(|| "there is no follower now".to_owned()),
+            name => self.ensemble.by_name(name).ok_or_else(|| format!("no server `{name}`")),
+        }
+    }
+
+    fn zk_command(&mut self, words: &[&str]) -> Result<(), String> {
+        match words {
+            ["kill", "all"] => {
+                self.ensemble
+                    .ids()
+                    .into_iter()
+                    .for_each(|id| self.server_gone(id, Power::Killed, false));
+            }
+            ["start", "all"] => {
+                self.ensemble.ids().into_iter().for_each(|id| self.server_back(id));
+            }
+            ["kill", server] => {
+                let server = self.named_server(server)?;
+                self.server_gone(server, Power::Killed, false);
+            }
+            ["silence", server] => {
+                let server = self.named_server(server)?;
+                self.server_gone(server, Power::Silent, false);
+            }
+            ["isolate", server] => {
+                let server = self.named_server(server)?;
+                self.server_gone(server, Power::On, true);
+            }
+            ["lag", server, span] => {
+                let server = self.named_server(server)?;
+                self.ensemble.server_mut(server).lag = seconds(span)?;
+            }
+            ["start", server] => {
+                let server = self.named_server(server)?;
+                self.server_back(server);
+            }
+            _ => return Err("unknown words".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn service_command(&mut self, host: HostId, name: &str, words: &[&str]) -> Result<(), String> {
+        if !self.host(host).units.contains_key(name) {
+            return Err(format!("no service `{name}`"));
+        }
+        let boot = self.host(host).boot;
+        let manner = &mut self.unit_mut(host, name).manner;
+        match words {
+            ["dies"] => self.unit_dies(host, name, "it was killed"),
+            ["dies", "after", span] => manner.dies_after = Some(seconds(span)?),
+            ["refuses", "to", "stop"] => manner.ends = Ends::WhenKilled,
+            ["cannot", "be", "killed"] => manner.ends = Ends::Never,
+            ["cannot", "start"] => manner.cannot_start = true,
+            ["answers", "nobody"] => manner.deaf = true,
+            ["starts", "in", span] => manner.start = seconds(span)?,
+            ["stops", "in", span] => manner.stop = seconds(span)?,
+            ["well"] => {
+                (manner.ends, manner.cannot_start) = (Ends::WhenAsked, false);
+                manner.dies_after = None;
+            }
+            ["started", "by", "hand"] => {
+                let step = UnitStep::Start(None);
+                self.after(Duration::ZERO, Happening::Unit(host, boot, name.to_owned(), step));
+            }
+            ["stopped", "by", "hand"] => {
+                let step = UnitStep::Stop(None);
+                self.after(Duration::ZERO, Happening::Unit(host, boot, name.to_owned(), step));
+            }
+            ["started", "past", "the", "gate"] => self.start_past_the_gate(host, name),
+            _ => return Err("unknown words".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn start_past_the_gate(&mut self, host: HostId, name: &str) {
+        let unit = self.unit_mut(host, name);
+        if unit.state == State::Dead && self.host(host).powered {
+            let unit = self.unit_mut(host, name);
+            (unit.state, unit.foreign, unit.failed) = (State::Running, true, None);
+            self.signal(host, name);
+        }
+    }
+
+    fn record_command(&mut self, words: &[&str]) -> Result<(), String> {
+        let key = |path: &str| Key::from_path(path).ok_or_else(|| format!("no record `{path}`"));
+        match words {
+            ["delete", path, "garbage"] => {
+                let key = key(path)?;
+                let ours = |data: &str| data.starts_with('{');
+                if self.ensemble.head.get(&key).is_some_and(|node| !ours(&node.data)) {
+                    self.write_by_hand(&[Op::Delete { key, version: None }]);
+                }
+            }
+            ["delete", path] => {
+                let key = key(path)?;
+                self.write_by_hand(&[Op::Delete { key, version: None }]);
+            }
+            ["another", "machine", "registers", path] => {
+                let key = key(path)?;
+                let Some(node) = self.ensemble.head.get(&key) else { return Ok(()) };
+                let data = node.data.replace("machine-of-", "another-machine-of-");
+                let delete = Op::Delete { key: key.clone(), version: None };
+                self.write_by_hand(&[delete, Op::Create { key, data }]);
+            }
+            ["write", path, "newer"] => {
+                self.rewrite(key(path)?, |text| text.replacen("\"format\":1", "\"format\":2", 1))
+            }
+            ["write", path, "garbage"] => self.rewrite(key(path)?, |_| "not ours".to_owned()),
+            ["write", path, "incarnation", name] => self.rewrite(key(path)?, |text| {
+                let settings = record::parse::<Settings>(&Key::Settings, text);
+                settings.map_or_else(
+                    |_| text.to_owned(),
+                    |settings| {
+                        let incarnation = headship_core::epoch::Incarnation((*name).to_owned());
+                        record::write(&Settings { incarnation, ..settings })
+                    },
+                )
+            }),
+            ["pause"] => self.set_paused(Some("operator, for a test".to_owned())),
+            ["resume"] => self.set_paused(None),
+            ["switchover", rest @ ..] => self.order_switchover(rest)?,
+            _ => return Err("unknown words".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn rewrite(&mut self, key: Key, change: impl FnOnce(&str) -> String) {
+        let data = self.ensemble.head.get(&key).map(|node| change(&node.data));
+        if let Some(data) = data {
+            self.write_by_hand(&[Op::Set { key, version: None, data }]);
+        }
+    }
+
+    fn set_paused(&mut self, paused: Option<String>) {
+        self.rewrite(Key::Settings, |text| {
+            record::parse::<Settings>(&Key::Settings, text)
+                .map(|settings| record::write(&Settings { paused, ..settings }))
+                .unwrap_or_else(|_| text.to_owned())
+        });
+    }
+
+    fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
+        let active = self.ensemble.head.get(&Key::Active);
+        let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());
+        let Some(active) = active else { return Ok(()) };
+        let (mut to, mut epoch, mut not_after) = (None, active.epoch, u64::MAX);
+        match words {
+            [] => {}
+            ["to", node] => to = Some((*node).try_into().map_err(|error| format!("{error}"))?),
+            ["too", "late"] => not_after = 1,
+            ["of", "another", "epoch"] => epoch = epoch.next(),
+            _ => return Err("unknown words".to_owned()),
+        }
+        self.orders += 1;
+        let order = SwitchoverOrder {
+            format: FORMAT,
+            order: format!("order-{}", self.orders),
+            by: "operator@test".to_owned(),
+            epoch,
+            to,
+            not_after: WallTime(not_after),
+            answer: None,
+            rest: Rest::new(),
+        };
+        let (key, data) = (Key::Switchover, record::write(&order));
+        let op = match self.ensemble.head.get(&key) {
+            Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
+            None => Op::Create { key, data },
+        };
+        self.write_by_hand(&[op]);
+        Ok(())
+    }
+}
+
+/// `2s` or `1.5s`.
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
+    let number = text.strip_suffix('s').and_then(|number| number.parse::<f64>().ok());
+    number
+        .and_then(|number| Duration::try_from_secs_f64(number).ok())
+        .ok_or_else(|| format!("`{text}` is no span: write it as `2s`"))
+}

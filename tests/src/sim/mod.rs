@@ -1,0 +1,28 @@
+//! The whole cluster around the real core, in virtual time.
+//!
+//! Nothing of `headship-core` is replaced: its four root machines run as they do on hosts. What is simulated is everything
+//! else: the failover quorum, the network, hosts and their clocks, systemd, the services. All chance comes from one seed, so
+//! that a run can be had again, line for line. `check` compares what happens with the invariants of ARCHITECTURE.md.
+
+mod chaos;
+mod check;
+mod client;
+mod clock;
+mod command;
+mod daemon;
+mod ensemble;
+mod host;
+mod log;
+mod machine;
+mod net;
+mod run;
+mod scenario;
+mod setup;
+mod tree;
+mod unit;
+mod world;
+
+pub use run::{Verdict, run};
+pub use scenario::play;
+pub use setup::{Broken, Setup};
+pub use world::World;

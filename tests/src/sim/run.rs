@@ -1,0 +1,123 @@
+//! One seed: a cluster drawn by chance, faults for some minutes, everything healed, and what must then be true.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::setup::{Broken, Setup};
+use super::world::World;
+
+/// How long a healed cluster may take to have one active with all services: longer than a restart budget's window, after
+/// which a service that was given up is tried again.
+const SETTLE: Duration = Duration::from_secs(1300);
+
+/// How long it must then stay as it is.
+const QUIET: Duration = Duration::from_secs(45);
+
+/// What came of a seed.
+#[derive(Clone, Debug)]
+pub struct Verdict {
+    /// The seed.
+    pub seed: u64,
+    /// Which rule was violated, if one was.
+    pub violation: Option<String>,
+    /// How long the cluster ran, in its own time.
+    pub simulated: Duration,
+    /// How often office was taken.
+    pub offices: u64,
+    /// How often a service was started.
+    pub starts: u64,
+    /// How long the healed cluster took to settle.
+    pub settled_after: Duration,
+    /// The log.
+    pub log: String,
+}
+
+/// The cluster that a seed draws.
+fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
+    let mut rng = Rng::with_seed(seed ^ 0x5eed);
+    let drift = broken.drift_ppm;
+    let preset = match rng.u32(0..20) {
+        0..14 => "normal",
+        14..17 => "fast",
+        _ => "tolerant",
+    };
+    Setup {
+        seed,
+        headnodes: if rng.u32(0..20) < 3 { 3 } else { 2 },
+        preset,
+        calm: false,
+        detailed,
+        // Two clocks drift apart by up to one per cent.
+        drift_ppm: match drift {
+            0 => (0..3).map(|_| rng.i64(-4900..=4900)).collect(),
+            drift => vec![-drift, drift, 0],
+        },
+        lost_hints: if rng.bool() { 0.0 } else { 0.02 },
+        extra_timeouts: 0.05,
+        broken,
+    }
+}
+
+/// Runs a seed; with a rule dropped only its faults, not its healing. The same seed gives the same log; `detailed` only adds lines to it.
+pub fn run(seed: u64, detailed: bool, broken: Broken) -> Verdict {
+    let mut world = World::new(draw(seed, detailed, broken));
+    let start = world.between(2_000_000, 40_000_000);
+    world.run_until(start);
+    let trouble = world.between(20_000_000, 240_000_000);
+    let pause = world.between(800_000, 15_000_000);
+    let end = start + trouble;
+    world.plan_faults(end, pause);
+    world.run_until(end);
+    let mut settled_after = Duration::ZERO;
+    if world.setup.broken == Broken::default() {
+        world.heal_all();
+        settled_after = settle(&mut world);
+        stay_quiet(&mut world);
+    }
+    Verdict {
+        seed,
+        violation: world.violated().map(str::to_owned),
+        simulated: world.now(),
+        offices: world.checker.offices,
+        starts: world.checker.starts,
+        settled_after,
+        log: world.log(3),
+    }
+}
+
+/// Liveness: in the end exactly one headnode is active, with all services, and the others stand by.
+fn settle(world: &mut World) -> Duration {
+    let healed = world.now();
+    // The ends of faults that were planned come later than the healing; after the last of them nothing is broken again.
+    let last_end = healed + Duration::from_secs(100);
+    loop {
+        let next = world.now() + Duration::from_secs(5);
+        world.run_until(next);
+        let why = world.unsettled();
+        if world.violated().is_some() || why.is_none() && world.now() >= last_end {
+            return world.now() - healed;
+        }
+        if let Some(why) = why.filter(|_| world.now() >= healed + SETTLE) {
+            world.violation(format!("it does not settle: {why}"));
+        }
+    }
+}
+
+/// And it stays so: nothing is started, nobody takes office, nothing is ordered to and fro.
+fn stay_quiet(world: &mut World) {
+    if world.violated().is_some() {
+        return;
+    }
+    let before = (world.checker.offices, world.checker.starts);
+    let end = world.now() + QUIET;
+    world.run_until(end);
+    let after = (world.checker.offices, world.checker.starts);
+    if before != after {
+        let text = format!("it is not quiet: offices and starts went from {before:?} to {after:?}");
+        world.violation(text);
+    }
+    if let Some(why) = world.unsettled() {
+        world.violation(format!("it did not stay settled: {why}"));
+    }
+}

@@ -1,0 +1,55 @@
+//! Scenario files: what is done to a calm cluster, and the log that must come of it.
+//!
+//! Above `----` stand commands, one a line (those of `command`, and `run 30s`), below it the log. A cluster has two
+//! headnodes with the preset `normal`, and the log begins when hn0 has been active in epoch 1 for a while. A file may begin
+//! otherwise: `cluster fast`, `cluster tolerant`, `cluster of 3`, `cluster from nothing`.
+
+use std::time::Duration;
+
+use super::command::seconds;
+use super::setup::Setup;
+use super::world::World;
+
+/// The line between commands and log.
+const BORDER: &str = "----\n";
+
+/// When the log begins, unless from nothing: everything is quiet by then.
+const BEGIN: Duration = Duration::from_secs(10);
+
+/// Runs the commands of a scenario and returns the whole text as it should be.
+///
+/// # Errors
+///
+/// The command that is none, or the rule that was violated.
+pub fn play(text: &str) -> Result<String, String> {
+    let script = text.split_once(BORDER).map_or(text, |(script, _)| script);
+    let lines = || script.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+    let (mut setup, mut from_nothing) = (Setup::calm(), false);
+    for line in lines().filter(|line| line.starts_with("cluster ")) {
+        match line {
+            "cluster fast" => setup.preset = "fast",
+            "cluster tolerant" => setup.preset = "tolerant",
+            "cluster of 3" => setup.headnodes = 3,
+            "cluster from nothing" => from_nothing = true,
+            _ => return Err(format!("`{line}`: no such cluster")),
+        }
+    }
+    let mut world = World::new(setup);
+    if !from_nothing {
+        world.run_until(BEGIN);
+        world.begin_log_anew();
+    }
+    for line in lines().filter(|line| !line.starts_with("cluster ")) {
+        match line.split_whitespace().collect::<Vec<_>>().as_slice() {
+            ["run", span] => {
+                let end = world.now() + seconds(span)?;
+                world.run_until(end);
+            }
+            _ => world.command(line).map_err(|why| format!("`{line}`: {why}"))?,
+        }
+    }
+    if let Some(violation) = world.violated() {
+        return Err(format!("{violation}\n{}", world.log(1)));
+    }
+    Ok(format!("{}\n{BORDER}{}", script.trim_end_matches('\n'), world.log(1)))
+}

@@ -1,0 +1,122 @@
+//! What a simulated cluster is like: how many headnodes, which timing, how its world misbehaves, which rules are off.
+
+use std::time::Duration;
+
+use headship_core::config::{self, Config};
+use headship_core::node::NodeName;
+
+/// How a simulated cluster is made.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What all chance comes from.
+    pub seed: u64,
+    /// Two, or three.
+    pub headnodes: usize,
+    /// The preset of `[timing]`.
+    pub preset: &'static str,
+    /// Nothing is left to chance: every delay is the shortest.
+    pub calm: bool,
+    /// Everything that happens is logged, not only what a person wants to see.
+    pub detailed: bool,
+    /// How fast each host's clock is, in millionths.
+    pub drift_ppm: Vec<i64>,
+    /// How likely a hint that a record changed is lost.
+    pub lost_hints: f64,
+    /// How likely a machine is woken though nothing is due.
+    pub extra_timeouts: f64,
+    /// Which rules are dropped, to see that the checks find it.
+    pub broken: Broken,
+}
+
+/// Rules of the protocol that are dropped.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Broken {
+    /// PID 1 asks nobody before a start.
+    pub no_gate: bool,
+    /// There is no slave-ha-service on any headnode.
+    pub no_guard: bool,
+    /// The headnodes are configured as if a kill took no time.
+    pub no_kill_time: bool,
+    /// And in truth it takes this long.
+    pub kill_takes: Duration,
+    /// The first headnode's clock is this much slow, and the second's as much fast, in millionths.
+    pub drift_ppm: i64,
+}
+
+impl Setup {
+    /// A calm cluster of two headnodes with the preset `normal`.
+    pub fn calm() -> Self {
+        Self {
+            seed: 0,
+            headnodes: 2,
+            preset: "normal",
+            calm: true,
+            detailed: false,
+            drift_ppm: vec![0, 0, 0],
+            lost_hints: 0.0,
+            extra_timeouts: 0.0,
+            broken: Broken::default(),
+        }
+    }
+
+    /// The configuration of the headnode `node`.
+    pub(super) fn config(&self, node: &NodeName) -> Config {
+        let headnodes = (0..self.headnodes)
+            .map(|n| format!("[[headnode]]\nname = \"hn{n}\"\naddress = \"10.0.0.1{n}\"\n"))
+            .collect::<String>();
+        let tick = self.tick().as_millis();
+        let text = format!(
+            "cluster = \"sim\"\n[failover_quorum]\nservers = [\"zk0:2181\", \"zk1:2181\", \"zk2:2181\"]\n\
+             tick_ms = {tick}\n{headnodes}[timing]\npreset = \"{}\"\n{SERVICES}",
+            self.preset
+        );
+        let mut config = config::load(&[("sim".to_owned(), text)], node.clone())
+            .unwrap_or_else(|faults| unreachable!("the configuration of the simulation: {faults}"));
+        if self.broken.no_kill_time {
+            config.timing.kill = Duration::ZERO;
+        }
+        config
+    }
+
+    /// `tickTime` as the preset wants it.
+    pub(super) fn tick(&self) -> Duration {
+        Duration::from_millis(match self.preset {
+            "fast" => 100,
+            "tolerant" => 2000,
+            _ => 500,
+        })
+    }
+}
+
+const SERVICES: &str = r#"
+[[service]]
+name = "ambari-server"
+unit = "ambari-server.service"
+started_by = "master-fc"
+start_limit_ms = 60000
+stop_limit_ms = 20000
+
+[[service]]
+name = "timeline"
+unit = "timeline.service"
+after = ["ambari-server"]
+stop_limit_ms = 20000
+
+[[service]]
+name = "jobhistory"
+unit = "jobhistory.service"
+after = ["ambari-server"]
+critical = true
+stop_limit_ms = 20000
+
+[[service]]
+name = "livy"
+unit = "livy.service"
+after = ["jobhistory"]
+start_limit_ms = 60000
+stop_limit_ms = 20000
+
+[[service.probe]]
+kind = "tcp"
+address = "127.0.0.1:8998"
+"#;

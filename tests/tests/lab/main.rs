@@ -1,0 +1,160 @@
+//! Tests on real hosts. Where this machine grants none, each counts as skipped, and says why.
+//!
+//! One lab is up at a time, and serves all tests of its kind, one after the other: the lab itself without the suite, then
+//! the suite with the presets `normal` and `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead.
+//! `HEADSHIP_LAB_NUMBER` moves the lab out of the way of another test run's.
+#![expect(clippy::print_stderr, reason = "a test program of its own")]
+
+mod bare;
+mod suite;
+
+use std::collections::BTreeMap;
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use headship_tests::lab::{self, DEFAULT_DIR, Lab, Options, Preset};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// What a test returns: any error is a failure with its words.
+pub(crate) type Outcome = Result<(), Box<dyn Error>>;
+
+/// A test by its name, a sentence.
+pub(crate) type Test = (&'static str, fn(&Lab) -> Outcome);
+
+/// Which lab a test needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// Hosts without the suite.
+    Bare,
+    /// The suite with the preset `normal`.
+    Normal,
+    /// The suite with the preset `fast`.
+    Fast,
+}
+
+impl Kind {
+    fn options(self) -> Options {
+        let options = match self {
+            Self::Bare => Options { bare: true, ..Options::for_tests() },
+            Self::Normal => suite::options(Preset::Normal),
+            Self::Fast => suite::options(Preset::Fast),
+        };
+        match env::var("HEADSHIP_LAB_NUMBER").ok().and_then(|number| number.parse().ok()) {
+            Some(number) => Options {
+                number,
+                dir: PathBuf::from(format!("{DEFAULT_DIR}-test-{number}")),
+                ..options
+            },
+            None => options,
+        }
+    }
+}
+
+/// The lab that is up: brought up by the first test that needs it, ended by the first one that needs another.
+#[derive(Debug, Default)]
+struct Labs {
+    up: Option<(Kind, Lab)>,
+    /// Why a kind of lab did not come up: not tried again for each test.
+    failed: BTreeMap<Kind, String>,
+}
+
+impl Labs {
+    fn run(&mut self, kind: Kind, test: impl Fn(&Lab) -> Outcome) -> Result<(), Failed> {
+        let lab = self.provide(kind).map_err(|why| format!("the lab does not come up: {why}"))?;
+        let outcome = test(&lab).map_err(|error| Failed::from(chain(error.as_ref())));
+        if outcome.is_err() {
+            // Nobody knows what it left behind: the next test gets a new lab.
+            self.end()?;
+        }
+        outcome
+    }
+
+    fn provide(&mut self, kind: Kind) -> Result<Lab, String> {
+        if let Some((up, lab)) = &self.up
+            && *up == kind
+        {
+            return Ok(lab.clone());
+        }
+        self.end()?;
+        if let Some(why) = self.failed.get(&kind) {
+            return Err(why.clone());
+        }
+        match Lab::up(&kind.options(), &mut |_| ()) {
+            Ok(lab) => {
+                self.up = Some((kind, lab.clone()));
+                Ok(lab)
+            }
+            Err(error) => {
+                let why = chain(&error);
+                self.failed.insert(kind, why.clone());
+                Err(why)
+            }
+        }
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let Some((_, lab)) = self.up.take() else { return Ok(()) };
+        lab.down().map_err(|error| format!("the lab cannot be ended: {}", chain(&error)))
+    }
+}
+
+/// An error and its causes.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(": {error}"));
+        source = error.source();
+    }
+    text
+}
+
+fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
+    let trial = |name: &str, kind, test: Box<dyn Fn(&Lab) -> Outcome + Send>| {
+        let labs = Arc::clone(labs);
+        Trial::test(name, move || {
+            labs.lock().unwrap_or_else(PoisonError::into_inner).run(kind, test)
+        })
+    };
+    let suite = |kind, tests: Vec<suite::Test>| {
+        let tests = tests.into_iter();
+        let trials = tests.map(|(name, test)| {
+            trial(name, kind, Box::new(move |lab: &Lab| suite::run(lab, test)))
+        });
+        trials.collect::<Vec<_>>()
+    };
+    if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
+        return suite(Kind::Normal, suite::more());
+    }
+    let mut all: Vec<Trial> = bare::TESTS
+        .into_iter()
+        .map(|(name, test)| trial(name, Kind::Bare, Box::new(test)))
+        .collect();
+    all.extend(suite(Kind::Normal, suite::normal()));
+    all.extend(suite(Kind::Fast, suite::fast()));
+    all
+}
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One lab, one test at a time.
+    arguments.test_threads = Some(1);
+    let labs = Arc::new(Mutex::new(Labs::default()));
+    let mut trials = trials(&labs);
+    if let Err(reason) = lab::available() {
+        let reason = format!("skipped, for this machine cannot run the lab: {reason}");
+        trials = trials
+            .into_iter()
+            .map(|trial| trial.with_ignored_flag(true).with_kind(&*reason))
+            .collect();
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    let ended = labs.lock().unwrap_or_else(PoisonError::into_inner).end();
+    if let Err(error) = &ended {
+        eprintln!("{error}");
+    }
+    if conclusion.has_failed() || ended.is_err() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}

@@ -1,0 +1,181 @@
+//! What happens to whole headnodes: power, cable, reboot, shutdown, boot.
+
+use std::time::Duration;
+
+use headship_tests::lab::service_log::{self, What};
+use headship_tests::lab::{HA_UNITS, Host};
+
+use super::Test;
+use super::cluster::{Cluster, DAEMONS, FAILOVER, SERVICES};
+use crate::Outcome;
+
+pub(super) const NORMAL: [Test; 6] = [
+    ("after_a_power_loss_all_services_run_on_the_other_headnode", power_loss),
+    ("a_cut_headnode_has_stopped_everything_by_its_deadline_and_the_other_takes_over", cut_cable),
+    ("a_reboot_of_the_active_hands_the_services_over_in_order", reboot),
+    ("a_shutdown_of_the_active_hands_the_services_over_in_order", shutdown),
+    ("stopping_master_fc_hands_the_services_over_in_order", clean_stop),
+    ("two_headnodes_that_boot_at_once_make_one_active", cold_boot),
+];
+
+pub(super) const MORE: [Test; 2] = [
+    ("the_office_comes_and_goes_ten_times_without_an_overlap", to_and_fro),
+    ("a_headnode_that_is_cut_again_and_again_harms_nobody", flapping_cable),
+];
+
+// B-01, B-07, B-28 (the stop half fails, for the standby is dead), B-34, B-39 (crash), and no preemption.
+fn power_loss(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let pulled = service_log::now();
+    active.power_off()?;
+    let next = cluster.wait_active(&standby, epoch)?;
+    assert_eq!(next, epoch + 1);
+    cluster.assert_started_in_order(&standby, pulled)?;
+    returns_as_standby(cluster, &active, &standby, next)
+}
+
+// B-39 (network loss of the active), B-40.
+fn cut_cable(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    active.cut()?;
+    let cut = service_log::now();
+    cluster.wait_active(&standby, epoch)?;
+    let (lease, kill) = cluster.lease_and_kill();
+    // No renewal was sent after the cut.
+    assert!(cluster.deadline(&active).is_ok_and(|deadline| deadline <= cut + lease));
+    let last = cluster.last_sign(&active, cut)?;
+    assert!(
+        last <= cut + lease + kill,
+        "services lived for {} ms after the cut",
+        (last - cut) / 1_000_000
+    );
+    assert!(cluster.runs_none(&active));
+    // Grace lies inside the lease: they were asked to stop, in order, before they would have been killed.
+    cluster.assert_stopped_in_order(&active, cut)?;
+    cluster.assert_started_in_order(&standby, cut)?;
+    active.heal()?;
+    cluster.wait_role(&active, "standby")
+}
+
+// B-39 (reboot).
+fn reboot(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let asked = service_log::now();
+    active.reboot()?;
+    let next = cluster.wait_active(&standby, epoch)?;
+    cluster.assert_stopped_in_order(&active, asked)?;
+    cluster.assert_started_in_order(&standby, asked)?;
+    stays_standby(cluster, &active, &standby, next)
+}
+
+// B-41 (a shutdown cedes, which takes no wait).
+fn shutdown(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let deadline = cluster.deadline(&active)?;
+    let asked = service_log::now();
+    active.output(&["systemctl", "poweroff"])?;
+    let next = cluster.wait_active(&standby, epoch)?;
+    cluster.assert_stopped_in_order(&active, asked)?;
+    cluster.assert_started_in_order(&standby, asked)?;
+    let first = cluster.first(&standby, "ambari-server", What::Start, asked)?;
+    assert!(first < deadline, "it was not ceded but waited for");
+    cluster.wait("the host is off", FAILOVER, || (!active.has_power()).then_some(()))?;
+    returns_as_standby(cluster, &active, &standby, next)
+}
+
+// B-26 (the loser stops by its own decision), B-35 (stopped there before started here).
+fn clean_stop(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let asked = service_log::now();
+    active.run(&["systemctl", "stop", "master-fc"])?;
+    assert!(cluster.runs_none(&active), "systemctl returned before everything had stopped");
+    assert!(cluster.permit(&active).is_none());
+    let next = cluster.wait_active(&standby, epoch)?;
+    assert_eq!(next, epoch + 1);
+    cluster.assert_stopped_in_order(&active, asked)?;
+    cluster.assert_started_in_order(&standby, asked)?;
+    assert!(!active.runs("master-ha-service.service"));
+    active.run(&["systemctl", "start", "master-fc"])?;
+    stays_standby(cluster, &active, &standby, next)
+}
+
+/// Powers `host` on and sees it become standby, while the active stays as it is.
+fn returns_as_standby(cluster: &Cluster<'_>, host: &Host, active: &Host, epoch: u64) -> Outcome {
+    host.power_on()?;
+    stays_standby(cluster, host, active, epoch)
+}
+
+fn stays_standby(cluster: &Cluster<'_>, host: &Host, active: &Host, epoch: u64) -> Outcome {
+    cluster.wait_role(host, "standby")?;
+    cluster.wait_ready()?;
+    let before = cluster.before()?;
+    assert_eq!(cluster.epoch(active)?, epoch);
+    cluster.wait_renewed(active, Duration::from_secs(1))?;
+    cluster.assert_untouched(&before)
+}
+
+// B-02, B-41: what starts at boot, and what does not.
+fn cold_boot(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    for host in [&active, &standby] {
+        host.power_off()?;
+    }
+    let off = service_log::now();
+    for host in [&active, &standby] {
+        host.switch_on()?;
+    }
+    for host in [&active, &standby] {
+        host.wait_booted()?;
+        for unit in DAEMONS {
+            assert_eq!(host.run(&["systemctl", "is-enabled", unit])?.trim(), "enabled");
+        }
+        for unit in HA_UNITS {
+            let answer = host.output(&["systemctl", "is-enabled", unit])?;
+            assert_eq!(String::from_utf8(answer.stdout)?.trim(), "disabled");
+        }
+    }
+    // An epoch ends with its boot.
+    let host = cluster.wait_any_active(epoch)?;
+    cluster.assert_started_in_order(&host, off)?;
+    let starts = cluster.told(off)?.iter().filter(|event| event.what == What::Start).count();
+    assert_eq!(starts, SERVICES.len(), "each service was started once");
+    Ok(())
+}
+
+// B-03 (20 failovers in the long run: these, and all others), B-04.
+fn to_and_fro(cluster: &Cluster<'_>) -> Outcome {
+    for round in 0..10 {
+        let (active, standby) = cluster.pair()?;
+        let epoch = cluster.epoch(&active)?;
+        match round % 3 {
+            0 => active.power_off()?,
+            1 => active.cut()?,
+            _ => active.output(&["systemctl", "reboot", "--force", "--force"]).map(drop)?,
+        }
+        let next = cluster.wait_active(&standby, epoch)?;
+        assert_eq!(next, epoch + 1);
+        active.heal()?;
+        if !active.has_power() {
+            active.power_on()?;
+        }
+        cluster.settle()?;
+    }
+    Ok(())
+}
+
+fn flapping_cable(cluster: &Cluster<'_>) -> Outcome {
+    let host = cluster.lab().host("hn0")?;
+    for round in 0..12 {
+        host.cut()?;
+        cluster.last(Duration::from_millis(700 * round));
+        host.heal()?;
+        cluster.last(Duration::from_millis(300));
+    }
+    cluster.settle()
+}

@@ -1,0 +1,110 @@
+//! The suite on real hosts: two headnodes and a real ensemble, with one thing at a time done to them.
+//!
+//! Each test begins with a cluster in order: one headnode active with all services, the other standby and ready, nothing
+//! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ran some
+//! at once. A test that fails tells what the hosts said, and where services ran.
+
+mod cluster;
+mod daemons;
+mod diagnosis;
+mod health;
+mod hosts;
+mod orders;
+mod quorum;
+mod records;
+mod services;
+
+use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use headship_tests::lab::{Lab, Options, Preset};
+
+use crate::{Outcome, chain};
+pub(crate) use cluster::Cluster;
+
+/// A test of the suite by its name, a sentence.
+pub(crate) type Test = (&'static str, fn(&Cluster<'_>) -> Outcome);
+
+/// What the lab's services may cost and mean here: budgets that end within a test, and one service that is critical.
+const SERVICES: &str = r#"
+[[service]]
+name = "ambari-server"
+restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "timeline-server"
+restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "job-history"
+restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "livy"
+critical = true
+restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
+"#;
+
+/// With these, nobody being active for long is over within a test.
+const FAST_TIMING: &str = "
+[timing]
+lonely_after_ms = 6000
+stay_out_ms = 4000
+";
+
+/// The lab for the tests in `normal`, or in `fast`.
+pub(crate) fn options(preset: Preset) -> Options {
+    let mut fragments = vec![("60-services".to_owned(), SERVICES.to_owned())];
+    if preset == Preset::Fast {
+        fragments.push(("61-timing".to_owned(), FAST_TIMING.to_owned()));
+    }
+    Options { preset, fragments, ..Options::for_tests() }
+}
+
+/// With the preset `normal`: what its figures matter for.
+pub(crate) fn normal() -> Vec<Test> {
+    [&hosts::NORMAL[..], &daemons::NORMAL, &quorum::NORMAL].concat()
+}
+
+/// With the preset `fast`: what takes several failovers, or none.
+pub(crate) fn fast() -> Vec<Test> {
+    [&services::FAST[..], &orders::FAST, &health::FAST, &records::FAST, &quorum::FAST].concat()
+}
+
+/// What takes long, for `make test-more`.
+pub(crate) fn more() -> Vec<Test> {
+    [&hosts::MORE[..], &daemons::MORE].concat()
+}
+
+/// Runs a test on a cluster in order.
+pub(crate) fn run(lab: &Lab, test: fn(&Cluster<'_>) -> Outcome) -> Outcome {
+    let cluster = Cluster::new(lab)?;
+    let outcome = match cluster.settle() {
+        Err(error) => Err(format!("the cluster is not in order: {}", chain(error.as_ref())).into()),
+        Ok(()) => {
+            cluster.begin();
+            // A failed assertion, too, shall tell what the hosts said.
+            catch_unwind(AssertUnwindSafe(|| test(&cluster)))
+                .unwrap_or_else(|panic| Err(text_of(panic.as_ref()).into()))
+        }
+    };
+    let overlaps = cluster.overlaps()?;
+    if outcome.is_ok() && overlaps.is_empty() {
+        return Ok(());
+    }
+    let mut report = outcome.err().map_or_else(String::new, |error| chain(error.as_ref()));
+    for overlap in overlaps {
+        report.push_str(&format!("\nOVERLAP: {overlap}"));
+    }
+    report.push_str(&diagnosis::of(&cluster));
+    Err(report.into())
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "the test panicked".to_owned())
+}
+
+/// What a helper of a test gives, or why not.
+pub(crate) type Answer<T> = Result<T, Box<dyn Error>>;

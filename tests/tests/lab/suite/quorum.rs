@@ -1,0 +1,145 @@
+//! What happens to the failover quorum.
+
+use headship_core::quorum::Op;
+use headship_core::record::{Key, Lock};
+use headship_tests::lab::ensemble::{self, Mode, UNIT};
+use headship_tests::lab::service_log::{self, What};
+use headship_tests::lab::{Host, Signal};
+
+use std::time::Duration;
+
+use super::cluster::{Before, Cluster, FAILOVER, SERVICES, SOON};
+use super::{Answer, Test};
+use crate::Outcome;
+
+pub(super) const NORMAL: [Test; 6] = [
+    ("a_zookeeper_server_is_killed_and_no_service_notices", follower_killed),
+    ("the_leader_of_the_ensemble_is_killed_and_no_service_notices", leader_killed),
+    ("the_leader_of_the_ensemble_loses_its_power_and_no_service_notices", leader_without_power),
+    ("the_ensemble_is_away_for_longer_than_the_lease_and_comes_back", ensemble_away),
+    ("without_a_majority_nobody_takes_office", no_majority),
+    ("the_lock_is_deleted_by_hand_and_no_service_notices", lock_deleted),
+];
+
+pub(super) const FAST: [Test; 2] = [
+    ("with_fast_figures_the_ensembles_leader_is_killed_and_no_service_notices", leader_killed),
+    (
+        "with_fast_figures_the_ensembles_leader_loses_its_power_and_no_service_notices",
+        leader_without_power,
+    ),
+];
+
+/// Waits for what shows that the headnodes got over it, then that no service noticed.
+fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
+    let active = cluster.lab().host(before.active)?;
+    let (lease, _) = cluster.lease_and_kill();
+    cluster.wait_renewed(&active, Duration::from_nanos(lease))?;
+    cluster.wait_role(&active, "active")?;
+    cluster.assert_untouched(before)
+}
+
+fn start(server: &Host) -> Outcome {
+    Ok(server.run(&["systemctl", "start", UNIT]).map(drop)?)
+}
+
+fn all_serve(cluster: &Cluster<'_>) -> Outcome {
+    Ok(ensemble::wait_serving(&cluster.lab().servers(), FAILOVER)?)
+}
+
+// B-12.
+fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
+    let before = cluster.before()?;
+    let servers = cluster.lab().servers();
+    // Each follower in turn: the headnodes are connected to some of them.
+    for server in servers.iter().filter(|server| ensemble::mode(server) == Some(Mode::Follower)) {
+        server.kill(UNIT, Signal::KILL)?;
+        unnoticed(cluster, &before)?;
+        start(server)?;
+        all_serve(cluster)?;
+    }
+    unnoticed(cluster, &before)
+}
+
+fn leader(cluster: &Cluster<'_>) -> Answer<Host> {
+    cluster.lab().leader().ok_or_else(|| "no server leads".into())
+}
+
+// B-12.
+fn leader_killed(cluster: &Cluster<'_>) -> Outcome {
+    let before = cluster.before()?;
+    let leader = leader(cluster)?;
+    leader.kill(UNIT, Signal::KILL)?;
+    unnoticed(cluster, &before)?;
+    start(&leader)?;
+    all_serve(cluster)
+}
+
+// B-12.
+fn leader_without_power(cluster: &Cluster<'_>) -> Outcome {
+    let before = cluster.before()?;
+    let leader = leader(cluster)?;
+    leader.power_off()?;
+    unnoticed(cluster, &before)?;
+    leader.power_on()?;
+    all_serve(cluster)
+}
+
+// B-40: everything stops by D, and nobody promotes itself.
+fn ensemble_away(cluster: &Cluster<'_>) -> Outcome {
+    let servers = cluster.lab().servers();
+    stopped_until_the_quorum_is_back(cluster, &servers)
+}
+
+// B-12, B-40.
+fn no_majority(cluster: &Cluster<'_>) -> Outcome {
+    let servers = cluster.lab().servers();
+    stopped_until_the_quorum_is_back(cluster, servers.get(..2).ok_or("the lab has three servers")?)
+}
+
+fn stopped_until_the_quorum_is_back(cluster: &Cluster<'_>, servers: &[Host]) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    for server in servers {
+        server.kill(UNIT, Signal::KILL)?;
+    }
+    let away = service_log::now();
+    cluster.wait("nothing runs on either headnode", FAILOVER, || {
+        (cluster.runs_none(&active) && cluster.runs_none(&standby)).then_some(())
+    })?;
+    let (lease, kill) = cluster.lease_and_kill();
+    let last = cluster.last_sign(&active, away)?;
+    assert!(
+        last <= away + lease,
+        "services lived for {} ms without a quorum",
+        (last - away) / 1_000_000
+    );
+    cluster.assert_stopped_in_order(&active, away)?;
+    // Beyond the time after which a standby that saw the quorum would have taken office.
+    let waited = away + 2 * (lease + kill);
+    cluster.wait("the standby had time to make a mistake", FAILOVER, || {
+        (service_log::now() > waited).then_some(())
+    })?;
+    let started = cluster.told(away)?.into_iter().find(|event| event.what == What::Start);
+    assert!(started.is_none(), "started without a quorum: {started:?}");
+    let back = service_log::now();
+    for server in servers {
+        start(server)?;
+    }
+    let host = cluster.wait_any_active(0)?;
+    cluster.assert_started_in_order(&host, back)?;
+    let starts = cluster.told(back)?.iter().filter(|event| event.what == What::Start).count();
+    assert_eq!(starts, SERVICES.len(), "each service was started once");
+    all_serve(cluster)
+}
+
+// B-10: the lock says who may claim next, no more; its holder creates it anew.
+fn lock_deleted(cluster: &Cluster<'_>) -> Outcome {
+    let before = cluster.before()?;
+    let (active, _) = cluster.pair()?;
+    for _ in 0..3 {
+        cluster.write(Op::Delete { key: Key::Lock, version: None })?;
+        let lock: Lock =
+            cluster.wait("the lock is there again", SOON, || cluster.read(&Key::Lock).ok())?;
+        assert_eq!(lock.by.node.as_str(), active.name());
+    }
+    unnoticed(cluster, &before)
+}

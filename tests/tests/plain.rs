@@ -1,0 +1,193 @@
+//! The suite as plain processes, where neither root nor namespaces are to be had: what the lab shows on real hosts, as far
+//! as it can be seen without taking power or cutting cables.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test's helpers fail by panicking, too, and tell what the daemons said"
+)]
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use headship_tests::lab::service_log::{What, now};
+use headship_tests::lab::{Preset, wait_for, wait_until};
+use headship_tests::plain::{Host, Plain, services};
+
+/// Lease, kill time and every start, on a busy machine.
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn after_a_crash_of_the_active_its_services_run_on_the_other_headnode() {
+    let cluster = Cluster::start();
+    let (active, standby) = cluster.in_order();
+    let epoch = cluster.epoch();
+
+    let crashed = now();
+    active.crash().unwrap();
+    cluster.until_all_ready(standby, crashed);
+    // The services of the dead ended with it; the other one waited for lease and kill time nevertheless.
+    let first = cluster.log(|log| log.first(standby.name(), "ambari-server", What::Start, crashed));
+    let waited = Duration::from_nanos(first.unwrap() - crashed);
+    assert!(
+        waited > Duration::from_secs(6),
+        "the lease of `normal` is 6 s, and the start came after {waited:?}"
+    );
+    assert_eq!(cluster.epoch(), epoch + 1);
+
+    active.launch().unwrap();
+    let (active_now, _) = cluster.in_order();
+    assert_eq!(active_now.name(), standby.name(), "who returns is standby");
+    cluster.assert_no_overlap();
+}
+
+#[test]
+fn a_switchover_moves_the_services_without_an_overlap_and_a_killed_one_is_started_again() {
+    let cluster = Cluster::start();
+    let (active, standby) = cluster.in_order();
+
+    let killed = now();
+    active.kill("livy").unwrap();
+    wait_until("livy is started again", LIMIT, || {
+        cluster.log(|log| log.first(active.name(), "livy", What::Ready, killed)).is_some()
+    })
+    .unwrap();
+
+    let ordered = now();
+    let output = standby.headship(&["switchover"]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    cluster.until_all_ready(standby, ordered);
+    let (active_now, _) = cluster.in_order();
+    assert_eq!(active_now.name(), standby.name());
+    for service in services() {
+        let stopped = cluster.log(|log| log.first(active.name(), service, What::Stop, ordered));
+        assert!(stopped.is_some(), "{service} was stopped in order on {}", active.name());
+    }
+    cluster.assert_no_overlap();
+}
+
+#[test]
+fn master_fc_killed_and_returned_changes_nothing_for_the_services() {
+    let cluster = Cluster::start();
+    let (active, _) = cluster.in_order();
+    let epoch = cluster.epoch();
+
+    let killed = now();
+    active.kill("master-fc").unwrap();
+    active.relaunch("master-fc").unwrap();
+    let (active_now, _) = cluster.in_order();
+    assert_eq!((active_now.name(), cluster.epoch()), (active.name(), epoch));
+    cluster.log(|log| {
+        let moved =
+            log.events().iter().find(|event| event.at > killed && event.what != What::Alive);
+        assert_eq!(moved, None);
+    });
+}
+
+/// A cluster that tells what its daemons said when a test fails.
+struct Cluster(Plain);
+
+impl Cluster {
+    fn start() -> Self {
+        Self(Plain::start(&programs(), Preset::Normal).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Waits until one headnode is active with all services and the other one is ready, and returns them in this order.
+    fn in_order(&self) -> (&Host, &Host) {
+        let [first, second] = self.0.hosts() else { panic!("two headnodes") };
+        wait_until("`headship status` calls the cluster healthy", LIMIT, || {
+            first.headship(&["status"]).output().is_ok_and(|output| output.status.success())
+        })
+        .unwrap();
+        let active = self.active();
+        let (active, standby) =
+            if active == first.name() { (first, second) } else { (second, first) };
+        self.until_all_ready(active, 0);
+        (active, standby)
+    }
+
+    fn active(&self) -> String {
+        self.ask(&["active"])
+    }
+
+    fn epoch(&self) -> u64 {
+        let text = self.ask(&["active", "--json"]);
+        let active: serde_json::Value = serde_json::from_str(&text).unwrap();
+        active
+            .get("epoch")
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("no epoch in {text}"))
+    }
+
+    fn ask(&self, arguments: &[&str]) -> String {
+        wait_for("`headship` answers", LIMIT, || {
+            let output = self.0.hosts().first()?.headship(arguments).output().ok()?;
+            output
+                .status
+                .success()
+                .then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        })
+        .unwrap()
+    }
+
+    fn log<T>(&self, look: impl FnOnce(&headship_tests::lab::service_log::ServiceLog) -> T) -> T {
+        look(&self.0.service_log().unwrap())
+    }
+
+    fn until_all_ready(&self, host: &Host, since: u64) {
+        wait_until(&format!("all services serve on {}", host.name()), LIMIT, || {
+            self.log(|log| {
+                services()
+                    .iter()
+                    .all(|service| log.first(host.name(), service, What::Ready, since).is_some())
+            })
+        })
+        .unwrap();
+    }
+
+    fn assert_no_overlap(&self) {
+        let overlaps = self.0.overlaps().unwrap();
+        assert!(
+            overlaps.is_empty(),
+            "{}",
+            overlaps.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        );
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for host in self.0.hosts() {
+                print!("{}", host.said());
+            }
+        }
+    }
+}
+
+/// The programs of this very source, built as this test was.
+fn programs() -> PathBuf {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    let built = || {
+        let test = std::env::current_exe().unwrap();
+        let dir = test.parent().and_then(|deps| deps.parent()).unwrap();
+        let profile = if dir.ends_with("release") { "release" } else { "dev" };
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args([
+            "build",
+            "--workspace",
+            "--bins",
+            "--quiet",
+            "--profile",
+            profile,
+            "--target-dir",
+        ]);
+        cargo.arg(dir.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
+        assert!(cargo.status().unwrap().success(), "the programs cannot be built");
+        dir.to_owned()
+    };
+    PROGRAMS.get_or_init(built).clone()
+}

@@ -1,0 +1,79 @@
+//! Thousands of accidents, each from a seed: the invariants hold after every step, and in the end one headnode is active.
+//!
+//! `HEADSHIP_SEEDS=2000 cargo test -p headship-tests --test simulation` runs more of them; a failing one is had again with
+//! `cargo run -p headship-tests --bin sim -- --seed N --log`.
+
+use std::env;
+use std::time::Duration;
+
+use headship_tests::sim::{Broken, Verdict, run};
+
+/// How many seeds run where nobody says how many: some seconds' worth.
+const SEEDS: u64 = 60;
+
+/// Seeds in which a dropped rule must show.
+const HUNT: u64 = 400;
+
+fn seeds() -> u64 {
+    env::var("HEADSHIP_SEEDS")
+        .map_or(SEEDS, |seeds| seeds.parse().expect("HEADSHIP_SEEDS is a number"))
+}
+
+#[test]
+fn nothing_that_happens_brings_two_actives_or_none() {
+    let mut offices = 0;
+    for seed in 0..seeds() {
+        let Verdict { violation, log, offices: taken, .. } = run(seed, false, Broken::default());
+        if let Some(violation) = violation {
+            panic!(
+                "{log}seed {seed}: {violation}\nsee `cargo run -p headship-tests --bin sim -- --seed {seed} --detailed --log`"
+            );
+        }
+        offices += taken;
+    }
+    // A simulation in which nothing happens proves nothing.
+    assert!(offices >= seeds() * 3 / 2, "{offices} offices in {} seeds", seeds());
+}
+
+#[test]
+fn a_seed_gives_the_same_log_again() {
+    for seed in [3, 4, 5] {
+        let (one, other) = (run(seed, true, Broken::default()), run(seed, true, Broken::default()));
+        assert!(one.log.lines().count() > 1000);
+        assert_eq!(one.log, other.log, "seed {seed}");
+        let brief = run(seed, false, Broken::default());
+        let detailed = one.log.lines().filter(|line| !line.contains("  . "));
+        assert!(detailed.eq(brief.log.lines()), "more detail changes what happens in seed {seed}");
+    }
+}
+
+/// When a rule is dropped, some seed violates what `wanted` says.
+fn assert_found(broken: &Broken, wanted: &str) {
+    let mut violations = (0..HUNT).filter_map(|seed| run(seed, false, broken.clone()).violation);
+    let found = violations.any(|violation| violation.contains(wanted));
+    assert!(found, "{HUNT} seeds found no `{wanted}` with {broken:?}");
+}
+
+#[test]
+fn without_the_gate_a_service_runs_on_two_headnodes() {
+    assert_found(&Broken { no_gate: true, ..Broken::default() }, "invariant 3");
+}
+
+#[test]
+fn without_the_guard_a_frozen_master_fc_leaves_its_services_running() {
+    assert_found(&Broken { no_guard: true, ..Broken::default() }, "invariant 4: epoch");
+}
+
+#[test]
+fn a_kill_that_takes_longer_than_configured_lets_the_taker_begin_too_early() {
+    let kill_takes = Duration::from_millis(1500);
+    let broken = Broken { no_kill_time: true, kill_takes, ..Broken::default() };
+    assert_found(&broken, "invariant 4: epoch");
+}
+
+#[test]
+fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early() {
+    // The kill time would hide it: services are killed at D, and seldom need it.
+    let broken = Broken { drift_ppm: 50_000, no_kill_time: true, ..Broken::default() };
+    assert_found(&broken, "invariant 4: epoch");
+}
