@@ -1,0 +1,34 @@
+# What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
+
+.PHONY: help demo test test-more bench lint clean-lab
+.NOTPARALLEL:
+
+# Where rustup puts itself, for shells that were opened before.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+help: ## Show this.
+	@sed --quiet 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand --tabs=20
+
+demo: ## See a failover: two headnodes and a ZooKeeper ensemble on this machine, one loses power.
+	@tests/prepare
+	cargo build --release --workspace --bins
+	@target/release/demo $(DEMO)
+
+test: ## Set this machine up and run every test: at most 20 minutes.
+	@tests/run-tests
+
+test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
+	@tests/run-tests --more
+
+bench: ## Measure times and sizes in the lab; a table of medians.
+	@tests/prepare
+	cargo build --release --workspace --bins
+	target/release/bench $(BENCH)
+
+lint: ## Check the formatting, and refuse every warning.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+clean-lab: ## End the demonstration and remove everything of it.
+	@test -x target/release/lab || cargo build --release --workspace --bins
+	target/release/lab down
