@@ -96,6 +96,15 @@ impl MasterHaService {
     }
 }
 
+impl MasterHaService {
+    /// Before whatever else is handed in: a change of the permit whose hint has not come yet must not find us acting on the
+    /// older one.
+    fn look_at_permit(&mut self, now: Time) {
+        let (permit, closed) = (self.run.readable_permit(), self.run.readable_closed());
+        self.keeper.handle(now, Event::Permit(permit, closed));
+    }
+}
+
 impl Program for MasterHaService {
     type Input = Input;
     type Action = Action;
@@ -109,10 +118,11 @@ impl Program for MasterHaService {
     }
 
     fn handle(&mut self, now: Time, input: Input) {
+        self.look_at_permit(now);
         let event = match input {
             Input::Quorum(event) => Event::Quorum(event),
             Input::Service(report) => Event::Service(report),
-            Input::Files => Event::Permit(self.run.readable_permit(), self.run.readable_closed()),
+            Input::Files => return,
             Input::Signal(Signal::HangUp) => return self.keeper.handle_timeout(now),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => {
                 self.told_to_end = true;
@@ -123,6 +133,7 @@ impl Program for MasterHaService {
     }
 
     fn handle_timeout(&mut self, now: Time) {
+        self.look_at_permit(now);
         self.keeper.handle_timeout(now);
     }
 

@@ -116,6 +116,14 @@ impl SlaveHaService {
     }
 }
 
+impl SlaveHaService {
+    /// Before whatever else is handed in: a change of the permit whose hint has not come yet must not find us acting on the
+    /// older one.
+    fn look_at_permit(&mut self, now: Time) {
+        self.guard.handle(now, Event::Permit(self.run.readable_permit()));
+    }
+}
+
 async fn next_of(quorum: &mut Option<Quorum>) -> quorum::Event {
     match quorum {
         Some(quorum) => quorum.next().await,
@@ -139,22 +147,19 @@ impl Program for SlaveHaService {
     }
 
     fn handle(&mut self, now: Time, input: Input) {
+        self.look_at_permit(now);
         match input {
             Input::Quorum(event) => self.guard.handle(now, Event::Quorum(event)),
-            Input::Service(report) => {
-                self.guard.handle(now, Event::Permit(self.run.readable_permit()));
-                self.guard.handle(now, Event::Service(report));
-            }
+            Input::Service(report) => self.guard.handle(now, Event::Service(report)),
             Input::Written(event) => self.guard.handle(now, event),
-            Input::Files => self.guard.handle(now, Event::Permit(self.run.readable_permit())),
+            Input::Files => {}
             Input::Signal(Signal::HangUp) => self.guard.handle_timeout(now),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
         }
     }
 
     fn handle_timeout(&mut self, now: Time) {
-        // A change of the permit whose hint has not come yet must not find us acting on the older one.
-        self.guard.handle(now, Event::Permit(self.run.readable_permit()));
+        self.look_at_permit(now);
         self.guard.handle_timeout(now);
     }
 

@@ -162,11 +162,8 @@ impl DutyKeeper {
                 return;
             }
         }
-        // A permit of a later epoch: the office was given up and taken again; budgets start anew.
-        if let Some(epoch) =
-            self.permit.as_ref().map(|permit| permit.epoch).filter(|epoch| *epoch != self.epoch)
-        {
-            self.epoch = epoch;
+        if let Some(permit) = &self.permit {
+            self.epoch = permit.epoch;
         }
         self.services.decide(now, &mut self.ids);
         while let Some(action) = self.services.poll_action() {

@@ -23,8 +23,8 @@ use crate::time::Time;
 pub enum Event {
     /// The failover quorum reports something.
     Quorum(QuorumEvent),
-    /// What `/run/headship/permit` holds. It is looked at before each report of the drivers is handed in: a service that
-    /// was just started must not be stopped for a permit that was there before it.
+    /// What `/run/headship/permit` holds. It is looked at before each other event is handed in: a service that was just
+    /// started must not be stopped for a permit that was there before it.
     Permit(Option<Permit>),
     /// `/run/headship/closed` was written, or could not be.
     ClosedWritten {

@@ -7,11 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::error::{LabError, Result, Tried};
@@ -221,12 +223,14 @@ impl Writer {
     pub fn start(dir: &Path, host: &str, service: &str, pid: u32) -> Result<Self> {
         let at = now();
         let open = |file: PathBuf| {
-            let opened = OpenOptions::new().create(true).append(true).open(&file);
+            let opened = OpenOptions::new().create(true).read(true).append(true).open(&file);
             opened.tried(|| format!("open `{}`", file.display()))
         };
         // One's own lock before the look at others: of two that start together, at least one sees the other.
         let own_lock = open(dir.join(LOCKS).join(host))?;
-        own_lock.lock_shared().tried(|| "lock one's own lock".to_owned())?;
+        fcntl(&own_lock, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK)))
+            .map_err(std::io::Error::from)
+            .tried(|| "lock one's own lock".to_owned())?;
         let events = open(dir.join(EVENTS))?;
         let alive_file = dir.join(ALIVE).join(format!("{host}.{service}.{pid}.{at}"));
         let alive =
@@ -282,15 +286,28 @@ fn other_host_is_alive(locks: &Path, own_host: &str) -> Result<bool> {
             continue;
         }
         let lock = File::open(&file).tried(|| format!("open `{}`", file.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(true),
-            Err(TryLockError::Error(source)) => {
-                return Err(source).tried(|| format!("lock `{}`", file.display()));
-            }
+        // Asked, not tried: a lock that is taken for a moment would be a false witness for the next one who looks.
+        let mut held = whole_file(libc::F_WRLCK);
+        fcntl(&lock, FcntlArg::F_OFD_GETLK(&mut held))
+            .map_err(std::io::Error::from)
+            .tried(|| format!("ask for the lock `{}`", file.display()))?;
+        if i32::from(held.l_type) != libc::F_UNLCK {
+            return Ok(true);
         }
     }
     Ok(false)
+}
+
+/// A lock of this kind on all of a file.
+fn whole_file(kind: i32) -> libc::flock {
+    let small = |value: i32| i16::try_from(value).expect("the kernel's numbers for locks fit");
+    libc::flock {
+        l_type: small(kind),
+        l_whence: small(libc::SEEK_SET),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    }
 }
 
 #[cfg(test)]
@@ -350,6 +367,25 @@ mod tests {
         let log = ServiceLog::read(&dir).unwrap();
         assert!(log.events().iter().all(|event| event.what != What::Witness));
         drop(after);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn services_of_one_host_that_start_together_are_no_witnesses_of_each_other() {
+        let dir = scratch("together");
+        drop(Writer::start(&dir, "hn0", "livy", 57).unwrap());
+        std::thread::scope(|scope| {
+            for service in ["ambari-server", "timeline-server", "job-history", "livy"] {
+                let dir = &dir;
+                scope.spawn(move || {
+                    for pid in 0..100 {
+                        Writer::start(dir, "hn1", service, pid).unwrap();
+                    }
+                });
+            }
+        });
+        let log = ServiceLog::read(&dir).unwrap();
+        assert!(log.events().iter().all(|event| event.what != What::Witness));
         fs::remove_dir_all(dir).unwrap();
     }
 }

@@ -75,11 +75,10 @@ impl Controller {
             && matches!(active.phase, Phase::Ceded { .. })
             && active.claimant.is_none();
         self.leaving = None;
-        self.remove_permit();
         let by = by.unwrap_or_else(|| "nobody".to_owned());
-        self.why = format!("office lost to {by}: services are stopped");
+        self.course = format!("office lost to {by}: services are stopped");
         if !ceded {
-            self.warn(self.why.clone());
+            self.warn(self.course.clone());
         }
     }
 
@@ -95,7 +94,7 @@ impl Controller {
         let foreign = lock.record().is_some_and(|lock| !lock.by.same_boot(&self.me));
         if foreign || matches!(lock.content(), Content::Corrupt(_)) {
             let path = format!("/headship/{}/lock", self.config.cluster);
-            self.why = format!(
+            self.course = format!(
                 "somebody holds `{path}` without a claim: delete it by hand, as with zkCli's `delete`"
             );
             return;
@@ -116,7 +115,7 @@ impl Controller {
         }
         self.poll_for_silence(now);
         match self.obstacle(now) {
-            Some(why) => self.why = why,
+            Some(why) => self.course = why,
             None => self.claim(now),
         }
     }
@@ -159,7 +158,7 @@ impl Controller {
             lock: &records.lock,
         };
         let (ops, active) = office::claim(&ground, &self.me, unknown);
-        self.why = format!(
+        self.course = format!(
             "claims office after {} (epoch {})",
             Self::name_of(active.holder.as_ref()),
             active.epoch
@@ -201,7 +200,7 @@ impl Controller {
             Some(way) => self.take_office(now, version, &active, way),
             None => {
                 let waited_at = evidence.waited_at();
-                self.why = format!(
+                self.course = format!(
                     "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
                     active.epoch,
                     waited_at.since(now).as_secs_f64()
@@ -259,6 +258,7 @@ impl Controller {
             }
             Write::EnterPhase(active) => self.records.active.wrote(now, active, version, None),
             Write::Cede(active) => {
+                self.course = format!("epoch {} was ceded", active.epoch);
                 self.records.active.wrote(now, active, version, None);
                 self.records.lock.outdate();
                 self.held = None;

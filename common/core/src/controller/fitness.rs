@@ -39,7 +39,7 @@ impl Controller {
     }
 
     /// Without its slave-ha-service a headnode has only master-fc to stop at D: another one would do better.
-    fn missing_guard(&mut self, now: Time) -> Option<String> {
+    pub(super) fn missing_guard(&mut self, now: Time) -> Option<String> {
         let guard = &self.records.guard;
         if guard.record().is_some_and(|guard| guard.by.same_boot(&self.me)) {
             return None;
@@ -97,6 +97,26 @@ impl Controller {
 
     /// What stands between this headnode and a claim, in one sentence; nothing if it is to claim now.
     pub(super) fn obstacle(&mut self, now: Time) -> Option<String> {
+        let closed = self.office_is_open(now).err();
+        let open = closed.is_none();
+        let bar = self.bar().or(closed).or_else(|| match self.own_fitness(now) {
+            Fitness::Fit => None,
+            Fitness::Unfit(why) => Some(why),
+            Fitness::Reluctant(why) => self.too_early_for_reluctant(now).then_some(why),
+        });
+        let own_health = self.records.health.get(&self.me.node);
+        let judged = own_health.is_some_and(|known| *known.content() != Content::Unread);
+        let barred = bar.as_ref().filter(|_| open && judged && !self.stop);
+        if let Some(why) = barred.filter(|_| !self.barred) {
+            // Whoever asks why nothing runs shall find it in the log; once, for the reason may have figures that change.
+            self.warn(format!("nobody is active, and this headnode does not claim office: {why}"));
+        }
+        self.barred = barred.is_some();
+        bar
+    }
+
+    /// What keeps this headnode from any claim, whoever is active.
+    fn bar(&self) -> Option<String> {
         if self.stop {
             return Some("stopping".to_owned());
         }
@@ -114,21 +134,11 @@ impl Controller {
                 return Some("settings are not there yet".to_owned());
             }
         }
-        if self.incarnation().is_none() {
-            return Some(
-                "the quorum holds another life of this cluster than this headnode remembers: if that is intended, \
-                 stop master-fc and delete /var/lib/headship/epoch on each headnode"
-                    .to_owned(),
-            );
-        }
-        if let Err(why) = self.office_is_open(now) {
-            return Some(why);
-        }
-        match self.own_fitness(now) {
-            Fitness::Fit => None,
-            Fitness::Unfit(why) => Some(why),
-            Fitness::Reluctant(why) => self.too_early_for_reluctant(now).then_some(why),
-        }
+        self.incarnation().is_none().then(|| {
+            "the quorum holds another life of this cluster than this headnode remembers: if that is intended, \
+             stop master-fc and delete /var/lib/headship/epoch on each headnode"
+                .to_owned()
+        })
     }
 
     /// Who fails only what is preferred joins when nobody has been active for long.

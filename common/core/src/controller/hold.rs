@@ -52,7 +52,8 @@ impl Controller {
 
     /// Write 4, when the services that announce it serve; and back, for an office that was resumed half way out.
     fn announce(&mut self, now: Time, active: &Active) {
-        let serving = self.held().is_some() && self.services.serving(|service| service.announce);
+        let serving = self.held().is_some()
+            && self.services.not_serving(|service| service.announce).is_empty();
         let phase = match active.phase {
             Phase::BecomingActive if serving => Phase::Active,
             Phase::BecomingStandby => Phase::BecomingActive,
@@ -157,7 +158,7 @@ impl Controller {
         } else if !self.services.all_stopped() || self.permit.pending.is_some() {
             // `serve` sees to the stops; a file's outcome comes back by itself.
         } else if self.permit.content.is_some() {
-            self.remove_permit();
+            self.remove_permit(now);
         } else if !leaving.permit_gone {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
             self.services.verify_anew();

@@ -166,6 +166,8 @@ struct PermitFile {
     pending: Option<(ActionId, Option<Permit>)>,
     /// Why the last write or removal failed, if it did.
     error: Option<String>,
+    /// When a removal may be tried again after one that failed.
+    removal_due: Time,
 }
 
 /// An intention to give up office.
@@ -217,7 +219,11 @@ pub struct Controller {
     presence: Presence,
     role: Role,
     why: String,
+    /// How the competition for the office stands, in a sentence.
+    course: String,
     said: Option<String>,
+    /// Whether it was said what keeps this headnode from an office that is open.
+    barred: bool,
     /// What the quorum said when it last denied a write.
     denied: Option<String>,
     /// When a write may be tried again after one that was refused.
@@ -265,7 +271,12 @@ impl Controller {
             closed: found.closed,
             pending: None,
             held,
-            permit: PermitFile { content: permit, pending: None, error: None },
+            permit: PermitFile {
+                content: permit,
+                pending: None,
+                error: None,
+                removal_due: Time::default(),
+            },
             renew_due: Time::default(),
             wait_from: None,
             polled: Time::default(),
@@ -275,7 +286,9 @@ impl Controller {
             transition: None,
             role: Role::Out,
             why: "just started".to_owned(),
+            course: "reads the records of the failover quorum".to_owned(),
             said: None,
+            barred: false,
             denied: None,
             write_due: Time::default(),
             reboot_due: Time::default(),
@@ -296,7 +309,7 @@ impl Controller {
                 self.quorum(now, &event);
             }
             Event::Closed(closed) => self.closed = closed,
-            Event::PermitWritten { id, error } => self.permit_written(id, error),
+            Event::PermitWritten { id, error } => self.permit_written(now, id, error),
             Event::Service(report) => self.services.handle(now, report),
             Event::Stop => self.stop = true,
         }

@@ -9,13 +9,14 @@ use crate::record::{self, Active, Answer, Key, Phase, SwitchoverOrder};
 use crate::time::Time;
 
 impl Controller {
-    /// Answers an order to switch over, if there is one for this epoch. True if there was something to do.
+    /// Answers an order to switch over, if there is one. True if there was something to do.
     pub(super) fn obey_switchover(&mut self, now: Time, active: &Active) -> bool {
         if !self.records.switchover.is_fresh() {
             return false;
         }
         let Some(order) = self.records.switchover.record() else { return false };
-        if order.answer.is_some() || order.epoch != active.epoch || self.wall > order.not_after {
+        // One of a later epoch is for whoever holds that: this look at `active` is behind.
+        if order.answer.is_some() || order.epoch > active.epoch {
             return false;
         }
         let order = order.clone();
@@ -54,6 +55,15 @@ impl Controller {
         active: &Active,
         order: &SwitchoverOrder,
     ) -> Result<NodeName, String> {
+        if order.epoch != active.epoch {
+            return Err(format!(
+                "it was ordered in epoch {}, and this is epoch {}: see `headship status`, and order anew if need be",
+                order.epoch, active.epoch
+            ));
+        }
+        if self.wall > order.not_after {
+            return Err("it came too late: order anew, and compare the hosts' clocks".to_owned());
+        }
         if let Some(by) =
             self.records.settings.record().and_then(|settings| settings.paused.clone())
         {

@@ -11,6 +11,7 @@ impl Controller {
     /// Compares what may run with what is desired, and lets the supervisor order the difference.
     pub(super) fn serve(&mut self, now: Time) {
         self.notice_expiry(now);
+        self.withdraw_permit(now);
         let desired = self.desired(now);
         self.services.desire(desired);
         self.services.decide(now, &mut self.ids);
@@ -21,7 +22,6 @@ impl Controller {
             self.actions.push_back(Action::Service(action));
         }
         self.forget_loss();
-        self.give_up_out_of_sight();
         self.last_resort(now);
     }
 
@@ -43,18 +43,6 @@ impl Controller {
         }
         // Who notices late has no grace left.
         Desired::Stopped { kill_at: deadline.max(now) }
-    }
-
-    /// Told to stop while the quorum is out of sight: once everything is stopped only the permit is left.
-    fn give_up_out_of_sight(&mut self) {
-        let stops = self.stop && !self.is_connected();
-        if stops
-            && self.permit.content.is_some()
-            && self.permit.pending.is_none()
-            && self.services.all_stopped()
-        {
-            self.remove_permit();
-        }
     }
 
     /// Why this headnode cannot serve although it renews, if so: what it may do cannot be written down.
@@ -126,15 +114,35 @@ impl Controller {
         self.actions.push_back(Action::WritePermit { id, permit });
     }
 
-    pub(super) fn remove_permit(&mut self) {
-        if self.permit.content.is_some() || self.permit.pending.is_some() {
+    /// No permit stays behind an office that is lost, or that was given up out of sight of the quorum. (A cession removes it
+    /// by itself, in its order.)
+    fn withdraw_permit(&mut self, now: Time) {
+        let lost = self.held.as_ref().is_none_or(|held| held.lost);
+        let given_up = self.stop && !self.is_connected() && self.services.all_stopped();
+        if lost || given_up {
+            self.remove_permit(now);
+        }
+    }
+
+    /// Removes what is there or is being written. A removal that fails is repeated, but not in a spin.
+    pub(super) fn remove_permit(&mut self, now: Time) {
+        let nothing_to_do = match &self.permit.pending {
+            Some((_, content)) => content.is_none(),
+            None => self.permit.content.is_none(),
+        };
+        if nothing_to_do {
+            return;
+        }
+        if now < self.permit.removal_due {
+            self.wake_at(self.permit.removal_due);
+        } else {
             let id = self.ids.draw();
             self.permit.pending = Some((id, None));
             self.actions.push_back(Action::RemovePermit { id });
         }
     }
 
-    pub(super) fn permit_written(&mut self, id: ActionId, error: Option<String>) {
+    pub(super) fn permit_written(&mut self, now: Time, id: ActionId, error: Option<String>) {
         let Some((pending, content)) = self.permit.pending.take() else { return };
         if pending != id {
             self.permit.pending = Some((pending, content)); // An older write; the newer one decides.
@@ -150,6 +158,9 @@ impl Controller {
             }
             Some(why) => {
                 let deed = if content.is_some() { "written" } else { "removed" };
+                if content.is_none() {
+                    self.permit.removal_due = now.after(self.config.timing.renew);
+                }
                 if self.permit.error.as_ref() != Some(&why) {
                     self.error(format!("the permit cannot be {deed}: {why}"), None);
                 }

@@ -63,40 +63,52 @@ impl Controller {
             }
         }
         match self.standing() {
-            Standing::Holder | Standing::Heir => self.assess_holder(),
-            Standing::Claimant | Standing::HeirOfClaim => (Role::BecomingActive, self.why.clone()),
+            Standing::Holder | Standing::Heir => self.assess_holder(now),
+            Standing::Claimant | Standing::HeirOfClaim => {
+                (Role::BecomingActive, self.course.clone())
+            }
             Standing::Outside if !self.is_connected() => {
                 (Role::Out, "the failover quorum is out of sight".to_owned())
             }
             Standing::Outside => match self.own_fitness(now) {
                 Fitness::Unfit(why) | Fitness::Reluctant(why) => (Role::Out, why),
                 Fitness::Fit if self.stop => (Role::Out, "master-fc is being stopped".to_owned()),
+                Fitness::Fit
+                    if self.role == Role::Out
+                        && !self.services.is_any_seen_up()
+                        && !running.is_empty() =>
+                {
+                    (Role::Out, format!("looks whether {} run here", running.join(", ")))
+                }
                 Fitness::Fit if !running.is_empty() => {
                     (Role::BecomingStandby, format!("stopping {}", running.join(", ")))
                 }
-                Fitness::Fit => (Role::Standby, self.why.clone()),
+                Fitness::Fit => (Role::Standby, self.course.clone()),
             },
         }
     }
 
-    fn assess_holder(&self) -> (Role, String) {
-        let Some(active) = self.records.active.record() else {
-            return (Role::BecomingActive, self.why.clone());
-        };
-        let held = self.held.is_some();
-        let connected =
-            if self.is_connected() { "" } else { "; the failover quorum is out of sight" };
-        match &active.phase {
-            Phase::Active if held => (Role::Active, format!("holds office{connected}")),
-            Phase::Active
-            | Phase::BecomingActive
-            | Phase::BecomingStandby
-            | Phase::Ceded { .. } => {
-                let waiting: Vec<&str> = (self.config.services.iter())
-                    .filter(|service| service.announce)
-                    .map(|service| service.name.as_str())
-                    .collect();
-                (Role::BecomingActive, format!("starting {}{connected}", waiting.join(", ")))
+    fn assess_holder(&mut self, now: Time) -> (Role, String) {
+        let phase = self.records.active.record().map(|active| active.phase.clone());
+        let mut doubts = String::new();
+        if !self.is_connected() {
+            doubts.push_str("; the failover quorum is out of sight");
+        } else if let Some(why) = self.missing_guard(now) {
+            doubts.push_str(&format!("; {why}"));
+        }
+        match phase {
+            None => (Role::BecomingActive, self.course.clone()),
+            Some(Phase::Active) if self.held.is_some() => {
+                (Role::Active, format!("holds office{doubts}"))
+            }
+            Some(
+                Phase::Active
+                | Phase::BecomingActive
+                | Phase::BecomingStandby
+                | Phase::Ceded { .. },
+            ) => {
+                let missing = self.services.not_serving(|service| service.announce);
+                (Role::BecomingActive, format!("starting {}{doubts}", missing.join(", ")))
             }
         }
     }

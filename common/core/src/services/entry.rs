@@ -66,6 +66,8 @@ pub(super) struct Entry {
     unserved_since: Option<Time>,
     /// When it was restarted, within the budget's window.
     restarts: Vec<Time>,
+    /// How many restarts in a row it has not served after.
+    in_vain: u32,
     probes: Vec<ProbeState>,
     /// Why it is not as desired, for people.
     why: String,
@@ -88,6 +90,7 @@ impl Entry {
             not_before: Time::default(),
             unserved_since: None,
             restarts: Vec::new(),
+            in_vain: 0,
             probes,
             why: String::new(),
         }
@@ -137,8 +140,12 @@ impl Entry {
         self.restarts.iter().filter(|at| now.since(**at) < self.spec.restart.within).count()
     }
 
+    /// Starts that each last until their limit may not fit into the window together: what never serves runs out of its
+    /// budget all the same, and is tried again a window later.
     fn budget_spent(&self, now: Time) -> bool {
-        u32::try_from(self.restarts_in_window(now)).unwrap_or(u32::MAX) >= self.spec.restart.times
+        let restarts = u32::try_from(self.restarts_in_window(now)).unwrap_or(u32::MAX);
+        let times = self.spec.restart.times;
+        restarts >= times || restarts > 0 && self.in_vain >= times
     }
 
     /// What is desired has changed from running or alone to stopped, or the other way round.
@@ -151,7 +158,10 @@ impl Entry {
         // A start that is under way is replaced by the stop; its late outcome must not be taken for the stop's.
         self.under_way = None;
         match desired {
-            Desired::Running => self.restarts.clear(),
+            Desired::Running => {
+                self.restarts.clear();
+                self.in_vain = 0;
+            }
             Desired::Alone => {}
             // What was seen while others started and stopped it says nothing of now; a kill must not rely on it.
             Desired::Stopped { .. } => self.gone = false,
@@ -302,6 +312,7 @@ impl Entry {
     fn is_serving_in_time(&mut self, now: Time) -> bool {
         if self.serves() {
             self.unserved_since = None;
+            self.in_vain = 0;
             return true;
         }
         now.since(*self.unserved_since.get_or_insert(now)) < self.spec.start_limit
@@ -365,22 +376,30 @@ impl Entry {
         ids: &mut Ids,
         actions: &mut VecDeque<ServiceAction>,
     ) {
-        let (times, within_s) = (self.spec.restart.times, self.spec.restart.within.as_secs());
         if let Some(name) = waits_for {
             self.why = format!("it waits for {name}");
         } else if self.started && self.budget_spent(now) {
             if !self.why.starts_with("given up") {
-                self.why = format!("given up after {times} restarts in {within_s} s: {}", self.why);
+                self.why = format!("given up after {}: {}", self.budget_text(now), self.why);
             }
         } else if now >= self.not_before {
             if self.started {
                 self.restarts.retain(|at| now.since(*at) < self.spec.restart.within);
                 self.restarts.push(now);
+                self.in_vain = self.in_vain.saturating_add(1);
             }
             self.started = true;
             self.gone = false;
             self.order(now, Order::Start, ids, actions);
         }
+    }
+
+    fn budget_text(&self, now: Time) -> String {
+        let budget = &self.spec.restart;
+        if self.restarts_in_window(now) < usize::try_from(budget.times).unwrap_or(usize::MAX) {
+            return format!("{} restarts after which it never served", self.in_vain);
+        }
+        format!("{} restarts in {} s", budget.times, budget.within.as_secs())
     }
 
     fn ask_probes(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {
@@ -459,9 +478,7 @@ impl Entry {
                 timers.extend(
                     self.probes.iter().filter(|probe| probe.asked.is_none()).map(|probe| probe.due),
                 );
-                timers.extend(
-                    self.restarts.first().map(|oldest| oldest.after(self.spec.restart.within)),
-                );
+                timers.extend(self.restarts.iter().map(|at| at.after(self.spec.restart.within)));
             }
             Desired::Stopped { kill_at } => {
                 timers.push(kill_at);

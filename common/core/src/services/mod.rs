@@ -233,9 +233,21 @@ impl Supervisor {
             .collect()
     }
 
-    /// Whether every service that `which` picks serves.
-    pub fn serving(&self, which: impl Fn(&Service) -> bool) -> bool {
-        self.entries.iter().filter(|entry| which(entry.spec())).all(Entry::serves)
+    /// Whether any service was seen up when last looked at; unlike `not_gone` this leaves out what nobody has looked at yet.
+    pub fn is_any_seen_up(&self) -> bool {
+        self.entries
+            .iter()
+            .any(|entry| !entry.observed().is_down() && *entry.observed() != Observed::Unknown)
+    }
+
+    /// The services that `which` picks and that do not serve, with why if that is known.
+    pub fn not_serving(&self, which: impl Fn(&Service) -> bool) -> Vec<String> {
+        let missing = self.entries.iter().filter(|entry| which(entry.spec()) && !entry.serves());
+        let told = missing.map(|entry| match entry.why() {
+            "" => entry.spec().name.clone(),
+            why => format!("{} ({why})", entry.spec().name),
+        });
+        told.collect()
     }
 
     /// The services whose restart budget is exhausted at `now`, with whether they are critical.
