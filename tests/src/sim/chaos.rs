@@ -149,6 +149,15 @@ impl World {
                 let end = format!("zk lag {server} 0s");
                 self.do_for(&format!("zk lag {server} {span}"), &end, 500, 20_000);
             }
+            _ if self.rng.bool() => {
+                let name = self.one_of(&["hn0", "hn1"]);
+                self.do_for(
+                    &format!("zk denies {name}"),
+                    &format!("zk allows {name}"),
+                    500,
+                    25_000,
+                );
+            }
             _ => self.do_for("zk kill all", "zk start all", 500, 25_000),
         }
     }
@@ -164,6 +173,10 @@ impl World {
             6..8 => {
                 let span = self.one_of(&["0.5s", "2s", "7s", "20s"]);
                 self.order(&format!("bus {name} hangs {span}"));
+            }
+            8 if self.rng.bool() => {
+                let other = self.one_of(&["6s", "20s"]);
+                self.order(&format!("lease {name} {other}"));
             }
             8 => {
                 let writable = format!("run-dir {name} writable");
@@ -215,7 +228,10 @@ impl World {
             4 => self.do_for(&say("refuses to stop"), &well, 5000, 60_000),
             5 => self.do_for(&say("cannot start"), &well, 1000, 30_000),
             6 => self.do_for(&say("cannot be killed"), &well, 5000, 40_000),
-            7 if self.rng.bool() => self.order(&say("answers nobody")),
+            7 if self.rng.bool() => {
+                let deaf = self.one_of(&["answers nobody", "never answers"]);
+                self.do_for(&say(deaf), &well, 5000, 60_000);
+            }
             7 => self.do_for(&say("dies after 2s"), &well, 5000, 40_000),
             8 => self.order(&say("starts in 9s")),
             9 => self.order(&say("stops in 8s")),
@@ -265,6 +281,7 @@ impl World {
     pub(super) fn heal_all(&mut self) {
         self.net.cut.clear();
         self.order("zk start all");
+        self.ensemble.denied.clear();
         for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {
             self.order(lag);
         }

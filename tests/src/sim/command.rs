@@ -35,9 +35,11 @@ impl World {
                 let host = self.named_host(host)?;
                 self.service_command(host, service, manner)
             }
-            ["power" | "reboot" | "cut" | "heal" | "bus" | "run-dir" | "health" | "drift", ..] => {
-                self.host_command(&words)
-            }
+            [
+                "power" | "reboot" | "cut" | "heal" | "bus" | "run-dir" | "health" | "drift"
+                | "lease",
+                ..,
+            ] => self.host_command(&words),
             ["freeze", host] => {
                 let host = self.named_host(host)?;
                 self.freeze_host(host);
@@ -146,6 +148,7 @@ impl World {
                 let disk = Disk { free_mib, read_only: false };
                 self.host_mut(host).measured.disks = [("/".to_owned(), disk)].into();
             }
+            ["lease", _, span] => self.configure_lease(host, seconds(span)?),
             ["drift", _, ppm] => {
                 let (now, ppm) = (self.now, ppm.parse().map_err(|_err| "not a number")?);
                 self.host_mut(host).clock.set_drift(now, ppm);
@@ -153,6 +156,16 @@ impl World {
             _ => return Err("unknown words".to_owned()),
         }
         Ok(())
+    }
+
+    /// What the configuration on one host says from now on; its daemons read it when they start.
+    fn configure_lease(&mut self, host: HostId, lease: Duration) {
+        if let Some(config) = self.configs.get_mut(host.0) {
+            let timing = &mut config.timing;
+            timing.lease = lease;
+            timing.stay_out = timing.stay_out.max(lease);
+            timing.lonely_after = timing.lonely_after.max(timing.wait());
+        }
     }
 
     fn set_links(&mut self, host: HostId, server: Option<ServerId>, ways: &[Way], cut: bool) {
@@ -207,6 +220,14 @@ impl World {
                 let server = self.named_server(server)?;
                 self.ensemble.server_mut(server).lag = seconds(span)?;
             }
+            ["denies", host] => {
+                let host = self.named_host(host)?;
+                self.ensemble.denied.insert(host);
+            }
+            ["allows", host] => {
+                let host = self.named_host(host)?;
+                self.ensemble.denied.remove(&host);
+            }
             ["start", server] => {
                 let server = self.named_server(server)?;
                 self.server_back(server);
@@ -229,10 +250,12 @@ impl World {
             ["cannot", "be", "killed"] => manner.ends = Ends::Never,
             ["cannot", "start"] => manner.cannot_start = true,
             ["answers", "nobody"] => manner.deaf = true,
+            ["never", "answers"] => (manner.deaf, manner.stays_deaf) = (true, true),
             ["starts", "in", span] => manner.start = seconds(span)?,
             ["stops", "in", span] => manner.stop = seconds(span)?,
             ["well"] => {
                 (manner.ends, manner.cannot_start) = (Ends::WhenAsked, false);
+                (manner.deaf, manner.stays_deaf) = (false, false);
                 manner.dies_after = None;
             }
             ["started", "by", "hand"] => {

@@ -9,8 +9,9 @@ mod servers;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use headship_core::quorum::{ActionId, Op, Outcome, SessionId};
+use headship_core::quorum::{ActionId, Op, Outcome, Refusal, SessionId};
 
+use super::host::HostId;
 use super::net::{ConnId, Down};
 use super::tree::{Change, Tree};
 use super::world::{Happening, World};
@@ -146,6 +147,8 @@ pub(super) struct Ensemble {
     term: u64,
     proposals: VecDeque<Proposal>,
     last_commit: Duration,
+    /// Whose writes access control refuses.
+    pub(super) denied: BTreeSet<HostId>,
 }
 
 impl Ensemble {
@@ -177,6 +180,7 @@ impl Ensemble {
             term: 0,
             proposals: VecDeque::new(),
             last_commit: Duration::ZERO,
+            denied: BTreeSet::new(),
         }
     }
 
@@ -319,7 +323,14 @@ impl World {
                 self.append(Txn { zxid, changes: vec![], closed: None, answer });
             }
             Proposed::Write { id, session, ops } if owns(self, session) => {
-                let (changes, outcome) = match self.ensemble.head.multi(&ops, session, zxid) {
+                let denied =
+                    self.net.host_of(conn).is_some_and(|host| self.ensemble.denied.contains(&host));
+                let result = if denied {
+                    Err((0, Refusal::Denied("NoAuth".to_owned())))
+                } else {
+                    self.ensemble.head.multi(&ops, session, zxid)
+                };
+                let (changes, outcome) = match result {
                     Ok((changes, versions)) => (changes, Outcome::Done { versions }),
                     Err((step, why)) => (vec![], Outcome::Refused { step, why }),
                 };

@@ -90,6 +90,13 @@ pub(super) struct Net {
     pub(super) cut: BTreeSet<(HostId, ServerId, Way)>,
 }
 
+impl Net {
+    /// Whose connection it is.
+    pub(super) fn host_of(&self, id: ConnId) -> Option<HostId> {
+        self.conns.get(&id).map(|conn| conn.daemon.host)
+    }
+}
+
 impl World {
     /// A client opens a connection. Whether anybody is there shows later.
     pub(super) fn open(

@@ -43,6 +43,8 @@ pub(super) struct Manner {
     pub(super) cannot_start: bool,
     /// It runs and answers nobody.
     pub(super) deaf: bool,
+    /// And so after each start.
+    pub(super) stays_deaf: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -433,7 +435,7 @@ impl World {
         unit.state = State::Dead;
         unit.epoch = None;
         unit.foreign = false;
-        unit.manner.deaf = false;
+        unit.manner.deaf = unit.manner.stays_deaf;
         let why = failed.clone().unwrap_or_else(|| "it ended".to_owned());
         unit.failed = failed;
         let queued = unit.start_queued;

@@ -137,6 +137,7 @@ impl World {
                 ends: Ends::WhenAsked,
                 cannot_start: false,
                 deaf: false,
+                stays_deaf: false,
             };
             units.insert(name, Unit::new(manner, gated));
         }
