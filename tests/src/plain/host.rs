@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use headship_core::lease::Permit;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{PlainError, system};
@@ -122,6 +123,14 @@ impl Host {
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
+    }
+
+    /// D, in nanoseconds on the clock of the service log, if it holds a permit.
+    #[must_use]
+    pub fn deadline(&self) -> Option<u64> {
+        let permit = fs::read(self.dir.join("run/permit")).ok()?;
+        let permit: Permit = serde_json::from_slice(&permit).ok()?;
+        Some(permit.deadline.as_micros() * 1000)
     }
 
     /// Writes its identity and its configuration.
@@ -279,20 +288,25 @@ impl Host {
         Ok(())
     }
 
-    /// Ends a process of it by its program's name: SIGKILL.
+    /// Ends a process of it by its program's name, and sees it gone: SIGKILL.
     ///
     /// # Errors
-    /// None runs.
+    /// None runs, or it does not go.
     pub fn kill(&self, program: &str) -> Result<(), PlainError> {
         let of_program =
             |pid: &&Pid| self.command_line(**pid).iter().any(|word| word.ends_with(program));
         let processes = self.processes();
-        let pid = processes.iter().find(of_program).ok_or_else(|| LabError::NoSuchProcess {
+        let pid = *processes.iter().find(of_program).ok_or_else(|| LabError::NoSuchProcess {
             host: self.name.to_owned(),
             what: program.to_owned(),
         })?;
-        kill_process(*pid, Signal::KILL)
-            .map_err(|errno| system(format!("kill {program}"))(errno.into()))
+        kill_process(pid, Signal::KILL)
+            .map_err(|errno| system(format!("kill {program}"))(errno.into()))?;
+        wait_until(&format!("the killed {program} is gone"), GONE_LIMIT, || {
+            self.reap();
+            !self.processes().contains(&pid)
+        })?;
+        Ok(())
     }
 
     fn command_line(&self, pid: Pid) -> Vec<String> {
