@@ -77,6 +77,8 @@ pub struct DutyKeeper {
     services: Supervisor,
     given_up: Vec<(String, bool)>,
     presence: Presence,
+    period: Duration,
+    period_due: Time,
     exiting: bool,
     decided: Time,
 }
@@ -95,6 +97,8 @@ impl DutyKeeper {
         Self {
             services: Supervisor::new(services, config.timing.period, starts),
             presence: Presence::new(Key::Duty(me.node.clone()), me.machine.clone()),
+            period: config.timing.period,
+            period_due: Time::default(),
             me,
             ids: Ids::default(),
             actions: VecDeque::new(),
@@ -133,7 +137,7 @@ impl DutyKeeper {
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Time> {
         let permit_ends = self.permit.as_ref().map(|permit| permit.deadline);
-        [permit_ends, self.services.poll_timeout()]
+        [permit_ends, Some(self.period_due), self.services.poll_timeout()]
             .into_iter()
             .flatten()
             .filter(|at| *at > self.decided)
@@ -162,6 +166,10 @@ impl DutyKeeper {
                 return;
             }
         }
+        if now >= self.period_due {
+            self.period_due = now.after(self.period);
+            self.presence.look_again();
+        }
         if let Some(permit) = &self.permit {
             self.epoch = permit.epoch;
         }
@@ -186,26 +194,11 @@ impl DutyKeeper {
     }
 
     fn say_what_is_given_up(&mut self, now: Time) {
-        let given_up = self.services.given_up(now);
-        for (name, critical) in given_up.iter().filter(|spent| !self.given_up.contains(spent)) {
-            let why = self
-                .services
-                .survey(now)
-                .find(|(service, ..)| service.name == *name)
-                .map(|(.., why)| why);
-            let then = if *critical {
-                "this headnode yields if the other is ready"
-            } else {
-                "the others go on"
-            };
-            let text = format!("{name} is given up for now: {}; {then}", why.unwrap_or_default());
-            self.actions.push_back(Action::Say(Line {
-                level: Level::Error,
-                text,
-                epoch: Some(self.epoch),
-            }));
+        for text in self.services.newly_given_up(now) {
+            let epoch = Some(self.epoch);
+            self.actions.push_back(Action::Say(Line { level: Level::Error, text, epoch }));
         }
-        self.given_up = given_up;
+        self.given_up = self.services.given_up(now);
     }
 
     fn publish(&mut self, now: Time) {

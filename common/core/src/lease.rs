@@ -22,6 +22,16 @@ pub struct Permit {
     pub deadline: Time,
     /// How long after D everything must be gone, in milliseconds.
     pub kill_ms: u64,
+    /// How long before D the graceful stop begins, in milliseconds. It stands here and not in the configuration alone, so
+    /// that master-fc and slave-ha-service agree on it when one of them has read another configuration.
+    pub grace_ms: u64,
+}
+
+impl Permit {
+    /// When the graceful stop begins.
+    pub fn grace_from(&self) -> Time {
+        self.deadline.before(Duration::from_millis(self.grace_ms))
+    }
 }
 
 /// `/run/headship/closed`: the gate lets nothing of this or a lower epoch start. Never goes down within an incarnation.
@@ -135,6 +145,7 @@ mod tests {
             boot: "b".to_owned(),
             deadline: Time::from_millis(10_000),
             kill_ms: 2000,
+            grace_ms: 1500,
         }
     }
 

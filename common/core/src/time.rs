@@ -69,6 +69,11 @@ impl fmt::Display for Time {
 #[serde(transparent)]
 pub struct WallTime(pub u64);
 
+/// A span in whole milliseconds, as it stands in records and for people.
+pub(crate) fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn micros(span: Duration) -> u64 {
     u64::try_from(span.as_micros()).unwrap_or(u64::MAX)
 }

@@ -160,9 +160,13 @@ impl World {
 
     /// What the configuration on one host says from now on; its daemons read it when they start.
     fn configure_lease(&mut self, host: HostId, lease: Duration) {
+        let as_at_first = self.setup.config(&self.host(host).name);
         if let Some(config) = self.configs.get_mut(host.0) {
+            *config = as_at_first;
             let timing = &mut config.timing;
             timing.lease = lease;
+            timing.renew = timing.renew.min(lease / 4);
+            timing.grace = timing.grace.min(lease / 4);
             timing.stay_out = timing.stay_out.max(lease);
             timing.lonely_after = timing.lonely_after.max(timing.wait());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::lease::{self, KILL_AND_VERIFY};
 use crate::node::NodeName;
+use crate::time::millis;
 
 /// How long systemd takes to notice that a watchdog fired and to start the program again (measured 250 ms).
 const RESTART: Duration = Duration::from_millis(300);
@@ -98,12 +99,23 @@ pub struct Timing {
 impl Timing {
     /// The lease in whole milliseconds, as it stands in records.
     pub fn lease_ms(&self) -> u64 {
-        u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX)
+        millis(self.lease)
     }
 
     /// The kill time in whole milliseconds, as it stands in records.
     pub fn kill_ms(&self) -> u64 {
-        u64::try_from(self.kill.as_millis()).unwrap_or(u64::MAX)
+        millis(self.kill)
+    }
+
+    /// How long before D the graceful stop begins in a term with this lease. A lease that is shorter than the configured one
+    /// is of an earlier configuration: this grace need not leave enough of it.
+    pub fn grace_in(&self, lease: Duration) -> Duration {
+        if lease < self.lease { self.grace.min(lease / 4) } else { self.grace }
+    }
+
+    /// How often the holder renews in a term with this lease.
+    pub fn renew_in(&self, lease: Duration) -> Duration {
+        if lease < self.lease { self.renew.min(lease / 4) } else { self.renew }
     }
 
     /// How long a taker waits if the old holder had the same figures.

@@ -10,6 +10,7 @@ use super::file::{self, File};
 use super::reader::Reader;
 use super::{order, preset, relations, service};
 use crate::node::NodeName;
+use crate::time::millis;
 
 /// What a name in the configuration may be made of: it becomes part of paths, unit names and log lines.
 const NAME: &str = "letters, digits, `-`, `_` and `.`, at most 64 of them";
@@ -104,7 +105,7 @@ fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> Ti
     let preset = reader.value("timing.preset", table.preset).unwrap_or_default();
     let default = preset::timing(preset);
     // Zero is a grace like any other: then services are killed at D without being asked to stop before.
-    let grace = u64::try_from(default.grace.as_millis()).unwrap_or(0);
+    let grace = millis(default.grace);
     Timing {
         lease: reader.millis("timing.lease_ms", table.lease_ms, default.lease),
         session: reader.millis("timing.session_ms", table.session_ms, default.session),

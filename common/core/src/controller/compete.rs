@@ -163,6 +163,15 @@ impl Controller {
             Self::name_of(active.holder.as_ref()),
             active.epoch
         );
+        // Here and not when it is done: of a claim whose outcome is unknown nothing is heard but that it stands.
+        let ceded = matches!(active.phase, Phase::Ceded { .. });
+        let (renewed, moved) = (records.lease.first_seen(), records.active.first_seen());
+        self.timeline = Timeline {
+            last_sign: if ceded { renewed.max(moved) } else { renewed },
+            claimed: now,
+            from: active.holder.as_ref().map(|holder| holder.node.clone()),
+            ..Timeline::default()
+        };
         self.write(now, ops, Write::Claim(active));
     }
 
@@ -273,7 +282,7 @@ impl Controller {
                 self.records.active.wrote(now, active, version, None);
                 self.lock_created(now);
             }
-            Write::Answer(order) => self.answered(now, order, version),
+            Write::Answer(order) => self.records.switchover.wrote(now, order, version, None),
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);
                 self.transition = None;
@@ -282,15 +291,6 @@ impl Controller {
     }
 
     fn claimed(&mut self, now: Time, active: Active, version: Version) {
-        self.timeline = Timeline {
-            last_sign: self.records.lease.first_seen().max(self.records.active.first_seen()),
-            claimed: now,
-            from: active.holder.as_ref().map(|holder| holder.node.clone()),
-            ..Timeline::default()
-        };
-        if !matches!(active.phase, Phase::Ceded { .. }) {
-            self.timeline.last_sign = self.records.lease.first_seen();
-        }
         self.wait_from = None;
         self.records.active.wrote(now, active, version, None);
         self.lock_created(now);
@@ -308,18 +308,26 @@ impl Controller {
     fn renewed(&mut self, now: Time, epoch: Epoch, sent: Time) {
         let current = self.records.active.record().filter(|active| active.epoch == epoch);
         let Some(active) = current else { return };
-        let (incarnation, lease_ms, kill_ms) =
-            (active.incarnation.clone(), active.lease_ms, active.kill_ms);
+        let incarnation = active.incarnation.clone();
+        let lease = Duration::from_millis(active.lease_ms);
+        let kill = Duration::from_millis(active.kill_ms);
         if self.standing() != Standing::Holder {
             return; // Another's claim was read while the renewal was under way: holder no more.
         }
         // Invariant 4: the figures of a term are those that `active` gives to a taker. A configuration that was changed since
         // counts from the next term on.
-        let deadline = crate::lease::deadline(sent, Duration::from_millis(lease_ms));
-        let kill = Duration::from_millis(kill_ms);
-        self.held = Some(Held { epoch, deadline, kill, lost: false, expired: None, gone: false });
+        let held = Held {
+            epoch,
+            deadline: crate::lease::deadline(sent, lease),
+            kill,
+            grace: self.config.timing.grace_in(lease),
+            lost: false,
+            expired: None,
+            gone: false,
+        };
         self.remember(incarnation.clone(), epoch);
-        self.write_permit(now, incarnation, epoch, deadline, kill_ms);
+        self.write_permit(now, incarnation, &held);
+        self.held = Some(held);
     }
 
     /// Whoever was seen in office counts, not only oneself.

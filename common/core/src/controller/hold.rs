@@ -7,7 +7,7 @@ use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
 use crate::office;
 use crate::record::{Active, Phase};
-use crate::time::Time;
+use crate::time::{Time, millis};
 
 /// How long a headnode that gave up a service counts as reluctant: long enough that two headnodes which both fail the same
 /// way do not pass the office to and fro, and as long as the default window of a restart budget.
@@ -44,8 +44,9 @@ impl Controller {
             return;
         }
         let Some(version) = self.records.active.version() else { return };
-        let Some(epoch) = self.records.active.record().map(|active| active.epoch) else { return };
-        self.renew_due = now.after(self.config.timing.renew);
+        let Some(active) = self.records.active.record() else { return };
+        let (epoch, lease) = (active.epoch, Duration::from_millis(active.lease_ms));
+        self.renew_due = now.after(self.config.timing.renew_in(lease));
         let (ops, lease) = office::renew(version, &self.records.lease, epoch);
         self.write(now, ops, Write::Renew(lease));
     }
@@ -113,14 +114,17 @@ impl Controller {
         }
     }
 
-    /// A critical service that was given up here, by master-fc itself or by master-ha-service.
+    /// A service that was given up here, by master-fc itself or by master-ha-service, and that is critical; or, on the way
+    /// into office, one without which office cannot be announced.
     fn given_up_critical(&self, now: Time) -> Option<String> {
-        let own = self
-            .services
-            .given_up(now)
-            .into_iter()
-            .find(|(_, critical)| *critical)
-            .map(|(name, _)| name);
+        let active = self.records.active.record();
+        let entering = active.is_some_and(|active| active.phase == Phase::BecomingActive);
+        let announces = |name: &str| {
+            self.config.services.iter().any(|service| service.announce && service.name == name)
+        };
+        let counts = |name: &str, critical: bool| critical || entering && announces(name);
+        let mut given_up = self.services.given_up(now).into_iter();
+        let own = given_up.find(|(name, critical)| counts(name, *critical)).map(|(name, _)| name);
         let epoch = self.held().map(|(epoch, _)| epoch);
         let duty = self
             .records
@@ -128,8 +132,8 @@ impl Controller {
             .record()
             .filter(|duty| Some(duty.epoch) == epoch && duty.by.same_boot(&self.me));
         let others = duty.and_then(|duty| {
-            let spent =
-                duty.services.iter().find(|(_, service)| service.given_up && service.critical);
+            let mut services = duty.services.iter();
+            let spent = services.find(|(name, duty)| duty.given_up && counts(name, duty.critical));
             spent.map(|(name, _)| name.clone())
         });
         own.or(others).map(|name| format!("{} gave up {name}", self.me.node))
@@ -148,16 +152,17 @@ impl Controller {
         let limits: Duration = self.config.services.iter().map(|service| service.stop_limit).sum();
         let at = leaving.since.after(limits).after(self.config.timing.kill);
         self.wake_at(at);
-        now >= at && !self.services.all_stopped()
+        now >= at && !(self.services.all_stopped() && self.permit.content.is_none())
     }
 
-    /// Gives up office: stop everything, remove the permit, verify once more that nothing runs, cede.
+    /// Gives up office: stop everything, remove the permit, verify once more that nothing runs, cede. A permit that cannot be
+    /// removed lets nothing through once it has ended, and is no longer renewed.
     fn leave(&mut self, now: Time, active: &Active, leaving: &Leaving) {
         if active.phase != Phase::BecomingStandby {
             self.enter_phase(now, active, Phase::BecomingStandby);
         } else if !self.services.all_stopped() || self.permit.pending.is_some() {
             // `serve` sees to the stops; a file's outcome comes back by itself.
-        } else if self.permit.content.is_some() {
+        } else if self.permit.content.as_ref().is_some_and(|permit| now < permit.deadline) {
             self.remove_permit(now);
         } else if !leaving.permit_gone {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
@@ -173,8 +178,7 @@ impl Controller {
         let Some(version) = self.records.active.version() else { return };
         // Without a successor in sight nobody is kept out.
         let stay_out = leaving.to.as_ref().map_or(Duration::ZERO, |_| self.config.timing.stay_out);
-        let until_ms = u64::try_from(stay_out.as_millis()).unwrap_or(u64::MAX);
-        let phase = Phase::Ceded { to: leaving.to.clone(), until_ms };
+        let phase = Phase::Ceded { to: leaving.to.clone(), until_ms: millis(stay_out) };
         let office = Active { phase, since: self.wall, ..active.clone() };
         let ops = office::cede(version, &office, self.records.lock.version());
         self.write(now, ops, Write::Cede(office));

@@ -149,6 +149,8 @@ struct Held {
     deadline: Time,
     /// The kill time of this term: a taker goes by what `active` says, not by what the configuration says by now.
     kill: Duration,
+    /// How long before D the graceful stop begins in this term.
+    grace: Duration,
     /// Another claims or holds: nothing may be started any more, and only the stop is left.
     lost: bool,
     /// When it was noticed that D has passed; with a process that was frozen that may be late.
@@ -254,6 +256,7 @@ impl Controller {
             epoch: permit.epoch,
             deadline: permit.deadline,
             kill: Duration::from_millis(permit.kill_ms),
+            grace: Duration::from_millis(permit.grace_ms),
             lost: false,
             expired: None,
             gone: false,
@@ -359,7 +362,7 @@ impl Controller {
         self.serve(now);
         self.ask_reads();
         self.tell(now);
-        if self.stop && self.may_exit() {
+        if self.stop && self.may_exit(now) {
             self.exited = true;
             self.actions.push_back(Action::Exit);
         }
@@ -404,9 +407,10 @@ impl Controller {
     }
 
     /// Whether nothing is left to give up: outside office, or out of sight of the quorum with everything stopped.
-    fn may_exit(&self) -> bool {
+    fn may_exit(&self, now: Time) -> bool {
         let holds = self.is_connected() && self.held.is_some();
-        let permit_gone = self.permit.content.is_none() && self.permit.pending.is_none();
+        let over = self.permit.content.as_ref().is_none_or(|permit| now >= permit.deadline);
+        let permit_gone = over && self.permit.pending.is_none();
         !holds && self.pending.is_none() && permit_gone && self.services.all_stopped()
     }
 }

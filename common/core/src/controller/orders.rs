@@ -4,8 +4,8 @@
 use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
-use crate::quorum::{Op, Version};
-use crate::record::{self, Active, Answer, Key, Phase, SwitchoverOrder};
+use crate::quorum::Op;
+use crate::record::{self, Active, Answer, Key, SwitchoverOrder};
 use crate::time::Time;
 
 impl Controller {
@@ -15,12 +15,22 @@ impl Controller {
             return false;
         }
         let Some(order) = self.records.switchover.record() else { return false };
-        // One of a later epoch is for whoever holds that: this look at `active` is behind.
-        if order.answer.is_some() || order.epoch > active.epoch {
-            return false;
-        }
         let order = order.clone();
+        let old = order.epoch != active.epoch || self.wall > order.not_after;
+        let accepted = match order.answer {
+            // One of a later epoch is for whoever holds that: this look at `active` is behind.
+            None if order.epoch > active.epoch => return false,
+            None => false,
+            Some(Answer::Accepted) if old => return false,
+            // By this process or one before it: nobody else carries it out.
+            Some(Answer::Accepted) => true,
+            Some(Answer::Refused { .. }) => return false,
+        };
         let answer = match self.target(now, active, &order) {
+            Ok(to) if accepted => {
+                self.begin_leaving(Some(to), format!("switchover ordered by {}", order.by), now);
+                return true;
+            }
             Ok(_) => Answer::Accepted,
             Err(why) => Answer::Refused { why },
         };
@@ -30,22 +40,6 @@ impl Controller {
         let ops = vec![Op::Set { key: Key::Switchover, version: Some(version), data }];
         self.write(now, ops, Write::Answer(order));
         true
-    }
-
-    /// The answer is written: what was accepted is carried out.
-    pub(super) fn answered(&mut self, now: Time, order: SwitchoverOrder, version: Version) {
-        let accepted = order.answer == Some(Answer::Accepted);
-        let held =
-            self.records.active.record().cloned().filter(|active| active.epoch == order.epoch);
-        if accepted && let Some(active) = held {
-            match self.target(now, &active, &order) {
-                Ok(to) => {
-                    self.begin_leaving(Some(to), format!("switchover ordered by {}", order.by), now)
-                }
-                Err(why) => self.warn(format!("switchover is not carried out after all: {why}")),
-            }
-        }
-        self.records.switchover.wrote(now, order, version, None);
     }
 
     /// The headnode that the order shall make active, or why it cannot.
@@ -67,13 +61,7 @@ impl Controller {
         if let Some(by) =
             self.records.settings.record().and_then(|settings| settings.paused.clone())
         {
-            return Err(format!("automatic failover is paused ({by}): resume first"));
-        }
-        if active.phase != Phase::Active {
-            return Err(format!(
-                "{} is not active yet: wait until its services serve",
-                self.me.node
-            ));
+            return Err(format!("automatic failover is paused ({by}): that must end first"));
         }
         let peers: Vec<NodeName> = self.config.peers().map(|peer| peer.name.clone()).collect();
         let candidates: Vec<NodeName> = match &order.to {

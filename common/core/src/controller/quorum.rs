@@ -146,21 +146,21 @@ impl Controller {
                 }
             }
             // Somebody else was faster, or nobody knows: read again, decide anew.
-            Outcome::Refused { .. } | Outcome::Unknown => match write {
-                Write::Answer(_) => self.records.switchover.outdate(),
-                Write::History(_) => self.records.history.outdate(),
-                Write::Settings(_)
-                | Write::Claim(_)
-                | Write::Renew(_)
-                | Write::Office(_)
-                | Write::EnterPhase(_)
-                | Write::Cede(_)
-                | Write::Succeed(_) => {
-                    self.records.outdate_office();
-                    // Not at once: what is refused for another reason than old knowledge would be asked in a spin.
-                    self.write_due = now.after(self.config.timing.renew / 4);
+            Outcome::Refused { .. } | Outcome::Unknown => {
+                match write {
+                    Write::Answer(_) => self.records.switchover.outdate(),
+                    Write::History(_) => self.records.history.outdate(),
+                    Write::Settings(_)
+                    | Write::Claim(_)
+                    | Write::Renew(_)
+                    | Write::Office(_)
+                    | Write::EnterPhase(_)
+                    | Write::Cede(_)
+                    | Write::Succeed(_) => self.records.outdate_office(),
                 }
-            },
+                // Not at once: what is refused for another reason than old knowledge would be asked in a spin.
+                self.write_due = now.after(self.config.timing.renew / 4);
+            }
         }
         self.say_once_what_is_denied(outcome);
     }

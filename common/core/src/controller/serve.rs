@@ -1,11 +1,12 @@
 //! What this host may run, and seeing to it: the permit, the deadline D, and the services that master-fc starts and stops.
 
-use super::{Action, Controller};
-use crate::epoch::{Epoch, Incarnation};
+use super::{Action, Controller, Held};
+use crate::epoch::Incarnation;
 use crate::lease::{self, Permit};
+use crate::office::Standing;
 use crate::quorum::ActionId;
 use crate::services::{Desired, Order};
-use crate::time::Time;
+use crate::time::{Time, millis};
 
 impl Controller {
     /// Compares what may run with what is desired, and lets the supervisor order the difference.
@@ -21,6 +22,9 @@ impl Controller {
             }
             self.actions.push_back(Action::Service(action));
         }
+        for text in self.services.newly_given_up(now) {
+            self.error(text, self.held().map(|(epoch, _)| epoch));
+        }
         self.forget_loss();
         self.last_resort(now);
     }
@@ -32,7 +36,7 @@ impl Controller {
         let permit = self.permit.content.as_ref().filter(|permit| permit.epoch == held.epoch);
         let deadline = permit.map_or(held.deadline, |permit| permit.deadline.min(held.deadline));
         let permitted = permit.is_some();
-        let grace_from = deadline.before(self.config.timing.grace);
+        let grace_from = deadline.before(held.grace);
         for at in [grace_from, deadline] {
             self.wake_at(at);
         }
@@ -49,15 +53,15 @@ impl Controller {
     pub(super) fn permit_fault(&self, now: Time) -> Option<String> {
         let why = self.permit.error.as_ref()?;
         let content = self.permit.content.as_ref();
-        let grace = self.config.timing.grace;
-        let covered = content.is_some_and(|permit| now < permit.deadline.before(grace));
+        let covered = content.is_some_and(|permit| now < permit.grace_from());
         (!covered).then(|| format!("the permit cannot be written: {why}"))
     }
 
-    /// A lost office is forgotten when nothing of it is left.
+    /// An office that is lost, or that ended while no record tells of it any more, is forgotten when nothing of it is left.
     fn forget_loss(&mut self) {
-        let lost = self.held.as_ref().is_some_and(|held| held.lost);
-        if lost && self.services.all_stopped() {
+        let outside = self.standing() == Standing::Outside;
+        let over = |held: &Held| held.lost || outside && held.expired.is_some();
+        if self.held.as_ref().is_some_and(over) && self.services.all_stopped() {
             self.held = None;
         }
     }
@@ -97,18 +101,19 @@ impl Controller {
         }
     }
 
-    pub(super) fn write_permit(
-        &mut self,
-        now: Time,
-        incarnation: Incarnation,
-        epoch: Epoch,
-        deadline: Time,
-        kill_ms: u64,
-    ) {
-        if self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone) || now >= deadline {
+    pub(super) fn write_permit(&mut self, now: Time, incarnation: Incarnation, held: &Held) {
+        if self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone) || now >= held.deadline
+        {
             return; // The renewal only keeps others out while we leave, or came too late to be of use.
         }
-        let permit = Permit { incarnation, epoch, boot: self.me.boot.clone(), deadline, kill_ms };
+        let permit = Permit {
+            incarnation,
+            epoch: held.epoch,
+            boot: self.me.boot.clone(),
+            deadline: held.deadline,
+            kill_ms: millis(held.kill),
+            grace_ms: millis(held.grace),
+        };
         let id = self.ids.draw();
         self.permit.pending = Some((id, Some(permit.clone())));
         self.actions.push_back(Action::WritePermit { id, permit });

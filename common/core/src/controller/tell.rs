@@ -10,7 +10,7 @@ use crate::record::{
     self, FORMAT, HeadnodeState, History, Key, Phase, PhaseTime, Rest, Role, Transition,
 };
 use crate::say::{Level, Line};
-use crate::time::Time;
+use crate::time::{Time, millis};
 
 /// How many transitions the history keeps: a year of one a week, and small enough to read at once.
 const HISTORY_LENGTH: usize = 50;
@@ -31,10 +31,7 @@ impl Controller {
     }
 
     fn assess(&mut self, now: Time) -> (Role, String) {
-        let lapsed = self
-            .held
-            .as_ref()
-            .is_some_and(|held| now >= held.deadline.before(self.config.timing.grace));
+        let lapsed = self.held.as_ref().is_some_and(|held| now >= held.deadline.before(held.grace));
         let running = self.services.not_gone();
         if let Some(held) = self.held.clone() {
             if held.lost {
@@ -99,6 +96,9 @@ impl Controller {
         match phase {
             None => (Role::BecomingActive, self.course.clone()),
             Some(Phase::Active) if self.held.is_some() => {
+                for (name, why) in self.services.failed() {
+                    doubts.push_str(&format!("; {name} is down: {why}"));
+                }
                 (Role::Active, format!("holds office{doubts}"))
             }
             Some(
@@ -108,7 +108,11 @@ impl Controller {
                 | Phase::Ceded { .. },
             ) => {
                 let missing = self.services.not_serving(|service| service.announce);
-                (Role::BecomingActive, format!("starting {}{doubts}", missing.join(", ")))
+                let what = match missing.as_slice() {
+                    [] => "about to announce office".to_owned(),
+                    missing => format!("starting {}", missing.join(", ")),
+                };
+                (Role::BecomingActive, format!("{what}{doubts}"))
             }
         }
     }
@@ -156,8 +160,7 @@ impl Controller {
             ("permit", line.office, started),
             ("start", started, now),
         ];
-        let length =
-            |from: Time, to: Time| u64::try_from(to.since(from).as_millis()).unwrap_or(u64::MAX);
+        let length = |from: Time, to: Time| millis(to.since(from));
         let phases = (points.into_iter())
             .map(|(phase, from, to)| PhaseTime { phase: phase.to_owned(), ms: length(from, to) })
             .collect::<Vec<_>>();

@@ -165,6 +165,8 @@ pub struct Supervisor {
     entries: Vec<Entry>,
     desired: Desired,
     period: Duration,
+    /// The services of which it was told that they are given up.
+    told_given_up: Vec<String>,
     /// When `decide` was last called: a timer that has passed by then waits for an event.
     decided: Time,
     actions: VecDeque<ServiceAction>,
@@ -183,6 +185,7 @@ impl Supervisor {
             entries,
             desired: Desired::Alone,
             period,
+            told_given_up: Vec::new(),
             decided: Time::default(),
             actions: VecDeque::new(),
         }
@@ -258,6 +261,33 @@ impl Supervisor {
             .filter(|entry| running && entry.is_given_up(now))
             .map(|entry| (entry.spec().name.clone(), entry.spec().critical))
             .collect()
+    }
+
+    /// The services that should run and failed, with why.
+    pub fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
+        let failed =
+            |entry: &&Entry| entry.starts() && matches!(entry.observed(), Observed::Failed { .. });
+        self.entries.iter().filter(failed).map(|entry| (entry.spec().name.as_str(), entry.why()))
+    }
+
+    /// What was given up since this was last asked, as sentences for the log.
+    pub fn newly_given_up(&mut self, now: Time) -> Vec<String> {
+        let given_up = self.given_up(now);
+        let mut told = Vec::new();
+        for (name, critical) in
+            given_up.iter().filter(|(name, _)| !self.told_given_up.contains(name))
+        {
+            let survey = self.survey(now).find(|(service, ..)| service.name == *name);
+            let why = survey.map(|(.., why)| why).unwrap_or_default();
+            let then = if *critical {
+                "; it is critical: this headnode yields if another is ready"
+            } else {
+                ""
+            };
+            told.push(format!("{name} is given up for now: {why}{then}"));
+        }
+        self.told_given_up = given_up.into_iter().map(|(name, _)| name).collect();
+        told
     }
 
     /// Each service's name, what was observed, restarts in the window at `now`, and why it is not as desired.

@@ -83,6 +83,7 @@ mod tests {
             boot: identity::boot().unwrap(),
             deadline: clock::now().after(lasts),
             kill_ms: 2000,
+            grace_ms: 1500,
         }
     }
 

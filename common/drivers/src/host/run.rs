@@ -225,6 +225,7 @@ mod tests {
             boot: "b".to_owned(),
             deadline: Time::from_millis(1),
             kill_ms: 2000,
+            grace_ms: 1500,
         }
     }
 

@@ -3,6 +3,8 @@
 //! The guard goes by the permit on disk and the clock; it needs neither master-fc nor the quorum to stop everything at D.
 //! What the quorum shows can only shorten a permit, never lengthen one. `protocol.md`, 6.
 
+mod promise;
+
 use std::collections::VecDeque;
 
 use crate::config::checked::{Config, Service};
@@ -10,9 +12,8 @@ use crate::epoch::{Epoch, Incarnation};
 use crate::known::Known;
 use crate::lease::{self, Closed, Permit};
 use crate::node::Identity;
-use crate::office::{self, Standing};
 use crate::presence::Presence;
-use crate::quorum::{ActionId, Ask, Event as QuorumEvent, Op, Outcome, Request};
+use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{self, Active, FORMAT, Key, Phase, Promise, Rest, ServicesState};
 use crate::say::{Level, Line};
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
@@ -86,6 +87,10 @@ pub struct Guard {
     /// The epoch for which everything is being, or was, verified stopped behind a closed gate.
     verifying: Option<(Incarnation, Epoch)>,
     promising: Option<(ActionId, Promise)>,
+    /// When a promise may be written again after one that was refused.
+    promise_due: Time,
+    /// What the quorum said when it last denied a promise.
+    denied: Option<String>,
     services: Supervisor,
     presence: Presence,
     why: String,
@@ -126,6 +131,8 @@ impl Guard {
             close_error: None,
             verifying: None,
             promising: None,
+            promise_due: Time::default(),
+            denied: None,
             why: "just started".to_owned(),
             period_due: Time::default(),
             wake: None,
@@ -196,6 +203,10 @@ impl Guard {
         self.ask(now);
     }
 
+    fn wake_at(&mut self, at: Time) {
+        self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+    }
+
     /// Alone under a permit that covers the host; stopped otherwise, gracefully until the last permit's D.
     fn desired(&mut self, now: Time) -> Desired {
         let deadline = self.last_permit.as_ref().map(|permit| permit.deadline);
@@ -203,7 +214,7 @@ impl Guard {
         match self.covered(now) {
             Ok(permit) => {
                 let (epoch, deadline) = (permit.epoch, permit.deadline);
-                let grace_from = deadline.before(self.config.timing.grace);
+                let grace_from = permit.grace_from();
                 self.wake = Some(if now < grace_from { grace_from } else { deadline });
                 self.why = format!("a permit of epoch {epoch} covers this headnode");
                 if now < grace_from { Desired::Alone } else { Desired::Stopped { kill_at } }
@@ -261,88 +272,6 @@ impl Guard {
         ceded.then(|| format!("epoch {} is ceded: HA services are kept stopped", active.epoch))
     }
 
-    /// Promises that nothing of `active`'s epoch or a lower one runs or will be started here: first the gate is shut, then
-    /// everything is verified stopped, then it is said. A promise is for ever; a snapshot is none.
-    fn promise(&mut self, now: Time) {
-        let Some((incarnation, epoch)) = self.to_promise(now) else {
-            return;
-        };
-        if self
-            .closed
-            .as_ref()
-            .is_none_or(|closed| closed.incarnation != incarnation || closed.epoch < epoch)
-        {
-            if self.closing.is_none() && now < self.close_due {
-                self.wake = Some(self.wake.map_or(self.close_due, |wake| wake.min(self.close_due)));
-            } else if self.closing.is_none() {
-                let id = self.ids.draw();
-                let closed = Closed { incarnation, epoch };
-                self.closing = Some((id, closed.clone()));
-                self.actions.push_back(Action::WriteClosed { id, closed });
-            }
-            return;
-        }
-        let desired = self.desired(now);
-        self.services.desire(desired);
-        if self.verifying.as_ref() != Some(&(incarnation.clone(), epoch)) {
-            self.verifying = Some((incarnation, epoch));
-            self.services.verify_anew();
-        } else if self.services.all_stopped() && self.promising.is_none() {
-            self.write_promise(incarnation, epoch);
-        }
-    }
-
-    /// What is to be promised now, if anything. Never this boot's own unclaimed office: that would shut its gate for ever.
-    /// And nothing while this host's own master-fc takes over from another machine: nobody asks for it, and its stop orders
-    /// would meet the starts of the new office.
-    fn to_promise(&self, now: Time) -> Option<(Incarnation, Epoch)> {
-        if self.presence.session().is_none() || !self.active.is_fresh() || !self.promise.is_fresh()
-        {
-            return None;
-        }
-        let active = self.active.record()?;
-        let own_claim_on_other = match office::standing(Some(active), &self.me) {
-            Standing::Holder | Standing::Heir => return None,
-            Standing::Claimant | Standing::HeirOfClaim => {
-                active.holder.as_ref().is_some_and(|holder| !holder.same_machine(&self.me))
-            }
-            Standing::Outside => false,
-        };
-        let lagging = self
-            .permit
-            .as_ref()
-            .is_some_and(|permit| permit.epoch > active.epoch && now < permit.deadline);
-        if own_claim_on_other || lagging {
-            return None;
-        }
-        let mine = self.promise.record().filter(|mine| {
-            mine.machine == self.me.machine
-                && mine.incarnation == active.incarnation
-                && mine.epoch >= active.epoch
-        });
-        // Over an office that nobody is known to have held, only a word given after the claim counts.
-        let too_old = active.holder.is_none() && self.promise.changed() < self.active.changed();
-        if mine.is_some() && !too_old {
-            return None;
-        }
-        Some((active.incarnation.clone(), active.epoch))
-    }
-
-    fn write_promise(&mut self, incarnation: Incarnation, epoch: Epoch) {
-        let Some(session) = self.presence.session() else { return };
-        let (machine, boot) = (self.me.machine.clone(), self.me.boot.clone());
-        let rest = self.promise.record().map_or_else(Rest::new, |old| old.rest.clone());
-        let promise = Promise { format: FORMAT, machine, boot, incarnation, epoch, rest };
-        let (key, data) = (self.promise.key().clone(), record::write(&promise));
-        let op = match self.promise.version() {
-            version @ Some(_) => Op::Set { key, version, data },
-            None => Op::Create { key, data },
-        };
-        let id = self.ids.draw();
-        self.promising = Some((id, promise));
-        self.actions.push_back(Action::Ask(Ask { id, session, request: Request::Write(vec![op]) }));
-    }
-
     /// A permit has expired: whatever was seen before, from here on only what is killed or seen anew counts.
     fn notice_expiry(&mut self, now: Time) {
         let over = self.last_permit.as_ref().is_some_and(|permit| now >= permit.deadline);
@@ -365,8 +294,7 @@ impl Guard {
         } else if self.gone {
             // Somebody started it past the gate: it is stopped, but no taker was told to count on its end.
         } else if now < at.max(self.reboot_due) {
-            let at = at.max(self.reboot_due);
-            self.wake = Some(self.wake.map_or(at, |wake| wake.min(at)));
+            self.wake_at(at.max(self.reboot_due));
         } else {
             self.reboot_due = now.after(self.config.timing.period);
             let why = format!(
@@ -398,7 +326,7 @@ impl Guard {
                 self.active.take(now, *id, found);
                 self.promise.take(now, *id, found);
             }
-            QuorumEvent::Wrote { id, outcome } => self.promised(*id, outcome),
+            QuorumEvent::Wrote { id, outcome } => self.promised(now, *id, outcome),
         }
     }
 
@@ -407,43 +335,8 @@ impl Guard {
         self.promise.outdate();
     }
 
-    fn promised(&mut self, id: ActionId, outcome: &Outcome) {
-        let Some((_, promise)) = self.promising.take_if(|(pending, _)| *pending == id) else {
-            return;
-        };
-        // Whatever came of it is read again, with the transaction that wrote it.
-        self.promise.outdate();
-        if matches!(outcome, Outcome::Done { .. }) {
-            let epoch = promise.epoch;
-            let text = format!(
-                "promised: nothing of epoch {epoch} or a lower one runs here or will be started here"
-            );
-            self.actions.push_back(Action::Say(Line {
-                level: Level::Info,
-                text,
-                epoch: Some(epoch),
-            }));
-        }
-    }
-
-    fn closed_written(&mut self, now: Time, id: ActionId, error: Option<String>) {
-        let Some((_, closed)) = self.closing.take_if(|(pending, _)| *pending == id) else { return };
-        match error {
-            None => (self.closed, self.close_error) = (Some(closed), None),
-            Some(why) => {
-                self.close_due = now.after(self.config.timing.renew);
-                if self.close_error.as_ref() == Some(&why) {
-                    return;
-                }
-                let text = format!("the gate cannot be closed for epoch {}: {why}", closed.epoch);
-                self.close_error = Some(why);
-                self.actions.push_back(Action::Say(Line {
-                    level: Level::Error,
-                    text,
-                    epoch: Some(closed.epoch),
-                }));
-            }
-        }
+    fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
+        self.actions.push_back(Action::Say(Line { level, text, epoch }));
     }
 
     /// A service that comes up while nothing covers it was started past the gate: that is said with its name.
@@ -454,7 +347,7 @@ impl Guard {
         {
             let text =
                 format!("{service} was started by somebody else while {}; it is stopped", self.why);
-            self.actions.push_back(Action::Say(Line { level: Level::Warn, text, epoch: None }));
+            self.say(Level::Warn, text, None);
         }
     }
 

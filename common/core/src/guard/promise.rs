@@ -1,0 +1,145 @@
+//! Promises: first the gate is shut, then everything is verified stopped, then it is said.
+
+use super::{Action, Guard};
+use crate::epoch::{Epoch, Incarnation};
+use crate::lease::Closed;
+use crate::office::{self, Standing};
+use crate::quorum::{ActionId, Ask, Op, Outcome, Refusal, Request};
+use crate::record::{self, FORMAT, Promise, Rest};
+use crate::say::Level;
+use crate::time::Time;
+
+impl Guard {
+    /// Promises that nothing of `active`'s epoch or a lower one runs or will be started here: first the gate is shut, then
+    /// everything is verified stopped, then it is said. A promise is for ever; a snapshot is none.
+    pub(super) fn promise(&mut self, now: Time) {
+        let Some((incarnation, epoch)) = self.to_promise(now) else {
+            return;
+        };
+        if self
+            .closed
+            .as_ref()
+            .is_none_or(|closed| closed.incarnation != incarnation || closed.epoch < epoch)
+        {
+            if self.closing.is_none() && now < self.close_due {
+                self.wake_at(self.close_due);
+            } else if self.closing.is_none() {
+                let id = self.ids.draw();
+                let closed = Closed { incarnation, epoch };
+                self.closing = Some((id, closed.clone()));
+                self.actions.push_back(Action::WriteClosed { id, closed });
+            }
+            return;
+        }
+        let desired = self.desired(now);
+        self.services.desire(desired);
+        if self.verifying.as_ref() != Some(&(incarnation.clone(), epoch)) {
+            self.verifying = Some((incarnation, epoch));
+            self.services.verify_anew();
+        } else if self.services.all_stopped() && self.promising.is_none() {
+            if now < self.promise_due {
+                self.wake_at(self.promise_due);
+            } else {
+                self.write_promise(incarnation, epoch);
+            }
+        }
+    }
+
+    /// What is to be promised now, if anything. Never this boot's own unclaimed office: that would shut its gate for ever.
+    /// And nothing while this host's own master-fc takes over from another machine: nobody asks for it, and its stop orders
+    /// would meet the starts of the new office.
+    fn to_promise(&self, now: Time) -> Option<(Incarnation, Epoch)> {
+        if self.presence.session().is_none() || !self.active.is_fresh() || !self.promise.is_fresh()
+        {
+            return None;
+        }
+        let active = self.active.record()?;
+        let own_claim_on_other = match office::standing(Some(active), &self.me) {
+            Standing::Holder | Standing::Heir => return None,
+            Standing::Claimant | Standing::HeirOfClaim => {
+                active.holder.as_ref().is_some_and(|holder| !holder.same_machine(&self.me))
+            }
+            Standing::Outside => false,
+        };
+        let lagging = self
+            .permit
+            .as_ref()
+            .is_some_and(|permit| permit.epoch > active.epoch && now < permit.deadline);
+        if own_claim_on_other || lagging {
+            return None;
+        }
+        let mine = self.promise.record().filter(|mine| {
+            mine.machine == self.me.machine
+                && mine.incarnation == active.incarnation
+                && mine.epoch >= active.epoch
+        });
+        // Over an office that nobody is known to have held, only a word given after the claim counts.
+        let too_old = active.holder.is_none() && self.promise.changed() < self.active.changed();
+        if mine.is_some() && !too_old {
+            return None;
+        }
+        Some((active.incarnation.clone(), active.epoch))
+    }
+
+    fn write_promise(&mut self, incarnation: Incarnation, epoch: Epoch) {
+        let Some(session) = self.presence.session() else { return };
+        let (machine, boot) = (self.me.machine.clone(), self.me.boot.clone());
+        let rest = self.promise.record().map_or_else(Rest::new, |old| old.rest.clone());
+        let promise = Promise { format: FORMAT, machine, boot, incarnation, epoch, rest };
+        let (key, data) = (self.promise.key().clone(), record::write(&promise));
+        let op = match self.promise.version() {
+            version @ Some(_) => Op::Set { key, version, data },
+            None => Op::Create { key, data },
+        };
+        let id = self.ids.draw();
+        self.promising = Some((id, promise));
+        self.actions.push_back(Action::Ask(Ask { id, session, request: Request::Write(vec![op]) }));
+    }
+
+    pub(super) fn promised(&mut self, now: Time, id: ActionId, outcome: &Outcome) {
+        let Some((_, promise)) = self.promising.take_if(|(pending, _)| *pending == id) else {
+            return;
+        };
+        // Whatever came of it is read again, with the transaction that wrote it.
+        self.promise.outdate();
+        let epoch = promise.epoch;
+        match outcome {
+            Outcome::Done { .. } => {
+                self.denied = None;
+                let text = format!(
+                    "promised: nothing of epoch {epoch} or a lower one runs here or will be started here"
+                );
+                self.say(Level::Info, text, Some(epoch));
+            }
+            Outcome::Refused { why: Refusal::Denied(why), .. } => {
+                self.promise_due = now.after(self.config.timing.renew);
+                if self.denied.as_ref() != Some(why) {
+                    self.denied = Some(why.clone());
+                    let text = format!(
+                        "the failover quorum denies this headnode's promises, so others must wait out its lease: {why}"
+                    );
+                    self.say(Level::Error, text, Some(epoch));
+                }
+            }
+            Outcome::Refused { .. } | Outcome::Unknown => {
+                self.promise_due = now.after(self.config.timing.renew / 4);
+            }
+        }
+    }
+
+    pub(super) fn closed_written(&mut self, now: Time, id: ActionId, error: Option<String>) {
+        let Some((_, closed)) = self.closing.take_if(|(pending, _)| *pending == id) else { return };
+        match error {
+            None => (self.closed, self.close_error) = (Some(closed), None),
+            Some(why) => {
+                self.close_due = now.after(self.config.timing.renew);
+                if self.close_error.as_ref() == Some(&why) {
+                    return;
+                }
+                let text = format!("the gate cannot be closed for epoch {}: {why}", closed.epoch);
+                self.close_error = Some(why);
+                self.say(Level::Error, text, Some(closed.epoch));
+            }
+        }
+    }
+}
