@@ -259,12 +259,11 @@ impl World {
         if !stops || !wants {
             return;
         }
-        let config = self.config_for(by.host);
         let host = self.host(by.host);
         let (now, boot) = (host.clock.at(self.now), host.boot_id());
         let run = &host.run;
-        let grace = config.timing.grace;
         let Some(permit) = &run.permit else { return };
+        let grace = Duration::from_millis(permit.grace_ms);
         let covered =
             lease::gate(Some(permit), run.closed.as_ref(), &boot, now.after(grace)).is_ok();
         let unclaimed = parse_active(&self.ensemble.head).is_some_and(|active| {
