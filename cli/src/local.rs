@@ -77,8 +77,15 @@ mod tests {
         let incarnation = Incarnation("i".to_owned());
         let deadline = clock::now().after(Duration::from_secs(60));
         let boot = identity::boot().unwrap();
-        let (epoch, kill_ms, grace_ms) = (Epoch(7), 2000, 1500);
-        let permit = lease::Permit { incarnation, epoch, boot, deadline, kill_ms, grace_ms };
+        let permit = lease::Permit {
+            incarnation,
+            epoch: Epoch(7),
+            boot,
+            deadline,
+            lease_ms: 6000,
+            kill_ms: 2000,
+            grace_ms: 1500,
+        };
         run.write_permit(&permit).unwrap();
         run.write_status("master-fc", "active (epoch 7): holds office\n").unwrap();
         let local = look(folder.path());

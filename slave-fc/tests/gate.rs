@@ -60,7 +60,9 @@ fn permit(deadline: headship_core::time::Time) -> Permit {
         epoch: Epoch(7),
         boot: identity::boot().unwrap(),
         deadline,
+        lease_ms: 6000,
         kill_ms: 2000,
+        grace_ms: 1500,
     }
 }
 

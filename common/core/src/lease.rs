@@ -20,6 +20,8 @@ pub struct Permit {
     pub boot: String,
     /// D: after this nothing may run under this permit. CLOCK_BOOTTIME in microseconds.
     pub deadline: Time,
+    /// The lease that D was counted by, in milliseconds.
+    pub lease_ms: u64,
     /// How long after D everything must be gone, in milliseconds.
     pub kill_ms: u64,
     /// How long before D the graceful stop begins, in milliseconds. It stands here and not in the configuration alone, so
@@ -31,6 +33,11 @@ impl Permit {
     /// When the graceful stop begins.
     pub fn grace_from(&self) -> Time {
         self.deadline.before(Duration::from_millis(self.grace_ms))
+    }
+
+    /// Lease and kill time: a guard that fails twice within it may be away from before D until everything must be gone.
+    pub fn window(&self) -> Duration {
+        Duration::from_millis(self.lease_ms.saturating_add(self.kill_ms))
     }
 }
 
@@ -128,10 +135,10 @@ pub fn wait(lease_ms: u64, kill_ms: u64) -> Duration {
 }
 
 /// Whether a guard that failed at `now` takes its host down, having failed at `last` before: only where a permit lets
-/// services run, and only if the two failures lie within `window` (lease and kill time). One failure is covered by the
-/// kill time; two in a row may have the guard away from before D until after D + kill time.
-pub fn guard_fails_again(permit: bool, last: Option<Time>, now: Time, window: Duration) -> bool {
-    permit && last.is_some_and(|last| now.since(last) <= window)
+/// services run, and only if the two failures lie within its [`Permit::window`]. One failure is covered by the kill time;
+/// two in a row may have the guard away from before D until after D + kill time.
+pub fn guard_fails_again(window: Option<Duration>, last: Option<Time>, now: Time) -> bool {
+    window.zip(last).is_some_and(|(window, last)| now.since(last) <= window)
 }
 
 #[cfg(test)]
@@ -144,6 +151,7 @@ mod tests {
             epoch: Epoch(epoch),
             boot: "b".to_owned(),
             deadline: Time::from_millis(10_000),
+            lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
         }
@@ -177,13 +185,13 @@ mod tests {
 
     #[test]
     fn a_guard_takes_its_host_down_only_for_a_second_failure_under_a_permit() {
-        let window = Duration::from_secs(8);
+        let window = Some(permit(7).window());
         let (first, soon, late) =
             (Time::from_millis(1000), Time::from_millis(9000), Time::from_millis(9001));
-        assert!(!guard_fails_again(true, None, first, window));
-        assert!(guard_fails_again(true, Some(first), soon, window));
-        assert!(!guard_fails_again(true, Some(first), late, window));
-        assert!(!guard_fails_again(false, Some(first), soon, window));
+        assert!(!guard_fails_again(window, None, first));
+        assert!(guard_fails_again(window, Some(first), soon));
+        assert!(!guard_fails_again(window, Some(first), late));
+        assert!(!guard_fails_again(None, Some(first), soon));
     }
 
     #[test]

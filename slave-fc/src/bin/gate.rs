@@ -2,8 +2,8 @@
 //!
 //! `gate [--run FOLDER] UNIT` is what PID 1 runs right before it executes the unit. It exits with 0, or says why not and
 //! exits with a code of its own. `gate --launch FOLDER SERVICE COMMAND…` becomes the command, in a session of its own,
-//! where there is no systemd to do that. `gate --guard-ended SECONDS` is what PID 1 runs whenever the guard has ended: if
-//! it failed, and failed before within so many seconds while a permit lets services run, the host reboots at once.
+//! where there is no systemd to do that. `gate --guard-ended` is what PID 1 runs whenever the guard has ended: if it
+//! failed, and failed before within lease and kill time while a permit lets services run, the host reboots at once.
 //!
 //! The rules are in `headship_core::lease`; nothing is decided here.
 
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["--launch", run, service, command @ ..] => become_command(run, service, command),
-        ["--guard-ended", seconds] => guard_ended(seconds),
+        ["--guard-ended"] => guard_ended(),
         ["--run", run, unit] => check(Path::new(run), unit),
         [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit),
         _ => {
@@ -50,17 +50,13 @@ fn check(run: &Path, unit: &str) -> ExitCode {
     }
 }
 
-fn guard_ended(seconds: &str) -> ExitCode {
+fn guard_ended() -> ExitCode {
     // systemd's word for how it ended; an ordered stop is no failure.
     if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "success") {
         return ExitCode::SUCCESS;
     }
-    let Ok(seconds) = seconds.parse() else {
-        say(io::stderr(), "gate: give the window in seconds, as in `gate --guard-ended 8`");
-        return ExitCode::from(FAILED);
-    };
     let run = RunDir::new(RUN);
-    match gate::guard_failed(&run, Duration::from_secs(seconds)) {
+    match gate::guard_failed(&run) {
         Ok(false) => return ExitCode::SUCCESS,
         Ok(true) => {
             say(io::stderr(), "the guard failed again while HA services may run here: rebooting");

@@ -319,6 +319,7 @@ impl Controller {
         let held = Held {
             epoch,
             deadline: crate::lease::deadline(sent, lease),
+            lease,
             kill,
             grace: self.config.timing.grace_in(lease),
             lost: false,

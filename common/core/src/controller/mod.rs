@@ -147,7 +147,8 @@ struct Held {
     epoch: Epoch,
     /// D.
     deadline: Time,
-    /// The kill time of this term: a taker goes by what `active` says, not by what the configuration says by now.
+    /// Lease and kill time of this term: a taker goes by what `active` says, not by what the configuration says by now.
+    lease: Duration,
     kill: Duration,
     /// How long before D the graceful stop begins in this term.
     grace: Duration,
@@ -255,6 +256,7 @@ impl Controller {
         let held = permit.as_ref().map(|permit| Held {
             epoch: permit.epoch,
             deadline: permit.deadline,
+            lease: Duration::from_millis(permit.lease_ms),
             kill: Duration::from_millis(permit.kill_ms),
             grace: Duration::from_millis(permit.grace_ms),
             lost: false,

@@ -111,6 +111,7 @@ impl Controller {
             epoch: held.epoch,
             boot: self.me.boot.clone(),
             deadline: held.deadline,
+            lease_ms: millis(held.lease),
             kill_ms: millis(held.kill),
             grace_ms: millis(held.grace),
         };

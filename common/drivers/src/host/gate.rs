@@ -49,13 +49,16 @@ pub fn check(run: &RunDir) -> Result<(), Refused> {
 }
 
 /// Notes that the guard failed, and tells whether the host has to go down for it: `lease::guard_fails_again`.
-pub fn guard_failed(run: &RunDir, window: Duration) -> Result<bool, FileError> {
+pub fn guard_failed(run: &RunDir) -> Result<bool, FileError> {
     let now = clock::now();
-    // A damaged permit may have been one; a damaged note of an earlier failure is written anew.
-    let permit = run.permit().map_or(true, |permit| permit.is_some());
+    // A damaged permit may have been one, nobody knows for how long; a damaged note of an earlier failure is written anew.
+    let window = match run.permit() {
+        Ok(permit) => permit.map(|permit| permit.window()),
+        Err(_) => Some(Duration::MAX),
+    };
     let last = run.guard_failed().unwrap_or_default();
     run.write_guard_failed(now)?;
-    Ok(lease::guard_fails_again(permit, last, now, window))
+    Ok(lease::guard_fails_again(window, last, now))
 }
 
 /// The gate's sentence is all that people see of it, so it holds the whole chain.
@@ -82,6 +85,7 @@ mod tests {
             epoch: Epoch(7),
             boot: identity::boot().unwrap(),
             deadline: clock::now().after(lasts),
+            lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
         }
@@ -108,12 +112,11 @@ mod tests {
 
     #[test]
     fn a_guard_that_fails_again_takes_down_only_a_host_with_a_permit() {
-        let window = Duration::from_secs(600);
         let (_dir, run) = run();
-        assert!(!guard_failed(&run, window).unwrap());
-        assert!(!guard_failed(&run, window).unwrap());
+        assert!(!guard_failed(&run).unwrap());
+        assert!(!guard_failed(&run).unwrap());
         run.write_permit(&permit(Duration::from_secs(60))).unwrap();
-        assert!(guard_failed(&run, window).unwrap());
+        assert!(guard_failed(&run).unwrap());
     }
 
     #[test]

@@ -224,6 +224,7 @@ mod tests {
             epoch: Epoch(epoch),
             boot: "b".to_owned(),
             deadline: Time::from_millis(1),
+            lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
         }
