@@ -107,7 +107,7 @@ impl Monitor {
     fn measure(&self) {
         let (drivers, tell) = (Arc::clone(&self.drivers), self.tell.clone());
         tokio::spawn(async move {
-            let missing_units = drivers.missing(UNIT_LIMIT).await;
+            let missing_units = drivers.unusable(UNIT_LIMIT).await;
             let local =
                 tokio::task::spawn_blocking(|| (measure::disks(), measure::memory_available_mib()));
             let Ok((disks, memory_available_mib)) = local.await else { return };

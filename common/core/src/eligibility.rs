@@ -15,6 +15,10 @@ use crate::say::{Level, Line};
 use crate::services::Ids;
 use crate::time::Time;
 
+/// What is wanted free on `/run` where that is a file system of its own: it lies in memory, is small on a small host, and
+/// takes a permit and some sockets, not a database.
+const RUN_FREE_MIB: u64 = 8;
+
 /// How much a check weighs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Weight {
@@ -31,7 +35,7 @@ pub struct Measured {
     pub disks: BTreeMap<String, Disk>,
     /// Available memory in MiB, if it could be read.
     pub memory_available_mib: Option<u64>,
-    /// Units of HA services that systemd does not know, if it could be asked.
+    /// The units of HA services that cannot be started, each with why, if systemd could be asked.
     pub missing_units: Option<Vec<String>>,
 }
 
@@ -256,15 +260,17 @@ fn readings(measured: &Measured, limits: &HealthLimits) -> Vec<Reading> {
     let mut readings = Vec::new();
     for (mount, disk) in &measured.disks {
         let (must, free) = (disk.read_only || disk.free_mib == 0, disk.free_mib);
+        let wanted = limits.disk_free_mib;
+        let wanted = if mount == "/run" { wanted.min(RUN_FREE_MIB) } else { wanted };
         let text = if disk.read_only {
             format!("{mount} is mounted read-only")
         } else {
-            format!("{mount} has {free} MiB free, {} are wanted", limits.disk_free_mib)
+            format!("{mount} has {free} MiB free, {wanted} are wanted")
         };
         readings.push(Reading {
             check: format!("disk {mount}"),
             weight: if must { Weight::Must } else { Weight::Prefer },
-            good: Some(!must && free >= limits.disk_free_mib),
+            good: Some(!must && free >= wanted),
             text,
         });
     }
@@ -285,7 +291,7 @@ fn readings(measured: &Measured, limits: &HealthLimits) -> Vec<Reading> {
         text: match &measured.missing_units {
             None => "systemd could not be asked for the units".to_owned(),
             Some(missing) if missing.is_empty() => "all units are there".to_owned(),
-            Some(missing) => format!("no such unit: {}", missing.join(", ")),
+            Some(missing) => missing.join("; "),
         },
     });
     readings
@@ -351,6 +357,33 @@ mod tests {
         monitor.handle(Time::from_millis(1000), Event::Measured(read_only));
         assert_eq!(monitor.status().0, Verdict::Ineligible);
         assert_eq!(feed(&mut monitor, 2, 500), Verdict::Eligible);
+    }
+
+    #[test]
+    fn the_memory_under_run_may_be_smaller_than_a_disk_but_not_full() {
+        let mut monitor = monitor();
+        let run = |free_mib| {
+            let mut measured = measured(500);
+            measured.disks.insert("/run".to_owned(), Disk { free_mib, read_only: false });
+            Event::Measured(measured)
+        };
+        monitor.handle(Time::from_millis(1000), run(RUN_FREE_MIB));
+        assert_eq!(monitor.status().0, Verdict::Eligible);
+        for second in 2..5 {
+            monitor.handle(Time::from_millis(second * 1000), run(0));
+        }
+        let full = vec!["/run has 0 MiB free, 8 are wanted".to_owned()];
+        assert_eq!(monitor.status(), (Verdict::Ineligible, full));
+    }
+
+    #[test]
+    fn units_that_cannot_be_started_forbid_each_with_its_sentence() {
+        let mut monitor = monitor();
+        let unusable = ["no such unit: a.service", "b.service is masked"].map(str::to_owned);
+        let measured = Measured { missing_units: Some(unusable.to_vec()), ..measured(500) };
+        monitor.handle(Time::from_millis(1000), Event::Measured(measured));
+        let told = vec!["no such unit: a.service; b.service is masked".to_owned()];
+        assert_eq!(monitor.status(), (Verdict::Ineligible, told));
     }
 
     #[test]

@@ -7,20 +7,16 @@ use std::time::Duration;
 use headship_core::config::checked;
 use headship_core::services::{Ended, Observed};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep};
 
 use crate::host::cgroup::Cgroups;
 use crate::host::gate;
 use crate::host::run::RunDir;
 use crate::process::Process;
-use crate::systemd::{self, NO_SUCH_UNIT, Systemd, TRANSIENT, Transient};
+use crate::systemd::{self, Systemd, TRANSIENT, Transient};
+use crate::unit::Unit;
 
 /// The slice of services that are commands.
 const SLICE: &str = "headship.slice";
-/// How long a unit that is down may take to leave its control group before it counts as still stopping.
-const LEAVES: Duration = Duration::from_millis(100);
-/// How often its control group is looked at meanwhile.
-const AGAIN: Duration = Duration::from_millis(5);
 /// Changes that may wait for a busy daemon.
 const QUEUE: usize = 64;
 
@@ -47,13 +43,6 @@ enum Kind {
     Command { unit: Unit, name: String, command: Vec<String>, stop_limit: Duration },
     /// A command as a plain process.
     Process(Process),
-}
-
-#[derive(Clone, Debug)]
-struct Unit {
-    name: String,
-    systemd: Systemd,
-    cgroups: Cgroups,
 }
 
 /// What changed.
@@ -93,11 +82,9 @@ impl Drivers {
         let cgroups = Cgroups::of_host();
         let mut drivers = BTreeMap::new();
         for service in services {
-            let unit = systemd.clone().map(|systemd| Unit {
-                name: unit_name(service),
-                systemd,
-                cgroups: cgroups.clone(),
-            });
+            let unit = systemd
+                .clone()
+                .map(|systemd| Unit::new(unit_name(service), systemd, cgroups.clone()));
             let name = service.name.clone();
             let kind = match (&service.driver, unit) {
                 (checked::Driver::Systemd { .. }, Some(unit)) => Kind::Unit(unit),
@@ -133,15 +120,13 @@ impl Drivers {
         self.systemd.as_ref()
     }
 
-    /// The services whose units systemd does not know; `None` if it does not answer.
-    pub async fn missing(&self, limit: Duration) -> Option<Vec<String>> {
-        let mut missing = Vec::new();
-        for (name, driver) in &self.drivers {
-            if !driver.exists(limit).await? {
-                missing.push(name.clone());
-            }
+    /// Each service's unit that cannot be started, with why, in a sentence; `None` if systemd does not answer.
+    pub async fn unusable(&self, limit: Duration) -> Option<Vec<String>> {
+        let mut unusable = Vec::new();
+        for driver in self.drivers.values() {
+            unusable.extend(driver.unusable(limit).await?);
         }
-        Some(missing)
+        Some(unusable)
     }
 
     /// Tells of changes from now on, until the receiver is dropped.
@@ -151,7 +136,7 @@ impl Drivers {
         for (name, driver) in &self.drivers {
             match &driver.kind {
                 Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                    services.insert(unit.name.clone(), name.clone());
+                    services.insert(unit.name().to_owned(), name.clone());
                 }
                 Kind::Process(process) => {
                     let (tell, name) = (tell.clone(), name.clone());
@@ -191,17 +176,17 @@ impl Driver {
     /// Starts the service, through the gate.
     pub async fn start(&self, limit: Duration) -> Ended {
         let ended = match &self.kind {
-            Kind::Unit(unit) => unit.systemd.start(&unit.name, &self.gate, limit).await,
+            Kind::Unit(unit) => unit.systemd().start(unit.name(), &self.gate, limit).await,
             Kind::Command { unit, name, command, stop_limit } => {
                 let transient = Transient {
-                    unit: &unit.name,
+                    unit: unit.name(),
                     description: format!("HA service {name}"),
                     slice: SLICE,
-                    gate: vec![self.gate.display().to_string(), unit.name.clone()],
+                    gate: vec![self.gate.display().to_string(), unit.name().to_owned()],
                     command,
                     stop_limit: *stop_limit,
                 };
-                unit.systemd.start_transient(&transient, &self.gate, limit).await
+                unit.systemd().start_transient(&transient, &self.gate, limit).await
             }
             Kind::Process(process) => return process.start(limit).await,
         };
@@ -226,12 +211,10 @@ impl Driver {
     /// SIGKILL to everything of the service, by the kernel alone: needs neither systemd nor D-Bus. Done means seen gone.
     pub async fn kill(&self, limit: Duration) -> Ended {
         match &self.kind {
-            Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                match unit.cgroups.kill(&unit.name, limit).await {
-                    Ok(()) => Ended::Done,
-                    Err(error) => Ended::Failed { why: error.to_string(), by_gate: false },
-                }
-            }
+            Kind::Unit(unit) | Kind::Command { unit, .. } => match unit.kill(limit).await {
+                Ok(()) => Ended::Done,
+                Err(error) => Ended::Failed { why: error.to_string(), by_gate: false },
+            },
             Kind::Process(process) => process.kill(limit).await,
         }
     }
@@ -244,14 +227,13 @@ impl Driver {
         }
     }
 
-    /// Whether there is anything to start: its unit is known; `None` if systemd does not answer.
-    pub async fn exists(&self, limit: Duration) -> Option<bool> {
-        match self.observe(limit).await {
-            Observed::Unknown => None,
-            Observed::Failed { why } => Some(why != NO_SUCH_UNIT),
-            Observed::Stopped | Observed::Starting | Observed::Running | Observed::Stopping => {
-                Some(true)
+    /// Why there is nothing to start, if so: its unit is not loaded; `None` if systemd does not answer.
+    pub async fn unusable(&self, limit: Duration) -> Option<Option<String>> {
+        match &self.kind {
+            Kind::Unit(unit) | Kind::Command { unit, .. } => {
+                unit.systemd().unusable(unit.name(), limit).await
             }
+            Kind::Process(_) => Some(None),
         }
     }
 
@@ -259,52 +241,9 @@ impl Driver {
     pub fn runs(&self) -> Result<bool, String> {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                unit.cgroups.populated(&unit.name).map_err(|error| error.to_string())
+                unit.populated().map_err(|error| error.to_string())
             }
             Kind::Process(process) => process.runs().map_err(|error| error.to_string()),
-        }
-    }
-}
-
-impl Unit {
-    async fn stop(&self, limit: Duration) -> Ended {
-        match self.systemd.stop(&self.name, limit).await {
-            Ended::Done if self.left().await => Ended::Failed {
-                why: "its unit is stopped, but processes of it are left".to_owned(),
-                by_gate: false,
-            },
-            other @ (Ended::Done | Ended::Failed { .. } | Ended::Unknown { .. }) => other,
-        }
-    }
-
-    async fn observe(&self, gate: &Path, limit: Duration) -> Observed {
-        let observed = self.systemd.observe(&self.name, gate, limit).await;
-        if observed.is_down() && self.left().await {
-            return Observed::Stopping;
-        }
-        observed
-    }
-
-    /// Whether processes are left of a unit that is down. systemd calls a unit stopped when its processes have ended in
-    /// its eyes, which may be a moment before the kernel's; some units (`KillMode=process`) leave theirs for good.
-    async fn left(&self) -> bool {
-        let end = Instant::now() + LEAVES;
-        loop {
-            match self.cgroups.populated(&self.name) {
-                Ok(false) => return false,
-                Ok(true) if Instant::now() < end => sleep(AGAIN).await,
-                Ok(true) => {
-                    tracing::warn!("{} is down, but processes of it are left", self.name);
-                    return true;
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        "nobody knows whether processes of {} are left: {error}",
-                        self.name
-                    );
-                    return true;
-                }
-            }
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod host;
 mod probe;
 pub mod process;
 pub mod systemd;
+mod unit;
 
 pub use driver::{Change, Driver, DriverError, Drivers};
 pub use executor::Executor;

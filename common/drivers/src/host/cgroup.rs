@@ -59,7 +59,7 @@ impl Cgroups {
         Self::below(Path::new("/sys/fs/cgroup"), &of_pid_1)
     }
 
-    fn below(mounts: &Path, of_pid_1: &str) -> Self {
+    pub(crate) fn below(mounts: &Path, of_pid_1: &str) -> Self {
         let base = |controller: &str| {
             // `0::/init.scope` for v2, `1:name=systemd:/init.scope` for v1. In a container without a namespace of its own
             // systemd's tree begins further down.

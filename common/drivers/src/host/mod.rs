@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides anything; it reads and writes what `headship-core` asks for.
 
+pub(crate) mod alias;
 pub mod cgroup;
 pub mod clock;
 pub(crate) mod files;

@@ -18,8 +18,10 @@ use zbus::{OwnedObjectPath, OwnedVariant, Variant};
 
 use self::bus::{Bus, MANAGER, Object, Signal, Trouble, unit_path};
 use self::unit::{Listed, ServiceProperties};
-pub(crate) use self::unit::{NO_SUCH_UNIT, TRANSIENT};
+pub(crate) use self::unit::{TRANSIENT, alias};
 
+/// The interface of what only services have.
+const SERVICE: &str = "org.freedesktop.systemd1.Service";
 /// What the manager's state is called while the system goes down.
 const STOPPING: &str = "stopping";
 /// How soon a transient unit is tried again while systemd has not yet forgotten the one before it.
@@ -57,6 +59,16 @@ pub enum Job {
     Other(String),
 }
 
+/// What a look at a unit found.
+#[derive(Debug)]
+pub(crate) struct Look {
+    pub(crate) observed: Observed,
+    /// The unit's own name: another one than was asked for if that is an alias.
+    pub(crate) own: String,
+    /// Whether its process has ended though it was to stay, and systemd calls it active all the same.
+    pub(crate) hollow: bool,
+}
+
 /// A question to systemd that has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -88,7 +100,12 @@ impl Systemd {
     /// Starts a unit and waits for the job's end. `gate` is the path of the start gate, to tell its refusal from a crash.
     pub async fn start(&self, unit: &str, gate: &Path, limit: Duration) -> Ended {
         let job = async {
-            match self.job("StartUnit", &(unit, "replace"), unit).await {
+            let method = match self.way_to_start(unit).await {
+                Ok(Ok(method)) => method,
+                Ok(Err(why)) => return failed(why),
+                Err(trouble) => return trouble.into(),
+            };
+            match self.job(method, &(unit, "replace"), unit).await {
                 Ok(end) => self.started(unit, gate, end).await,
                 Err(trouble) => trouble.into(),
             }
@@ -111,12 +128,17 @@ impl Systemd {
         within(limit, job).await.unwrap_or_else(|why| Ended::Unknown { why })
     }
 
-    /// What a unit is doing now.
-    pub async fn observe(&self, unit: &str, gate: &Path, limit: Duration) -> Observed {
-        within(limit, self.look(unit, gate)).await.unwrap_or_else(|why| {
-            tracing::debug!("{unit} cannot be seen: {why}");
-            Observed::Unknown
-        })
+    /// What a unit is doing now; `None` if systemd does not answer.
+    pub(crate) async fn look(&self, unit: &str, gate: &Path, limit: Duration) -> Option<Look> {
+        let look = async { self.try_look(unit, gate).await.map_err(Unanswered::from) };
+        let look = within(limit, look).await.map_err(Unanswered);
+        look.flatten().inspect_err(|why| tracing::debug!("{unit} cannot be seen: {why}")).ok()
+    }
+
+    /// Why a unit cannot be started, if so; `None` if systemd does not answer.
+    pub(crate) async fn unusable(&self, unit: &str, limit: Duration) -> Option<Option<String>> {
+        let listed = within(limit, self.list(unit)).await.ok()?.ok()?;
+        Some(listed.unusable(unit))
     }
 
     /// What systemd is about to do with a unit; for our own, at SIGTERM.
@@ -149,18 +171,21 @@ impl Systemd {
                     Err(trouble) => return trouble.into(),
                 }
                 // One of this name runs, has failed, or is about to be forgotten.
-                match self.look(it.unit, gate).await {
-                    Observed::Running => return Ended::Done,
-                    Observed::Failed { .. } => {
+                match self.try_look(it.unit, gate).await.map(|look| look.observed) {
+                    Ok(Observed::Running) => return Ended::Done,
+                    Ok(Observed::Failed { .. }) => {
                         let reset: Result<(), _> =
                             self.bus.call(MANAGER, "ResetFailedUnit", &it.unit).await;
                         // A unit that vanished meanwhile needs no reset; any other fault shows in the next round.
                         drop(reset);
                     }
-                    Observed::Stopped
-                    | Observed::Starting
-                    | Observed::Stopping
-                    | Observed::Unknown => {}
+                    Ok(
+                        Observed::Stopped
+                        | Observed::Starting
+                        | Observed::Stopping
+                        | Observed::Unknown,
+                    )
+                    | Err(_) => {}
                 }
                 sleep(AGAIN).await;
             }
@@ -214,23 +239,39 @@ impl Systemd {
         Ended::Failed { why: why.unwrap_or_else(|| unit::FAILED.to_owned()), by_gate }
     }
 
-    async fn look(&self, unit: &str, gate: &Path) -> Observed {
-        let listed = match self.list(unit).await {
-            Ok(listed) => listed,
-            Err(trouble) => {
-                tracing::debug!("{unit} cannot be seen: {}", Unanswered::from(trouble));
-                return Observed::Unknown;
-            }
-        };
-        let observed = listed.observed();
+    async fn try_look(&self, unit: &str, gate: &Path) -> Result<Look, Trouble> {
+        let listed = self.list(unit).await?;
+        let mut observed = listed.observed();
         if listed.has_failed()
             && let Observed::Failed { .. } = observed
             && let Ok(service) = self.service(unit).await
             && let Some(why) = service.fault(gate)
         {
-            return Observed::Failed { why };
+            observed = Observed::Failed { why };
         }
-        observed
+        let hollow = self.is_hollow(&listed).await?;
+        Ok(Look { observed, own: listed.name, hollow })
+    }
+
+    /// Whether its process has ended though it was to stay. That of a `oneshot` is to end.
+    async fn is_hollow(&self, listed: &Listed) -> Result<bool, Trouble> {
+        if !listed.has_exited() {
+            return Ok(false);
+        }
+        let path = unit_path(&listed.name);
+        let service = Object { path: &path, interface: SERVICE };
+        let kind: OwnedVariant = self.bus.property(service, "Type").await?;
+        Ok(*kind != Variant::from("oneshot"))
+    }
+
+    /// The method that starts a unit; or why none does.
+    async fn way_to_start(&self, unit: &str) -> Result<Result<&'static str, String>, Trouble> {
+        let listed = self.list(unit).await?;
+        if listed.name != unit {
+            return Ok(Err(alias(unit, &listed.name)));
+        }
+        // To systemd a hollow unit is up, so its start would be no more than a nod.
+        Ok(Ok(if self.is_hollow(&listed).await? { "RestartUnit" } else { "StartUnit" }))
     }
 
     async fn list(&self, unit: &str) -> Result<Listed, Trouble> {
@@ -241,8 +282,7 @@ impl Systemd {
 
     async fn service(&self, unit: &str) -> Result<ServiceProperties, Trouble> {
         let path = unit_path(unit);
-        let interface = "org.freedesktop.systemd1.Service";
-        self.bus.properties(Object { path: &path, interface }).await
+        self.bus.properties(Object { path: &path, interface: SERVICE }).await
     }
 }
 

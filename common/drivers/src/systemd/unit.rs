@@ -15,8 +15,6 @@ use crate::host::gate;
 
 /// How the names of transient units begin.
 pub(crate) const TRANSIENT: &str = "headship-";
-/// What is said of a unit that systemd does not know.
-pub(crate) const NO_SUCH_UNIT: &str = "there is no such unit";
 /// What is known of a failure when nothing more can be learnt.
 pub(super) const FAILED: &str = "systemd says: failed";
 
@@ -26,11 +24,12 @@ const CLD_EXITED: i32 = 1;
 /// One line of `ListUnitsByNames`: state and job in one answer, so that none is lost between two.
 #[derive(Debug, Deserialize, Type)]
 pub(super) struct Listed {
-    name: String,
+    /// The unit's own name: another one than was asked for if that is an alias.
+    pub(super) name: String,
     _description: String,
     load: String,
     active: String,
-    _sub: String,
+    sub: String,
     _following: String,
     _path: OwnedObjectPath,
     job_id: u32,
@@ -74,6 +73,25 @@ impl Listed {
         }
     }
 
+    /// Whether its process has ended and systemd calls it active all the same, as `RemainAfterExit=yes` asks for.
+    pub(super) fn has_exited(&self) -> bool {
+        self.active == "active" && self.sub == "exited" && self.job_id == 0
+    }
+
+    /// Why it cannot be started under the name `asked`, if so.
+    pub(super) fn unusable(&self, asked: &str) -> Option<String> {
+        let why = match self.load.as_str() {
+            _ if self.name != asked => return Some(alias(asked, &self.name)),
+            "loaded" => return None,
+            // A transient unit is made by its start.
+            "not-found" if asked.starts_with(TRANSIENT) => return None,
+            "not-found" => return Some(format!("no such unit: {asked}")),
+            "masked" => "is masked: `systemctl unmask` it".to_owned(),
+            load => format!("cannot be loaded ({load}): see `systemctl status {asked}`"),
+        };
+        Some(format!("{asked} {why}"))
+    }
+
     /// Whether there is more to be learnt of why it failed.
     pub(super) fn has_failed(&self) -> bool {
         self.active == "failed"
@@ -84,10 +102,15 @@ impl Listed {
             "loaded" | "masked" => Observed::Stopped,
             // A transient unit that ended well is forgotten.
             "not-found" if self.name.starts_with(TRANSIENT) => Observed::Stopped,
-            "not-found" => Observed::Failed { why: NO_SUCH_UNIT.to_owned() },
+            "not-found" => Observed::Failed { why: "there is no such unit".to_owned() },
             load => Observed::Failed { why: format!("its unit cannot be loaded ({load})") },
         }
     }
+}
+
+/// What is said of a name that is not the unit's own: systemd names control groups, and we kill, by the unit's own.
+pub(crate) fn alias(asked: &str, own: &str) -> String {
+    format!("`{asked}` is an alias of `{own}`: name `{own}` in the configuration")
 }
 
 /// The properties of a service that tell why it failed.
@@ -166,20 +189,23 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
 mod tests {
     use super::*;
 
-    fn listed(load: &str, active: &str, job: &str) -> Observed {
+    fn unit(load: &str, active: &str, job: &str) -> Listed {
         Listed {
-            name: String::new(),
+            name: "x.service".to_owned(),
             _description: String::new(),
             load: load.to_owned(),
             active: active.to_owned(),
-            _sub: String::new(),
+            sub: String::new(),
             _following: String::new(),
             _path: OwnedObjectPath::default(),
             job_id: u32::from(!job.is_empty()),
             job_type: job.to_owned(),
             job_path: OwnedObjectPath::default(),
         }
-        .observed()
+    }
+
+    fn listed(load: &str, active: &str, job: &str) -> Observed {
+        unit(load, active, job).observed()
     }
 
     #[test]
@@ -213,5 +239,46 @@ mod tests {
         assert_eq!(listed("not-found", "active", ""), Observed::Running);
         assert!(matches!(listed("loaded", "failed", ""), Observed::Failed { .. }));
         assert!(matches!(listed("loaded", "maintenance", ""), Observed::Unknown));
+    }
+
+    #[test]
+    fn only_what_is_loaded_under_its_own_name_can_be_started() {
+        let why = |load: &str| unit(load, "inactive", "").unusable("x.service");
+        assert_eq!(why("loaded"), None);
+        assert_eq!(why("not-found").as_deref(), Some("no such unit: x.service"));
+        for (load, begins) in [
+            ("masked", "x.service is masked"),
+            ("bad-setting", "x.service cannot be loaded (bad-setting)"),
+            ("error", "x.service cannot be loaded (error)"),
+        ] {
+            assert!(why(load).is_some_and(|why| why.starts_with(begins)), "{:?}", why(load));
+        }
+        // A file that was removed while it runs: nothing would start it again.
+        assert!(unit("not-found", "active", "").unusable("x.service").is_some());
+        let command = Listed {
+            name: "headship-livy.service".to_owned(),
+            ..unit("not-found", "inactive", "")
+        };
+        assert_eq!(command.unusable("headship-livy.service"), None);
+    }
+
+    #[test]
+    fn an_alias_cannot_be_started_whatever_its_unit_is() {
+        let sentence =
+            "`alias.service` is an alias of `x.service`: name `x.service` in the configuration";
+        for load in ["loaded", "masked", "not-found"] {
+            let why = unit(load, "active", "").unusable("alias.service");
+            assert_eq!(why.as_deref(), Some(sentence), "{load}");
+        }
+    }
+
+    #[test]
+    fn a_unit_has_exited_only_when_nothing_is_about_to_happen_with_it() {
+        let exited = |active: &str, sub: &str, job: &str| {
+            Listed { sub: sub.to_owned(), ..unit("loaded", active, job) }.has_exited()
+        };
+        assert!(exited("active", "exited", ""));
+        assert!(!exited("active", "exited", "stop") && !exited("active", "exited", "restart"));
+        assert!(!exited("active", "running", "") && !exited("inactive", "dead", ""));
     }
 }
