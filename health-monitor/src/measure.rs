@@ -2,19 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use headship_core::eligibility::Disk;
 use sysinfo::{Disks, MemoryRefreshKind, System};
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
 
 /// The folders that the services and the suite write to.
 const WRITTEN: [&str; 3] = ["/", "/var", "/run"];
 const MIB: u64 = 1024 * 1024;
+/// The pause before a measurement that came to nothing is begun anew.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The file systems under the folders that are written to, by mount point. May hang with a disk that does.
 pub(crate) fn disks() -> BTreeMap<String, Disk> {
+    disks_under(&WRITTEN)
+}
+
+fn disks_under(folders: &[&str]) -> BTreeMap<String, Disk> {
     let disks = Disks::new_with_refreshed_list();
     let mut found = BTreeMap::new();
-    for folder in WRITTEN.map(Path::new) {
+    for folder in folders.iter().map(Path::new) {
         // The mount point that a folder lies below is the longest one that it begins with.
         let disk = (disks.list().iter())
             .filter(|disk| folder.starts_with(disk.mount_point()))
@@ -34,4 +43,56 @@ pub(crate) fn memory_available_mib() -> Option<u64> {
     system.refresh_memory_specifics(MemoryRefreshKind::nothing().with_ram());
     let available = system.available_memory();
     (available > 0).then_some(available / MIB)
+}
+
+/// What `measure` finds, on a thread where it may hang. If it comes to nothing, that is said, and it is begun anew: who
+/// waits for its end would wait for ever.
+pub(crate) async fn apart<T: Send + 'static>(
+    measure: impl Fn() -> T + Clone + Send + 'static,
+) -> T {
+    loop {
+        match spawn_blocking(measure.clone()).await {
+            Ok(found) => return found,
+            Err(error) => tracing::error!("a measurement of this host came to nothing: {error}"),
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_file_system_in_memory_is_measured_as_one_of_its_own() {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let in_memory = |line: &str| {
+            let mut fields = line.split(' ').skip(1);
+            let (mount, kind) = (fields.next()?, fields.next()?);
+            (kind == "tmpfs" && !mount.contains('\\')).then(|| mount.to_owned())
+        };
+        // `/run` on a host; every Linux has `/dev/shm`.
+        let mut in_memory: Vec<String> = mounts.lines().filter_map(in_memory).collect();
+        in_memory.retain(|mount| mount == "/run" || mount == "/dev/shm");
+        assert!(!in_memory.is_empty(), "{mounts}");
+        for mount in in_memory {
+            let found = disks_under(&[&mount]);
+            assert!(found.contains_key(&mount), "{mount}: {found:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_measurement_that_panics_is_begun_anew() {
+        let tries = Arc::new(AtomicU32::new(0));
+        let measure = {
+            let tries = Arc::clone(&tries);
+            move || assert_ne!(tries.fetch_add(1, Ordering::Relaxed), 0, "the first one fails")
+        };
+        apart(measure).await;
+        assert_eq!(tries.load(Ordering::Relaxed), 2);
+    }
 }

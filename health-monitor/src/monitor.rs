@@ -108,9 +108,8 @@ impl Monitor {
         let (drivers, tell) = (Arc::clone(&self.drivers), self.tell.clone());
         tokio::spawn(async move {
             let missing_units = drivers.unusable(UNIT_LIMIT).await;
-            let local =
-                tokio::task::spawn_blocking(|| (measure::disks(), measure::memory_available_mib()));
-            let Ok((disks, memory_available_mib)) = local.await else { return };
+            let local = || (measure::disks(), measure::memory_available_mib());
+            let (disks, memory_available_mib) = measure::apart(local).await;
             drop(tell.send(Measured { disks, memory_available_mib, missing_units }));
         });
     }
