@@ -19,8 +19,12 @@ use crate::args::Place;
 
 const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
+/// What is asked of each unit.
+const PROPERTIES: &str = "Id,LoadState,UnitFileState,ExecStartPre,Restart,Type,RemainAfterExit,WatchdogUSec,TimeoutStopUSec";
+
 /// The units whose watchdogs bound how long a headnode may be without a guard.
-const GUARDS: [&str; 2] = ["slave-ha-service.service", "master-fc.service"];
+const GUARDS: [&str; 2] = ["slave-ha-service.service", MASTER_FC];
+const MASTER_FC: &str = "master-fc.service";
 
 /// What was seen of this host.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +42,8 @@ pub(super) struct Host {
     places: BTreeMap<String, String>,
     /// The longer watchdog of guard and master-fc.
     pub(super) watchdog: Option<Duration>,
+    /// How long systemd lets master-fc stop.
+    pub(super) stop: Option<Duration>,
 }
 
 /// What systemd says of one unit.
@@ -58,6 +64,7 @@ pub(super) fn look(config: &Config, place: &Place) -> Host {
         let wanted: Vec<&str> = config.services.iter().filter_map(unit_of).chain(GUARDS).collect();
         let units = show(&wanted);
         host.watchdog = units.as_ref().ok().and_then(watchdog);
+        host.stop = units.as_ref().ok().and_then(stop);
         host.units = Some(units);
         for unit in config.services.iter().filter_map(unit_of) {
             if let Some(at) = where_named(&place.config, unit) {
@@ -91,7 +98,7 @@ fn unit_of(service: &Service) -> Option<&str> {
 fn show(units: &[&str]) -> Result<BTreeMap<String, Unit>, String> {
     let output = Command::new("systemctl")
         .args(["show", "--no-pager", "--property"])
-        .arg("LoadState,UnitFileState,ExecStartPre,Restart,WatchdogUSec")
+        .arg(PROPERTIES)
         .arg("--")
         .args(units)
         .output()
@@ -120,6 +127,13 @@ fn watchdog(units: &BTreeMap<String, Unit>) -> Option<Duration> {
     let spans: Option<Vec<Duration>> = spans.collect();
     // Without one of the two watchdogs a frozen program is never noticed: there is no longest.
     spans?.into_iter().max()
+}
+
+fn stop(units: &BTreeMap<String, Unit>) -> Option<Duration> {
+    match property(units.get(MASTER_FC)?, "TimeoutStopUSec") {
+        "infinity" => Some(Duration::MAX),
+        text => span(text),
+    }
 }
 
 /// A length of time as systemd writes it: `1min 30s`, `500ms`. `None` for none at all.
@@ -232,12 +246,20 @@ fn units(config: &Config, host: &Host) -> Vec<Finding> {
     with_unit
         .map(|(service, unit)| {
             let at = host.places.get(unit).map_or_else(String::new, |at| format!("{at}: "));
-            of_unit(&service.name, unit, units.get(unit).unwrap_or(&none), &at)
+            of_unit(service, unit, units.get(unit).unwrap_or(&none), &at)
         })
         .collect()
 }
 
-fn of_unit(service: &str, name: &str, unit: &Unit, at: &str) -> Finding {
+fn of_unit(service: &Service, name: &str, unit: &Unit, at: &str) -> Finding {
+    let (service, probes) = (&service.name, &service.probes);
+    let own = property(unit, "Id");
+    if !own.is_empty() && own != name {
+        return Area::Host.fault(
+            Exit::Configuration,
+            format!("{at}service `{service}`: `{name}` is an alias of `{own}`, so it could not be killed at its deadline under this name: write `unit = \"{own}\"`"),
+        );
+    }
     match property(unit, "LoadState") {
         "loaded" => {}
         "not-found" | "" => {
@@ -270,6 +292,12 @@ fn of_unit(service: &str, name: &str, unit: &Unit, at: &str) -> Finding {
             "unit `{name}` is enabled, so every boot tries to start it and the gate refuses: `systemctl disable {name}`"
         ));
     }
+    let stays = property(unit, "RemainAfterExit") == "yes";
+    if property(unit, "Type") == "oneshot" && stays && probes.is_empty() {
+        return Area::Host.warning(format!(
+            "unit `{name}` stays active without a process (Type=oneshot, RemainAfterExit=yes), so nobody would see that service `{service}` is down: give it a `[[service.probe]]`"
+        ));
+    }
     Area::Host.ok(format!("service `{service}`: unit `{name}` exists, and its start is gated"))
 }
 
@@ -278,11 +306,12 @@ mod tests {
     use super::*;
     use crate::check::Level;
     use crate::tests::config;
+    use headship_core::config::checked::{Probe, ProbeKind};
 
     fn good() -> Unit {
         let gate = format!("{{ path={GATE} ; argv[]={GATE} x.service ; ignore_errors=no }}");
         properties(&format!(
-            "Restart=no\nWatchdogUSec=0\nExecStartPre={gate}\nLoadState=loaded\nUnitFileState=disabled"
+            "Type=simple\nRestart=no\nWatchdogUSec=0\nRemainAfterExit=no\nExecStartPre={gate}\nId=x.service\nLoadState=loaded\nUnitFileState=disabled"
         ))
     }
 
@@ -292,8 +321,14 @@ mod tests {
         unit
     }
 
+    fn found(unit: &Unit, probes: Vec<Probe>) -> Finding {
+        let of_config = config().services.remove(0);
+        let service = Service { name: "x".to_owned(), probes, ..of_config };
+        of_unit(&service, "x.service", unit, "headship.toml:7: ")
+    }
+
     fn told(unit: &Unit) -> (Level, Exit) {
-        let finding = of_unit("x", "x.service", unit, "headship.toml:7: ");
+        let finding = found(unit, Vec::new());
         (finding.level, finding.exit)
     }
 
@@ -306,8 +341,41 @@ mod tests {
         assert_eq!(told(&with("ExecStartPre", "")), (Level::Fault, Exit::Failed));
         assert_eq!(told(&with("Restart", "on-failure")), (Level::Warning, Exit::Degraded));
         assert_eq!(told(&with("UnitFileState", "enabled")), (Level::Warning, Exit::Degraded));
-        let text = of_unit("x", "x.service", &missing, "headship.toml:7: ").text;
+        let text = found(&missing, Vec::new()).text;
         assert!(text.starts_with("headship.toml:7: service `x`: there is no unit"), "{text}");
+    }
+
+    #[test]
+    fn an_alias_is_a_fault_that_names_the_line_and_the_name_to_write() {
+        let finding = found(&with("Id", "y.service"), Vec::new());
+        assert_eq!((finding.level, finding.exit), (Level::Fault, Exit::Configuration));
+        assert_eq!(
+            finding.text,
+            "headship.toml:7: service `x`: `x.service` is an alias of `y.service`, so it could not be killed at its deadline under this name: write `unit = \"y.service\"`"
+        );
+    }
+
+    #[test]
+    fn a_unit_that_stays_active_without_a_process_wants_a_probe() {
+        let mut oneshot = with("Type", "oneshot");
+        assert_eq!(told(&oneshot), (Level::Ok, Exit::Ok));
+        oneshot.insert("RemainAfterExit".to_owned(), "yes".to_owned());
+        assert_eq!(told(&oneshot), (Level::Warning, Exit::Degraded));
+        let second = Duration::from_secs(1);
+        let kind = ProbeKind::Tcp { address: "localhost:1".to_owned() };
+        let probe = Probe { kind, interval: second, limit: second, rise: 1, fall: 1 };
+        assert_eq!(found(&oneshot, vec![probe]).level, Level::Ok);
+        // The end of any other unit's process is seen by the driver.
+        assert_eq!(told(&with("RemainAfterExit", "yes")), (Level::Ok, Exit::Ok));
+    }
+
+    #[test]
+    fn how_long_master_fc_may_stop_is_read_and_may_be_for_ever() {
+        let units = |text| BTreeMap::from([(MASTER_FC.to_owned(), with("TimeoutStopUSec", text))]);
+        assert_eq!(stop(&units("2min")), Some(Duration::from_secs(120)));
+        assert_eq!(stop(&units("infinity")), Some(Duration::MAX));
+        assert_eq!(stop(&units("")), None);
+        assert_eq!(stop(&BTreeMap::new()), None);
     }
 
     #[test]

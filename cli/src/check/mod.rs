@@ -104,7 +104,7 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(host::findings(&config, &seen));
             findings.extend(quorum::names(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
-            findings.extend(timing::findings(&config, seen.watchdog));
+            findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
             findings
         }
         Err(error) => faulty(error),

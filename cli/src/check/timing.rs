@@ -3,15 +3,22 @@
 //! Those that the configuration alone can break are faults of the configuration and found when it is read; here they are
 //! shown. What depends on the host, the watchdogs of its units, is judged here.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headship_core::config::Config;
-use headship_core::config::checked::Timing;
+use headship_core::config::checked::{Driver, Timing};
+use headship_core::duty;
 
 use super::{Area, Finding};
 
-/// One line for each inequality. `watchdog` is the longer `WatchdogSec=` of guard and master-fc, if it is known.
-pub(super) fn findings(config: &Config, watchdog: Option<Duration>) -> Vec<Finding> {
+/// One line for each inequality. `watchdog` is the longer `WatchdogSec=` of guard and master-fc, `stop` the
+/// `TimeoutStopSec=` of master-fc, as far as they are known.
+pub(super) fn findings(
+    config: &Config,
+    watchdog: Option<Duration>,
+    stop: Option<Duration>,
+) -> Vec<Finding> {
     let Timing { lease, session, renew, kill, grace, stay_out, lonely_after, .. } = &config.timing;
     let tick = config.quorum.tick;
     let change = config.quorum.leader_change();
@@ -77,6 +84,7 @@ pub(super) fn findings(config: &Config, watchdog: Option<Duration>) -> Vec<Findi
         })
         .collect();
     findings.push(joint_death(*kill, watchdog));
+    findings.extend(stop.map(|stop| cession(config, stop)));
     findings.push(Area::Timing.ok(format!(
         "1.01 lease + 1.1 kill = {wait:?}: so long after its last renewal a lost active is replaced"
     )));
@@ -103,6 +111,34 @@ fn joint_death(kill: Duration, watchdog: Option<Duration>) -> Finding {
     }
 }
 
+/// master-fc cedes when it is stopped, which takes as long as its services: whether systemd waits for it.
+fn cession(config: &Config, stop: Duration) -> Finding {
+    let needed = longest_stop(config).saturating_add(config.timing.kill);
+    let sum = format!(
+        "stop limits of the services that wait for each other, and the kill time: {needed:?}"
+    );
+    if stop >= needed {
+        return Area::Timing
+            .ok(format!("{sum}; TimeoutStopSec= of master-fc: no stop of it is cut short"));
+    }
+    Area::Timing.warning(format!(
+        "{sum}; TimeoutStopSec= of master-fc is {stop:?}: systemd may kill it while it cedes, and the other headnode then waits for the lease; raise it by `systemctl edit master-fc`, or lower `stop_limit_ms`"
+    ))
+}
+
+/// How long all services may take to stop: each waits for those that come after it, and master-ha-service goes first.
+fn longest_stop(config: &Config) -> Duration {
+    let mut longest: BTreeMap<&str, Duration> = BTreeMap::new();
+    // Each comes after all that it names in `after`.
+    for service in &config.services {
+        let after = service.after.iter().filter_map(|name| longest.get(name.as_str()));
+        let before = after.max().copied().unwrap_or_default();
+        longest.insert(&service.name, before.saturating_add(service.stop_limit));
+    }
+    let keeper = duty::as_service(config, Driver::Command { start: Vec::new() });
+    longest.into_values().max().unwrap_or_default().saturating_add(keeper.stop_limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +146,7 @@ mod tests {
     use crate::tests::config;
 
     fn told(watchdog: Option<Duration>) -> Vec<(Level, String)> {
-        findings(&config(), watchdog).into_iter().map(|it| (it.level, it.text)).collect()
+        findings(&config(), watchdog, None).into_iter().map(|it| (it.level, it.text)).collect()
     }
 
     #[test]
@@ -129,6 +165,22 @@ mod tests {
         let warned: Vec<_> = told.iter().filter(|(level, _)| *level == Level::Warning).collect();
         assert_eq!(warned.len(), 1);
         assert!(warned[0].1.starts_with("kill time 2s, needed 4s"), "{warned:?}");
+    }
+
+    #[test]
+    fn systemd_must_wait_as_long_as_services_that_wait_for_each_other_may_take_to_stop() {
+        let mut config = config();
+        let second = Duration::from_secs(1);
+        // Three services of 60 s that stop at once, 5 s for master-ha-service, 2 s to kill.
+        assert_eq!(cession(&config, second * 67).level, Level::Ok);
+        assert_eq!(cession(&config, second * 66).level, Level::Warning);
+        config.services[1].after.insert("ambari-server".to_owned());
+        let short = cession(&config, second * 120);
+        assert_eq!(short.level, Level::Warning);
+        let begins = "stop limits of the services that wait for each other, and the kill time: 127s; TimeoutStopSec= of master-fc is 120s: systemd may kill it";
+        assert!(short.text.starts_with(begins), "{}", short.text);
+        assert_eq!(cession(&config, Duration::MAX).level, Level::Ok);
+        assert!(findings(&config, None, Some(second * 120)).contains(&short));
     }
 
     #[test]
