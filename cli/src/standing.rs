@@ -9,7 +9,8 @@ use headship_core::record::{Active, Phase, Role, Verdict};
 use headship_daemon::Exit;
 
 use crate::say;
-use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
+use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, ServiceSeen, View};
+use crate::view::{corrupt, record};
 
 /// How the cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +58,13 @@ pub(crate) struct Conclusion {
     pub(crate) sentence: String,
 }
 
-/// The active headnode.
+/// The headnode that holds office and lives.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Holder<'a> {
     pub(crate) node: &'a NodeName,
     pub(crate) epoch: Epoch,
+    /// Whether it has announced that it serves: it is active. Otherwise it is starting the services.
+    pub(crate) announced: bool,
 }
 
 /// How the cluster is.
@@ -76,13 +79,24 @@ pub(crate) fn conclude(view: &View) -> Conclusion {
         Quorum::InSight(records) => records,
     };
     match holder(records) {
-        Ok(holder) => beside(records, holder),
+        Ok(holder) => beside(view, records, holder),
         Err(nobody) => nobody,
     }
 }
 
 /// Who is active; or that nobody is, and why.
 pub(crate) fn holder(records: &Records) -> Result<Holder<'_>, Conclusion> {
+    let holder = in_office(records)?;
+    if holder.announced {
+        return Ok(holder);
+    }
+    let Holder { node, epoch, .. } = holder;
+    let why = format!("{node} took office in epoch {epoch} and is starting the services");
+    Err(nobody(&why, records))
+}
+
+/// Who holds office, whether or not it serves yet; or that nobody does, and why.
+pub(crate) fn in_office(records: &Records) -> Result<Holder<'_>, Conclusion> {
     let active = match &records.active {
         Content::Record(active) => active,
         Content::Corrupt(corrupt) => {
@@ -121,9 +135,11 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
             "{node} held office in epoch {epoch}, but its lock is gone and its lease stands still ({})",
             say::span(time)
         )),
-        (Phase::Active, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => Ok(Holder { node, epoch }),
+        (Phase::Active, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
+            Ok(Holder { node, epoch, announced: true })
+        }
         (Phase::BecomingActive, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
-            Err(format!("{node} took office in epoch {epoch} and is starting the services"))
+            Ok(Holder { node, epoch, announced: false })
         }
         (Phase::BecomingStandby, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
             Err(format!("{node} is stopping the services in order to cede epoch {epoch}"))
@@ -158,11 +174,15 @@ fn absent(headnode: &Headnode) -> String {
 }
 
 /// One is active: whether all is well beside that.
-fn beside(records: &Records, holder: Holder<'_>) -> Conclusion {
-    let Holder { node, epoch } = holder;
+fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
+    let Holder { node, epoch, .. } = holder;
     let others = || records.headnodes.iter().filter(|headnode| headnode.name != *node);
     let ready: Vec<&Headnode> = others().filter(|other| readiness(other).is_ok()).collect();
-    let mut missing = Vec::new();
+    let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
+    let mut missing = own.map_or_else(
+        || vec!["it is no headnode of the configuration here: bring it up to date".to_owned()],
+        |own| troubles(own, &view.services),
+    );
     match &records.settings {
         Content::Record(settings) => {
             missing.extend(
@@ -177,10 +197,6 @@ fn beside(records: &Records, holder: Holder<'_>) -> Conclusion {
             Some(format!("{} cannot take over ({})", other.name, readiness(other).err()?))
         }));
     }
-    let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
-    missing.extend(
-        own.into_iter().flat_map(Headnode::given_up).map(|name| format!("{name} is given up")),
-    );
     let office = format!("{node} is active in epoch {epoch}");
     if missing.is_empty() {
         let ready: Vec<&str> = ready.iter().map(|headnode| headnode.name.as_str()).collect();
@@ -190,6 +206,41 @@ fn beside(records: &Records, holder: Holder<'_>) -> Conclusion {
     }
     let sentence = format!("{office}, but {}.", missing.join("; "));
     Conclusion { condition: Condition::Degraded, sentence }
+}
+
+/// What is not as it should be on the active itself.
+fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
+    let mut troubles = Vec::new();
+    match &own.state {
+        Content::Record(state) if state.role == Role::Active => {}
+        Content::Record(state) => {
+            troubles.push(format!("its master-fc is {}: {}", state.role.as_str(), state.why));
+        }
+        Content::Corrupt(corrupt) => troubles.push(corrupt.to_string()),
+        Content::Missing | Content::Unread => {
+            troubles.push("its master-fc has no session".to_owned());
+        }
+    }
+    let given_up = own.given_up();
+    let mut unseen = Vec::new();
+    for name in services.iter().filter(|name| !given_up.contains(&name.as_str())) {
+        match own.service(name) {
+            None => unseen.push(name.as_str()),
+            Some(seen) if seen.is_running() => {}
+            Some(ServiceSeen { observed, why: Some(why), .. }) => {
+                troubles.push(format!("{name} is not running ({observed}: {why})"));
+            }
+            Some(ServiceSeen { observed, why: None, .. }) => {
+                troubles.push(format!("{name} is not running ({observed})"));
+            }
+        }
+    }
+    if !unseen.is_empty() {
+        let unseen = unseen.join(", ");
+        troubles.push(format!("nobody tells whether {unseen} runs (see its slave-ha-service)"));
+    }
+    troubles.extend(given_up.iter().map(|name| format!("{name} is given up")));
+    troubles
 }
 
 /// Whether a headnode that is not active could take over at once, or why not.

@@ -9,6 +9,7 @@ use headship_core::node::NodeName;
 use headship_core::record::{
     Active, Duty, HeadnodeState, Health, History, Lock, ServicesState, Settings,
 };
+use headship_core::services::Observed;
 use headship_core::time::WallTime;
 
 /// What is seen of the cluster.
@@ -172,6 +173,13 @@ pub(crate) struct ServiceSeen {
     pub(crate) restarts: u32,
     pub(crate) given_up: bool,
     pub(crate) why: Option<String>,
+}
+
+impl ServiceSeen {
+    /// Whether it was seen running.
+    pub(crate) fn is_running(&self) -> bool {
+        self.observed == Observed::Running.as_str()
+    }
 }
 
 /// The record, if it was read and understood.

@@ -17,8 +17,8 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::{Found, Op, Outcome};
 use headship_core::record::{
-    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lock, Phase, Rest, Role, Settings,
-    SwitchoverOrder, Verdict,
+    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lock, Phase, Rest, Role,
+    ServicesState, Settings, SwitchoverOrder, Verdict,
 };
 use headship_core::time::WallTime;
 use headship_tests::ensemble::{Ensemble, FAST_TICK};
@@ -283,6 +283,15 @@ impl Lab {
                 checks: [].into(),
                 rest: Rest::new(),
             };
+            let observed = if role == Role::Active { "running" } else { "stopped" };
+            let services = ServicesState {
+                format: FORMAT,
+                by: identity(name),
+                services: [("livy".to_owned(), observed.to_owned())].into(),
+                why: "the test says so".to_owned(),
+                rest: Rest::new(),
+            };
+            ops.push(create(Key::Services(node(name)), record::write(&services)));
             ops.push(create(Key::Headnode(node(name)), record::write(&state)));
             ops.push(create(Key::Health(node(name)), record::write(&health)));
         }

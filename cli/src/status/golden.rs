@@ -1,5 +1,6 @@
 //! The exact page and JSON of whole situations (`golden/*.txt`). `HEADSHIP_REWRITE=1` accepts what is said now.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -82,6 +83,13 @@ fn with_health(records: &mut Records, index: usize, change: impl FnOnce(&mut Hea
     }
 }
 
+/// Changes what was observed of the services on hn0.
+fn with_services(records: &mut Records, change: impl FnOnce(&mut BTreeMap<String, String>)) {
+    if let Content::Record(services) = &mut records.headnodes[0].services {
+        change(&mut services.services);
+    }
+}
+
 #[test]
 fn one_is_active_and_the_other_ready() {
     golden("healthy", in_sight(records()), Json::Yes);
@@ -130,10 +138,49 @@ fn a_service_is_given_up_on_the_active() {
         why: "3 restarts in 600 s did not help".to_owned(),
     };
     records.headnodes[0].duty = duty("hn0", "livy", given_up);
-    if let Content::Record(services) = &mut records.headnodes[0].services {
-        services.services.insert("livy".to_owned(), "failed".to_owned());
-    }
+    with_services(&mut records, |services| {
+        services.insert("livy".to_owned(), "failed".to_owned());
+    });
     golden("given-up", in_sight(records), Json::Yes);
+}
+
+#[test]
+fn services_that_are_down_on_the_active_are_named_each_with_its_state() {
+    let mut records = records();
+    let waits = ServiceDuty {
+        observed: "failed".to_owned(),
+        restarts: 1,
+        given_up: false,
+        critical: false,
+        why: "its process was killed by signal 9".to_owned(),
+    };
+    records.headnodes[0].duty = duty("hn0", "livy", waits);
+    with_services(&mut records, |services| {
+        services.insert("ambari-server".to_owned(), "starting".to_owned());
+        services.insert("livy".to_owned(), "failed".to_owned());
+        services.remove("job-history");
+    });
+    golden("services-down", in_sight(records), Json::No);
+}
+
+#[test]
+fn an_active_that_does_not_call_itself_active_says_why() {
+    let mut records = records();
+    with_state(&mut records, 0, |state| {
+        (state.role, state.why) =
+            (Role::Neutral, "no renewal of epoch 7 was acknowledged in time".to_owned());
+    });
+    golden("active-neutral", in_sight(records), Json::No);
+}
+
+#[test]
+fn an_active_of_which_only_the_lease_is_seen_is_not_healthy() {
+    let mut records = records();
+    records.pulse = Pulse::Lease;
+    let active = &mut records.headnodes[0];
+    active.state = Content::Missing;
+    active.services = Content::Missing;
+    golden("active-silent", in_sight(records), Json::No);
 }
 
 #[test]

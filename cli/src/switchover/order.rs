@@ -11,7 +11,7 @@ use headship_core::time::WallTime;
 use headship_daemon::Exit;
 
 use crate::say;
-use crate::standing;
+use crate::standing::{self, Holder};
 use crate::view::Records;
 
 /// Why nothing is ordered.
@@ -43,14 +43,21 @@ pub(super) fn office(
         let known = known.join(", ");
         return refuse(format!("{to} is not a headnode of this cluster: say one of {known}"));
     }
-    let holder = standing::holder(records).map_err(|conclusion| Refusal {
-        exit: conclusion.condition.exit(),
-        sentence: conclusion.sentence.trim_end_matches('.').to_owned(),
-    })?;
-    if to == Some(holder.node) {
-        return refuse(format!("{} is active already (epoch {})", holder.node, holder.epoch));
+    // A holder that cannot start its services is what a switchover helps against, so it is not asked whether it serves.
+    let Holder { node, epoch, announced } =
+        standing::in_office(records).map_err(|conclusion| Refusal {
+            exit: conclusion.condition.exit(),
+            sentence: conclusion.sentence.trim_end_matches('.').to_owned(),
+        })?;
+    if to == Some(node) && announced {
+        return refuse(format!("{node} is active already (epoch {epoch})"));
     }
-    Ok(Office { from: holder.node.clone(), epoch: holder.epoch })
+    if to == Some(node) {
+        return refuse(format!(
+            "{node} holds office already (epoch {epoch}) and is starting the services"
+        ));
+    }
+    Ok(Office { from: node.clone(), epoch })
 }
 
 /// The order that is in the way of a new one for this epoch, in a sentence. One that was refused, that ran out, or that was
@@ -86,6 +93,7 @@ pub(super) fn in_the_way(
 mod tests {
     use super::*;
     use crate::tests::{config, records};
+    use crate::view::Pulse;
     use headship_core::record::{FORMAT, Phase, Rest};
 
     fn node(name: &str) -> NodeName {
@@ -113,15 +121,36 @@ mod tests {
         assert_eq!(refused(&records(), Some("hn0")), (Exit::Refused, already.to_owned()));
     }
 
-    #[test]
-    fn without_an_active_there_is_nobody_to_order() {
+    fn in_phase(phase: Phase) -> Records {
         let mut records = records();
         if let Content::Record(active) = &mut records.active {
-            active.phase = Phase::BecomingActive;
+            active.phase = phase;
         }
-        let (exit, sentence) = refused(&records, None);
+        records
+    }
+
+    #[test]
+    fn a_holder_that_is_still_starting_its_services_can_be_ordered_to_go() {
+        let records = in_phase(Phase::BecomingActive);
+        let from = Office { from: node("hn0"), epoch: Epoch(7) };
+        assert_eq!(office(&config(), &records, None), Ok(from.clone()));
+        assert_eq!(office(&config(), &records, Some(&node("hn1"))), Ok(from));
+        let already = "hn0 holds office already (epoch 7) and is starting the services";
+        assert_eq!(refused(&records, Some("hn0")), (Exit::Refused, already.to_owned()));
+        // To everybody else it is not active yet.
+        assert!(standing::holder(&records).is_err());
+    }
+
+    #[test]
+    fn without_a_living_holder_there_is_nobody_to_order() {
+        let (exit, sentence) = refused(&in_phase(Phase::BecomingStandby), None);
         assert_eq!(exit, Exit::NobodyActive);
-        assert!(sentence.starts_with("nobody is active: hn0 took office in epoch 7"), "{sentence}");
+        assert!(sentence.starts_with("nobody is active: hn0 is stopping"), "{sentence}");
+        let still = Pulse::Still(std::time::Duration::from_secs(5));
+        let dead = Records { pulse: still, ..in_phase(Phase::BecomingActive) };
+        let (exit, sentence) = refused(&dead, None);
+        assert_eq!(exit, Exit::NobodyActive);
+        assert!(sentence.contains("its lease stands still"), "{sentence}");
     }
 
     #[test]
