@@ -55,6 +55,9 @@ const ENSEMBLE_LIMIT: Duration = Duration::from_secs(60);
 pub const HA_UNITS: [&str; 4] =
     ["ambari-server.service", "timeline-server.service", "job-history.service", "livy.service"];
 
+/// Why nothing can be frozen beyond kill.
+const NO_HARD_FREEZER: &str = "it mounts no version 1 freezer";
+
 /// File lists of the suite that a headnode gets.
 const SUITE_LISTS: [&str; 3] =
     ["packaging/headnode.files", "packaging/node.files", "packaging/cli.files"];
@@ -184,6 +187,15 @@ pub fn available() -> std::result::Result<(), String> {
     let tried = command::run("ip", &["netns", "add", &trial])
         .and_then(|_| command::run("ip", &["netns", "del", &trial]));
     tried.map(drop).map_err(|error| format!("it grants no network namespaces: {error}"))
+}
+
+/// Whether [`Host::freeze_beyond_kill`] is possible on this machine.
+///
+/// # Errors
+/// Why not, in one sentence.
+pub fn can_freeze_beyond_kill() -> std::result::Result<(), String> {
+    let freezer = cgroup::hard_freezer("");
+    freezer.map(drop).ok_or_else(|| NO_HARD_FREEZER.to_owned())
 }
 
 impl Lab {

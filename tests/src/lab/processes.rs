@@ -71,7 +71,7 @@ impl Host {
         let pids = self.find_processes(what)?;
         let pid1 = self.pid1().ok_or_else(|| LabError::PoweredOff(self.name().to_owned()))?;
         let group = cgroup::hard_freezer(&self.beyond_kill_group())
-            .ok_or_else(|| LabError::Unavailable("it mounts no version 1 freezer".to_owned()))?;
+            .ok_or_else(|| LabError::Unavailable(super::NO_HARD_FREEZER.to_owned()))?;
         fs::create_dir_all(&group).tried(|| format!("create `{}`", group.display()))?;
         let members = pids.iter().map(|pid| ("cgroup.procs", pid.as_raw_nonzero().to_string()));
         for (file, text) in members.chain([("freezer.state", "FROZEN".to_owned())]) {

@@ -129,13 +129,33 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
         return suite(Kind::Normal, suite::more());
     }
-    let mut all: Vec<Trial> = bare::TESTS
-        .into_iter()
-        .map(|(name, test)| trial(name, Kind::Bare, Box::new(test)))
-        .collect();
+    let bare = |tests: &[Test]| {
+        let tests = tests.iter().copied();
+        let trials = tests.map(|(name, test)| trial(name, Kind::Bare, Box::new(test)));
+        trials.collect::<Vec<_>>()
+    };
+    let mut all = bare(&bare::TESTS);
+    all.extend(beyond_kill(bare(&bare::BEYOND_KILL)));
     all.extend(suite(Kind::Normal, suite::normal()));
+    all.extend(beyond_kill(suite(Kind::Normal, suite::beyond_kill())));
     all.extend(suite(Kind::Fast, suite::fast()));
     all
+}
+
+/// Tests with a process that no kill ends, as this machine can make one or not.
+fn beyond_kill(trials: Vec<Trial>) -> Vec<Trial> {
+    match lab::can_freeze_beyond_kill() {
+        Ok(()) => trials,
+        Err(why) => {
+            skipped(trials, &format!("skipped, as no process can outlive its kill here: {why}"))
+        }
+    }
+}
+
+/// Tests that do not run, and say why.
+fn skipped(trials: Vec<Trial>, reason: &str) -> Vec<Trial> {
+    let trials = trials.into_iter();
+    trials.map(|trial| trial.with_ignored_flag(true).with_kind(reason)).collect()
 }
 
 fn main() -> ExitCode {
@@ -145,11 +165,8 @@ fn main() -> ExitCode {
     let labs = Arc::new(Mutex::new(Labs::default()));
     let mut trials = trials(&labs);
     if let Err(reason) = lab::available() {
-        let reason = format!("skipped, for this machine cannot run the lab: {reason}");
-        trials = trials
-            .into_iter()
-            .map(|trial| trial.with_ignored_flag(true).with_kind(&*reason))
-            .collect();
+        trials =
+            skipped(trials, &format!("skipped, for this machine cannot run the lab: {reason}"));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     let ended = labs.lock().unwrap_or_else(PoisonError::into_inner).end();

@@ -5,18 +5,34 @@ use std::time::Duration;
 use headship_tests::lab::service_log::{self, What};
 use headship_tests::lab::{HA_UNITS, Host};
 
-use super::Test;
 use super::cluster::{Cluster, DAEMONS, FAILOVER, SERVICES};
+use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 6] = [
+/// On the clock of the service log.
+const MILLISECOND: u64 = 1_000_000;
+
+/// How long before D the last sign of life of what lives until D may be: some beats, on a busy machine.
+const ALMOST: u64 = 200 * MILLISECOND;
+
+pub(super) const NORMAL: [Test; 7] = [
     ("after_a_power_loss_all_services_run_on_the_other_headnode", power_loss),
     ("a_cut_headnode_has_stopped_everything_by_its_deadline_and_the_other_takes_over", cut_cable),
+    (
+        "what_refuses_to_stop_on_a_cut_headnode_is_killed_at_its_deadline_and_no_taker_is_earlier",
+        refuses_to_stop,
+    ),
     ("a_reboot_of_the_active_hands_the_services_over_in_order", reboot),
     ("a_shutdown_of_the_active_hands_the_services_over_in_order", shutdown),
     ("stopping_master_fc_hands_the_services_over_in_order", clean_stop),
     ("two_headnodes_that_boot_at_once_make_one_active", cold_boot),
 ];
+
+/// With a process that no kill ends: skipped where this machine cannot make one.
+pub(super) const BEYOND_KILL: [Test; 1] = [(
+    "a_cut_headnode_that_cannot_kill_a_service_has_gone_down_before_the_other_starts",
+    survives_its_kill,
+)];
 
 pub(super) const MORE: [Test; 2] = [
     ("the_office_comes_and_goes_ten_times_without_an_overlap", to_and_fro),
@@ -55,6 +71,77 @@ fn cut_cable(cluster: &Cluster<'_>) -> Outcome {
     // Grace lies inside the lease: they were asked to stop, in order, before they would have been killed.
     cluster.assert_stopped_in_order(&active, cut)?;
     cluster.assert_started_in_order(&standby, cut)?;
+    active.heal()?;
+    cluster.wait_role(&active, "standby")
+}
+
+/// Cuts the active's cable, and returns when that was, and D: no renewal is acknowledged any more, so it is the last one.
+fn cut_and_read_deadline(cluster: &Cluster<'_>, active: &Host) -> Answer<(u64, u64)> {
+    active.cut()?;
+    let cut = service_log::now();
+    // What had arrived before is on disk by then.
+    cluster.last(Duration::from_millis(500));
+    let deadline = cluster.deadline(active)?;
+    let (lease, _) = cluster.lease_and_kill();
+    assert!(deadline <= cut + lease, "D lies {} ms after the cut", (deadline - cut) / MILLISECOND);
+    Ok((cut, deadline))
+}
+
+/// Fails if the taker of a host that could not say a word began before D and the kill time had passed.
+fn assert_waited(cluster: &Cluster<'_>, taker: &Host, cut: u64, deadline: u64) -> Answer<u64> {
+    let (_, kill) = cluster.lease_and_kill();
+    let first = cluster.first(taker, "ambari-server", What::Start, cut)?;
+    assert!(
+        first >= deadline + kill,
+        "started {} ms before D and the kill time had passed",
+        (deadline + kill).saturating_sub(first) / MILLISECOND
+    );
+    Ok(first)
+}
+
+// B-39 (network loss of the active), B-40: the kill at D, and the length of the taker's wait.
+fn refuses_to_stop(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let (epoch, boot) = (cluster.epoch(&active)?, active.boot_id()?);
+    cluster.lab().set_behaviour(active.name(), "livy", "refuse_term = true")?;
+    let (cut, deadline) = cut_and_read_deadline(cluster, &active)?;
+    cluster.wait_active(&standby, epoch)?;
+    assert_waited(cluster, &standby, cut, deadline)?;
+    // It was asked, in its turn, while there was time.
+    assert!(cluster.first(&active, "livy", What::Term, cut)? < deadline);
+    let (last, (_, kill)) = (cluster.last_sign(&active, cut)?, cluster.lease_and_kill());
+    assert!(
+        last + ALMOST >= deadline,
+        "it lived for {} ms less than it may: nothing is shown",
+        (deadline - last) / MILLISECOND
+    );
+    assert!(
+        last <= deadline + kill,
+        "it lived on for {} ms after D",
+        (last - deadline) / MILLISECOND
+    );
+    // By its kill, and not by what comes if that does not help.
+    assert_eq!(active.boot_id()?, boot, "the host went down");
+    assert_eq!(cluster.deadline(&active)?, deadline, "D moved after the cut");
+    assert!(cluster.runs_none(&active));
+    active.heal()?;
+    cluster.wait_role(&active, "standby")
+}
+
+// B-40, and the last resort: what cannot be killed within the kill time takes its host down with it.
+fn survives_its_kill(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let (epoch, boot) = (cluster.epoch(&active)?, active.boot_id()?);
+    active.freeze_beyond_kill("livy.service")?;
+    let (cut, deadline) = cut_and_read_deadline(cluster, &active)?;
+    cluster.wait("the host goes down", FAILOVER, || (!active.has_power()).then_some(()))?;
+    let down = service_log::now();
+    assert!(down >= deadline, "the host went down {} ms early", (deadline - down) / MILLISECOND);
+    cluster.wait_active(&standby, epoch)?;
+    let first = assert_waited(cluster, &standby, cut, deadline)?;
+    assert!(first >= down, "started {} ms before the host was down", (down - first) / MILLISECOND);
+    active.wait_booted()?;
+    assert_ne!(active.boot_id()?, boot);
     active.heal()?;
     cluster.wait_role(&active, "standby")
 }

@@ -66,6 +66,11 @@ pub(crate) fn normal() -> Vec<Test> {
     [&hosts::NORMAL[..], &daemons::NORMAL, &quorum::NORMAL].concat()
 }
 
+/// With the preset `normal`, and a process that no kill ends.
+pub(crate) fn beyond_kill() -> Vec<Test> {
+    hosts::BEYOND_KILL.to_vec()
+}
+
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     [&services::FAST[..], &orders::FAST, &health::FAST, &records::FAST, &quorum::FAST].concat()
