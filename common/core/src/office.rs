@@ -71,7 +71,7 @@ pub fn claim(ground: &Ground<'_>, me: &Identity, unknown: Active) -> (Vec<Op>, A
     match ground.lease.version() {
         version @ Some(_) => ops.push(Op::Check { key: Key::Lease, version }),
         None => {
-            let first = Lease { format: FORMAT, epoch: Epoch(0), seq: 0 };
+            let first = Lease { format: FORMAT, epoch: Epoch(0), seq: 0, lease_ms: 0, kill_ms: 0 };
             ops.push(Op::Create { key: Key::Lease, data: record::write(&first) });
         }
     }
@@ -85,10 +85,11 @@ pub fn claim(ground: &Ground<'_>, me: &Identity, unknown: Active) -> (Vec<Op>, A
     (ops, active)
 }
 
-/// Write 2: the renewal.
-pub fn renew(active: Version, lease: &Known<Lease>, epoch: Epoch) -> (Vec<Op>, Lease) {
+/// Write 2: the renewal of `office`.
+pub fn renew(active: Version, office: &Active, lease: &Known<Lease>) -> (Vec<Op>, Lease) {
     let seq = lease.record().map_or(0, |lease| lease.seq.saturating_add(1));
-    let renewed = Lease { format: FORMAT, epoch, seq };
+    let Active { epoch, lease_ms, kill_ms, .. } = *office;
+    let renewed = Lease { format: FORMAT, epoch, seq, lease_ms, kill_ms };
     let data = record::write(&renewed);
     let step = match lease.version() {
         version @ Some(_) => Op::Set { key: Key::Lease, version, data },
@@ -202,9 +203,9 @@ pub struct Evidence<'a> {
     pub headnodes: usize,
     /// When the wait began: when the lease value that I found after my claim was first seen, or later.
     pub wait_from: Time,
-    /// The larger of the recorded and my own lease, in milliseconds.
+    /// The largest lease that is recorded or my own, in milliseconds.
     pub lease_ms: u64,
-    /// The larger of the recorded and my own kill time, in milliseconds.
+    /// The largest kill time that is recorded or my own, in milliseconds.
     pub kill_ms: u64,
 }
 

@@ -156,6 +156,12 @@ pub struct Lease {
     pub epoch: Epoch,
     /// Grows by one with each renewal.
     pub seq: u64,
+    /// The lease of that term, in milliseconds, for a taker that finds `active` lost: its own configuration may be shorter.
+    #[serde(default)]
+    pub lease_ms: u64,
+    /// The kill time of that term, in milliseconds.
+    #[serde(default)]
+    pub kill_ms: u64,
 }
 
 /// `promise/<node>`: nothing of this or a lower epoch runs on this machine or will be started there.

@@ -195,6 +195,10 @@ impl Controller {
             })
             .collect();
         let timing = &self.config.timing;
+        // Where `active` does not tell what the last term's lease was, the last renewal does.
+        let renewed = self.records.lease.record().filter(|_| !trusted);
+        let (lease_ms, kill_ms) =
+            renewed.map_or((0, 0), |renewed| (renewed.lease_ms, renewed.kill_ms));
         let evidence = Evidence {
             active: &active,
             trusted,
@@ -202,8 +206,8 @@ impl Controller {
             promises: &promises,
             headnodes: self.config.headnodes.len(),
             wait_from,
-            lease_ms: active.lease_ms.max(timing.lease_ms()),
-            kill_ms: active.kill_ms.max(timing.kill_ms()),
+            lease_ms: active.lease_ms.max(timing.lease_ms()).max(lease_ms),
+            kill_ms: active.kill_ms.max(timing.kill_ms()).max(kill_ms),
         };
         match office::way_free(&evidence, &self.me, now) {
             Some(way) => self.take_office(now, version, &active, way),

@@ -44,10 +44,10 @@ impl Controller {
             return;
         }
         let Some(version) = self.records.active.version() else { return };
-        let Some(active) = self.records.active.record() else { return };
-        let (epoch, lease) = (active.epoch, Duration::from_millis(active.lease_ms));
-        self.renew_due = now.after(self.config.timing.renew_in(lease));
-        let (ops, lease) = office::renew(version, &self.records.lease, epoch);
+        let Some(office) = self.records.active.record() else { return };
+        let term = Duration::from_millis(office.lease_ms);
+        self.renew_due = now.after(self.config.timing.renew_in(term));
+        let (ops, lease) = office::renew(version, office, &self.records.lease);
         self.write(now, ops, Write::Renew(lease));
     }
 
