@@ -330,9 +330,20 @@ impl Controller {
             expired: None,
             gone: false,
         };
+        self.let_others_write(now, sent, &held);
         self.remember(incarnation.clone(), epoch);
         self.write_permit(now, incarnation, &held);
         self.held = Some(held);
+    }
+
+    /// With a quorum that answers each renewal later than the next is due, nothing but renewals would ever be written: no
+    /// announcement, no cession. So another write gets its turn, where the lease has room for it and the next renewal.
+    fn let_others_write(&mut self, now: Time, sent: Time, held: &Held) {
+        let room = held.lease.saturating_sub(held.grace);
+        if now.since(sent) * 3 < room {
+            let pause = self.config.timing.renew_in(held.lease) / 4;
+            self.renew_due = self.renew_due.max(now.after(pause));
+        }
     }
 
     /// Whoever was seen in office counts, not only oneself.
