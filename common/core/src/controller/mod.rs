@@ -15,7 +15,7 @@ mod quorum;
 mod serve;
 mod tell;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::config::checked::{Config, Service, Starter};
@@ -224,7 +224,8 @@ pub struct Controller {
     why: String,
     /// How the competition for the office stands, in a sentence.
     course: String,
-    said: Option<String>,
+    /// Which records were said to be corrupt or foreign, and how.
+    said: BTreeSet<String>,
     /// Whether it was said what keeps this headnode from an office that is open.
     barred: bool,
     /// What the quorum said when it last denied a write.
@@ -292,7 +293,7 @@ impl Controller {
             role: Role::Out,
             why: "just started".to_owned(),
             course: "reads the records of the failover quorum".to_owned(),
-            said: None,
+            said: BTreeSet::new(),
             barred: false,
             denied: None,
             write_due: Time::default(),

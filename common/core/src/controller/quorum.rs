@@ -1,8 +1,10 @@
 //! What the failover quorum reports, and what is asked of it.
 
+use std::collections::BTreeSet;
+
 use super::{Action, Controller, Pending, Records, Write};
 use crate::config::checked::Config;
-use crate::known::Known;
+use crate::known::{Content, Known};
 use crate::node::Identity;
 use crate::office::Standing;
 use crate::quorum::{ActionId, Ask, Event, Found, Op, Outcome, Refusal, Request};
@@ -101,6 +103,15 @@ impl Records {
 
     fn disconnected(&mut self) {
         each!(self, known => known.disconnected());
+    }
+
+    /// What cannot be read of all that is known, each with what is wrong with it.
+    pub(super) fn corrupt(&mut self) -> BTreeSet<String> {
+        let mut corrupt = BTreeSet::new();
+        each!(&mut *self, known => if let Content::Corrupt(why) = known.content() {
+            corrupt.insert(why.to_string());
+        });
+        corrupt
     }
 }
 

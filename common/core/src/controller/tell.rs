@@ -130,23 +130,13 @@ impl Controller {
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }
 
-    /// A corrupt or foreign record is said once, survived, and left as it is.
+    /// A corrupt or foreign record is said once, for as long as it stays so, and survived.
     fn say_once_what_is_corrupt(&mut self) {
-        let corrupt = [
-            corrupt_text(self.records.active.content()),
-            corrupt_text(self.records.settings.content()),
-            corrupt_text(self.records.lease.content()),
-            corrupt_text(self.records.switchover.content()),
-            corrupt_text(self.records.history.content()),
-        ];
-        let text: Vec<String> = corrupt.into_iter().flatten().collect();
-        let text = (!text.is_empty()).then(|| text.join("; "));
-        if text != self.said {
-            if let Some(text) = &text {
-                self.error(text.clone(), None);
-            }
-            self.said = text;
+        let corrupt = self.records.corrupt();
+        for text in corrupt.difference(&self.said).cloned().collect::<Vec<_>>() {
+            self.error(text, None);
         }
+        self.said = corrupt;
     }
 
     /// Notes how office came here, when it is about to be announced.
@@ -215,12 +205,5 @@ impl Controller {
 
     fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
         self.actions.push_back(Action::Say(Line { level, text, epoch }));
-    }
-}
-
-fn corrupt_text<T>(content: &Content<T>) -> Option<String> {
-    match content {
-        Content::Corrupt(corrupt) => Some(corrupt.to_string()),
-        Content::Unread | Content::Missing | Content::Record(_) => None,
     }
 }
