@@ -245,8 +245,9 @@ impl World {
         if !self.host(host).units.contains_key(name) {
             return Err(format!("no service `{name}`"));
         }
-        let boot = self.host(host).boot;
-        let manner = &mut self.unit_mut(host, name).manner;
+        let (boot, now) = (self.host(host).boot, self.now);
+        let unit = self.unit_mut(host, name);
+        let manner = &mut unit.manner;
         match words {
             ["dies"] => self.unit_dies(host, name, "it was killed"),
             ["dies", "after", span] => manner.dies_after = Some(seconds(span)?),
@@ -258,6 +259,9 @@ impl World {
             ["starts", "in", span] => manner.start = seconds(span)?,
             ["stops", "in", span] => manner.stop = seconds(span)?,
             ["well"] => {
+                if manner.deaf {
+                    unit.sound_since = now;
+                }
                 (manner.ends, manner.cannot_start) = (Ends::WhenAsked, false);
                 (manner.deaf, manner.stays_deaf) = (false, false);
                 manner.dies_after = None;
@@ -297,19 +301,19 @@ impl World {
             }
             ["delete", path] => {
                 let key = key(path)?;
-                self.write_by_hand(&[Op::Delete { key, version: None }]);
+                self.by_hand(&[Op::Delete { key, version: None }])?;
             }
             ["another", "machine", "registers", path] => {
                 let key = key(path)?;
-                let Some(node) = self.ensemble.head.get(&key) else { return Ok(()) };
-                let data = node.data.replace("machine-of-", "another-machine-of-");
+                let data = self.ensemble.head.get(&key).map(|node| node.data.to_string());
+                let data = data.unwrap_or_default().replace("machine-of-", "another-machine-of-");
                 let delete = Op::Delete { key: key.clone(), version: None };
-                self.write_by_hand(&[delete, Op::Create { key, data }]);
+                self.by_hand(&[delete, Op::Create { key, data }])?;
             }
             ["write", path, "newer"] => {
-                self.rewrite(key(path)?, |text| text.replacen("\"format\":1", "\"format\":2", 1))
+                self.rewrite(key(path)?, |text| text.replacen("\"format\":1", "\"format\":2", 1))?;
             }
-            ["write", path, "garbage"] => self.rewrite(key(path)?, |_| "not ours".to_owned()),
+            ["write", path, "garbage"] => self.write_garbage(key(path)?)?,
             ["write", path, "incarnation", name] => self.rewrite(key(path)?, |text| {
                 let settings = record::parse::<Settings>(&Key::Settings, text);
                 settings.map_or_else(
@@ -319,28 +323,48 @@ impl World {
                         record::write(&Settings { incarnation, ..settings })
                     },
                 )
-            }),
-            ["pause"] => self.set_paused(Some("operator, for a test".to_owned())),
-            ["resume"] => self.set_paused(None),
+            })?,
+            ["pause"] => self.set_paused(Some("operator, for a test".to_owned()))?,
+            ["resume"] => self.set_paused(None)?,
             ["switchover", rest @ ..] => self.order_switchover(rest)?,
             _ => return Err("unknown words".to_owned()),
         }
         Ok(())
     }
 
-    fn rewrite(&mut self, key: Key, change: impl FnOnce(&str) -> String) {
+    /// In a scenario a deed that does nothing is a mistake; chance may well do something in vain.
+    fn by_hand(&mut self, ops: &[Op]) -> Result<(), String> {
+        if self.write_by_hand(ops) || !self.setup.calm {
+            return Ok(());
+        }
+        Err("nothing comes of it: there is no such record, or no quorum".to_owned())
+    }
+
+    pub(super) fn rewrite(
+        &mut self,
+        key: Key,
+        change: impl FnOnce(&str) -> String,
+    ) -> Result<(), String> {
         let data = self.ensemble.head.get(&key).map(|node| change(&node.data));
-        if let Some(data) = data {
-            self.write_by_hand(&[Op::Set { key, version: None, data }]);
+        self.by_hand(&[Op::Set { key, version: None, data: data.unwrap_or_default() }])
+    }
+
+    /// Whether there was such a record or not: now it is garbage.
+    fn write_garbage(&mut self, key: Key) -> Result<(), String> {
+        let data = "not ours".to_owned();
+        if self.ensemble.head.get(&key).is_some() {
+            self.by_hand(&[Op::Set { key, version: None, data }])
+        } else {
+            self.by_hand(&[Op::Create { key, data }])
         }
     }
 
-    fn set_paused(&mut self, paused: Option<String>) {
+    fn set_paused(&mut self, paused: Option<String>) -> Result<(), String> {
         self.rewrite(Key::Settings, |text| {
             record::parse::<Settings>(&Key::Settings, text)
                 .map(|settings| record::write(&Settings { paused, ..settings }))
                 .unwrap_or_else(|_| text.to_owned())
-        });
+        })
     }
 
     fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
@@ -371,8 +395,7 @@ impl World {
             Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
             None => Op::Create { key, data },
         };
-        self.write_by_hand(&[op]);
-        Ok(())
+        self.by_hand(&[op])
     }
 }
 
