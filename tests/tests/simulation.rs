@@ -6,7 +6,7 @@
 use std::env;
 use std::time::Duration;
 
-use headship_tests::sim::{Broken, Verdict, run};
+use headship_tests::sim::{Broken, Verdict, play, play_without, run};
 
 /// How many seeds run where nobody says how many: some seconds' worth.
 const SEEDS: u64 = 60;
@@ -61,19 +61,35 @@ fn without_the_gate_a_service_runs_on_two_headnodes() {
 
 #[test]
 fn without_the_guard_a_frozen_master_fc_leaves_its_services_running() {
-    assert_found(&Broken { no_guard: true, ..Broken::default() }, "invariant 4: epoch");
+    let broken = Broken { no_guard: true, no_end_check: true, ..Broken::default() };
+    assert_found(&broken, "invariant 4: epoch");
+}
+
+/// With master-fc away for good, only the guard ends what runs past D; and with the ensemble away nobody takes over.
+const NOBODY_TAKES_OVER: &str =
+    "freeze hn0 master-fc for good\npower off hn1\nzk kill all\nrun 60s\n";
+
+#[test]
+fn services_that_outlive_their_deadline_are_found_though_nobody_takes_over() {
+    let broken = Broken { no_guard: true, ..Broken::default() };
+    let found = play_without(NOBODY_TAKES_OVER, &broken).expect_err("nobody is left to kill them");
+    assert!(found.starts_with("invariant 6: "), "{found}");
+    let log = play(NOBODY_TAKES_OVER).expect("the guard ends them");
+    assert!(log.contains("ambari-server stopped"), "{log}");
+    assert_found(&broken, "after the deadline of epoch");
 }
 
 #[test]
 fn a_kill_that_takes_longer_than_configured_lets_the_taker_begin_too_early() {
     let kill_takes = Duration::from_millis(1500);
-    let broken = Broken { no_kill_time: true, kill_takes, ..Broken::default() };
+    let broken = Broken { no_kill_time: true, kill_takes, no_end_check: true, ..Broken::default() };
     assert_found(&broken, "invariant 4: epoch");
 }
 
 #[test]
 fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early() {
     // The kill time would hide it: services are killed at D, and seldom need it.
-    let broken = Broken { drift_ppm: 50_000, no_kill_time: true, ..Broken::default() };
+    let broken =
+        Broken { drift_ppm: 50_000, no_kill_time: true, no_end_check: true, ..Broken::default() };
     assert_found(&broken, "invariant 4: epoch");
 }

@@ -6,16 +6,21 @@ use std::time::Duration;
 use headship_core::controller::Controller;
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease;
+use headship_core::node::Identity;
 use headship_core::record::{self, Active, Answer, Key, Lease, Phase, Promise, SwitchoverOrder};
 use headship_core::services::{Order, ServiceAction};
 
 use super::host::{DaemonId, HostId, Kind, Life};
 use super::machine::Machine;
 use super::tree::{Change, Tree};
+use super::unit::State;
 use super::world::World;
 
 /// What a file's outcome takes to come back.
 const WRITTEN: Duration = Duration::from_millis(20);
+
+/// What it takes at most to see that a service serves again: a probe's interval, and that who looks may stand still.
+const SEEN: Duration = Duration::from_secs(15);
 
 /// What the checks remember.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +32,8 @@ pub(super) struct Checker {
     renewed: Epoch,
     /// What each machine has promised.
     promised: BTreeMap<String, (Incarnation, Epoch)>,
+    /// When it is next looked at what may not last.
+    pub(super) look_at: Duration,
     /// How often office was taken, and services started.
     pub(super) offices: u64,
     pub(super) starts: u64,
@@ -34,6 +41,49 @@ pub(super) struct Checker {
 
 fn parse_active(tree: &Tree) -> Option<Active> {
     record::parse(&Key::Active, &tree.get(&Key::Active)?.data).ok()
+}
+
+/// Whether this is write 3: nobody claims any more, and somebody holds what was another's, or nobody's.
+fn begins_office(before: Option<&Active>, active: &Active) -> bool {
+    active.claimant.is_none()
+        && active.holder.is_some()
+        && !matches!(active.phase, Phase::Ceded { .. })
+        && before.is_none_or(|old| old.epoch != active.epoch || old.claimant.is_some())
+}
+
+/// What is wrong with a write of `active` over `old`, if something is: a claim leaves the office as it is, only the claimant
+/// takes it, only a process of the same boot succeeds the holder, and what was ceded is over.
+fn unlawful(old: &Active, active: &Active) -> Option<String> {
+    let epoch = active.epoch;
+    if active.claimant.is_some() {
+        let same = (old.epoch, &old.holder, &old.phase) == (epoch, &active.holder, &active.phase);
+        return (!same).then(|| format!("a claim changes the office of epoch {}", old.epoch));
+    }
+    let name = |by: &Option<Identity>| by.as_ref().map_or_else(|| "nobody".to_owned(), whole_name);
+    if begins_office(Some(old), active) {
+        return (old.claimant != active.holder).then(|| {
+            let (by, claimant) = (name(&active.holder), name(&old.claimant));
+            format!("{by} takes office of epoch {epoch}, which {claimant} claims")
+        });
+    }
+    if let Some(claimant) = &old.claimant {
+        return Some(format!("the claim of {} in epoch {epoch} is gone", whole_name(claimant)));
+    }
+    let same_boot = match (&old.holder, &active.holder) {
+        (Some(old), Some(new)) => old.same_boot(new),
+        (None, None) => true,
+        (Some(_), None) | (None, Some(_)) => false,
+    };
+    if !same_boot {
+        let (old, new) = (name(&old.holder), name(&active.holder));
+        return Some(format!("{new} succeeds {old} within epoch {epoch}"));
+    }
+    let ceded = matches!(old.phase, Phase::Ceded { .. });
+    ceded.then(|| format!("epoch {epoch} was ceded, and is resumed"))
+}
+
+fn whole_name(by: &Identity) -> String {
+    format!("{} ({}, {})", by.node, by.machine, by.boot)
 }
 
 impl World {
@@ -81,9 +131,18 @@ impl World {
         // Where somebody destroyed the record, an office that never was renewed may be forgotten: it never had a permit.
         let renewed = Some((incarnation.clone(), self.checker.renewed));
         let known = if before.is_some() { &self.checker.highest } else { &renewed };
-        if known.as_ref().is_some_and(|(known, highest)| *known == incarnation && epoch < *highest)
-        {
-            self.violation(format!("invariant 5: `active` went back to epoch {epoch}"));
+        let highest = known.as_ref().filter(|(known, _)| *known == incarnation);
+        let fault = match highest.map(|(_, highest)| *highest) {
+            Some(highest) if epoch < highest => {
+                Some(format!("`active` went back to epoch {epoch}"))
+            }
+            Some(highest) if epoch == highest && begins_office(before, active) => {
+                Some(format!("an office begins in epoch {epoch}, which was given out before"))
+            }
+            Some(_) | None => before.and_then(|old| unlawful(old, active)),
+        };
+        if let Some(fault) = fault {
+            self.violation(format!("invariant 5: {fault}"));
             return;
         }
         if before.is_none() {
@@ -100,7 +159,7 @@ impl World {
                 if let Phase::Ceded { to, .. } = &active.phase {
                     let to = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
                     self.notice("quorum", format!("{} ceded epoch {epoch}{to}", holder.node));
-                } else if before.is_none_or(|old| old.epoch != epoch || old.claimant.is_some()) {
+                } else if begins_office(before, active) {
                     let node = holder.node.clone();
                     self.notice("quorum", format!("{node} holds office of epoch {epoch}"));
                     self.office_taken(epoch);
@@ -247,14 +306,22 @@ impl World {
         }
     }
 
+    /// Whether a service runs and answers, for long enough that everybody has had time to see it.
+    fn is_sound(&self, host: HostId, service: &str) -> bool {
+        let unit = self.unit(host, service);
+        let well = unit.state == State::Running && !unit.manner.deaf && unit.failed.is_none();
+        well && self.now > unit.sound_since + SEEN
+    }
+
     /// Invariant 9, and that nobody loses the office needlessly: what a valid permit covers is not stopped, unless somebody
-    /// wants the office to end.
+    /// wants the office to end, or master-ha-service finds that it does not serve.
     pub(super) fn check_order(&mut self, by: DaemonId, action: &ServiceAction) {
         let stops = matches!(action.order, Order::Stop | Order::Kill);
         let wants = match by.kind {
             Kind::Guard => true,
             Kind::Controller => self.role(by.host) == "active",
-            Kind::Duty | Kind::Monitor => false,
+            Kind::Duty => self.is_sound(by.host, &action.service),
+            Kind::Monitor => false,
         };
         if !stops || !wants {
             return;
@@ -329,4 +396,63 @@ impl World {
 
 fn state_incarnation(world: &World, host: HostId) -> Option<Incarnation> {
     world.host(host).run.permit.as_ref().map(|permit| permit.incarnation.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sim::setup::Setup;
+
+    /// What the checks say of a change that somebody makes to `active`, with hn0 in office of epoch 1.
+    fn said_of(changes: &[(&str, &str)]) -> Option<String> {
+        let mut world = World::new(Setup::calm());
+        world.run_until(Duration::from_secs(10));
+        for (old, new) in changes {
+            let change = |text: &str| {
+                assert!(text.contains(old), "{text}");
+                text.replace(old, new)
+            };
+            world.rewrite(Key::Active, change).unwrap();
+        }
+        world.violated().map(str::to_owned)
+    }
+
+    const CLAIM: (&str, &str) = (
+        "\"claimant\":null",
+        r#""claimant":{"node":"hn1","machine":"m","boot":"b","process":"p"}"#,
+    );
+
+    #[test]
+    fn an_office_within_its_epoch_passes_only_to_a_process_of_the_same_boot() {
+        assert_eq!(said_of(&[("\"process\":\"hn0-", "\"process\":\"another-")]), None);
+        for change in [
+            ("\"node\":\"hn0\"", "\"node\":\"hn1\""),
+            ("machine-of-hn0", "machine-of-hn1"),
+            ("hn0-boot-", "hn0-later-boot-"),
+        ] {
+            let said = said_of(&[change]).expect("the holder is another");
+            assert!(said.contains("within epoch 1"), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_office_begins_above_every_epoch_and_with_its_claimant_only() {
+        assert_eq!(said_of(&[CLAIM]), None);
+        let said = said_of(&[CLAIM, (CLAIM.1, CLAIM.0)]).expect("the epoch is the old one");
+        assert!(said.contains("an office begins in epoch 1"), "{said}");
+        let said = said_of(&[("\"epoch\":1", "\"epoch\":2")]).expect("nobody claimed it");
+        assert!(said.contains("which nobody claims"), "{said}");
+        let taken = [CLAIM, ("\"epoch\":1", "\"epoch\":2")];
+        let said = said_of(&taken).expect("a claim does not touch the epoch");
+        assert!(said.contains("a claim changes the office"), "{said}");
+    }
+
+    #[test]
+    fn what_was_ceded_is_over() {
+        let (active, ceded) =
+            ("\"phase\":\"active\"", r#""phase":{"ceded":{"to":null,"until_ms":0}}"#);
+        assert_eq!(said_of(&[(active, ceded)]), None);
+        let said = said_of(&[(active, ceded), (ceded, active)]).expect("it is resumed");
+        assert!(said.contains("was ceded, and is resumed"), "{said}");
+    }
 }

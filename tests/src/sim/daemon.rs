@@ -214,6 +214,7 @@ impl World {
                 }
                 let now = self.now;
                 let error = self.write_file(id, |run| {
+                    run.last_permit = Some(permit.clone());
                     (run.permit, run.permit_at) = (Some(permit), now);
                 });
                 self.file_done(id, Heard::PermitWritten { id: action, error });

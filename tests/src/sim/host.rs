@@ -131,6 +131,8 @@ pub(super) struct Run {
     pub(super) permit: Option<Permit>,
     /// When that was written.
     pub(super) permit_at: Duration,
+    /// The last permit of this boot, also when it is gone.
+    pub(super) last_permit: Option<Permit>,
     pub(super) closed: Option<Closed>,
     /// Nothing can be written there.
     pub(super) full: bool,

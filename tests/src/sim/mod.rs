@@ -20,9 +20,10 @@ mod scenario;
 mod setup;
 mod tree;
 mod unit;
+mod watch;
 mod world;
 
 pub use run::{Verdict, run};
-pub use scenario::play;
+pub use scenario::{play, play_without};
 pub use setup::{Broken, Setup};
 pub use world::World;

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::command::seconds;
-use super::setup::Setup;
+use super::setup::{Broken, Setup};
 use super::world::World;
 
 /// The line between commands and log.
@@ -22,9 +22,18 @@ const BEGIN: Duration = Duration::from_secs(10);
 ///
 /// The command that is none, or the rule that was violated.
 pub fn play(text: &str) -> Result<String, String> {
+    play_without(text, &Broken::default())
+}
+
+/// The same with rules dropped.
+///
+/// # Errors
+///
+/// The command that is none, or the rule that was violated.
+pub fn play_without(text: &str, broken: &Broken) -> Result<String, String> {
     let script = text.split_once(BORDER).map_or(text, |(script, _)| script);
     let lines = || script.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let (mut setup, mut from_nothing) = (Setup::calm(), false);
+    let (mut setup, mut from_nothing) = (Setup { broken: broken.clone(), ..Setup::calm() }, false);
     for line in lines().filter(|line| line.starts_with("cluster ")) {
         match line {
             "cluster fast" => setup.preset = "fast",

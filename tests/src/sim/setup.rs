@@ -30,11 +30,14 @@ pub struct Setup {
 
 /// Rules of the protocol that are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
 pub struct Broken {
     /// PID 1 asks nobody before a start.
     pub no_gate: bool,
     /// There is no slave-ha-service on any headnode.
     pub no_guard: bool,
+    /// Nobody checks that services end in time, so that it shows what comes of it.
+    pub no_end_check: bool,
     /// The headnodes are configured as if a kill took no time.
     pub no_kill_time: bool,
     /// And in truth it takes this long.

@@ -87,6 +87,8 @@ pub(super) struct Unit {
     pub(super) epoch: Option<Epoch>,
     /// Started past the gate, by somebody else.
     pub(super) foreign: bool,
+    /// Since when it runs, or answers again.
+    pub(super) sound_since: Duration,
 }
 
 /// What happens to a unit.
@@ -123,6 +125,7 @@ impl Unit {
             turn: 0,
             epoch: None,
             foreign: false,
+            sound_since: Duration::ZERO,
         }
     }
 
@@ -336,7 +339,7 @@ impl World {
     fn ready(&mut self, host: HostId, name: &str) {
         let now = self.now;
         let unit = self.unit_mut(host, name);
-        unit.state = State::Running;
+        (unit.state, unit.sound_since) = (State::Running, now);
         let (turn, dies) = (unit.turn, unit.manner.dies_after);
         if let Some(after) = dies {
             self.plan_unit(now + after, host, name, UnitStep::Dies(turn));

@@ -193,6 +193,7 @@ impl World {
             let Some(Reverse(planned)) = self.queue.pop() else { break };
             self.now = planned.at;
             self.happen(planned.happening);
+            self.watch();
         }
         self.now = self.now.max(end);
     }

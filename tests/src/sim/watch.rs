@@ -1,0 +1,44 @@
+//! What may not last, looked at as time passes and not only when somebody does something.
+
+use std::time::Duration;
+
+use super::host::HostId;
+use super::world::World;
+
+/// How often it is looked at.
+const PACE: Duration = Duration::from_millis(10);
+
+impl World {
+    /// Looks at every host, now and then.
+    pub(super) fn watch(&mut self) {
+        if self.now < self.checker.look_at {
+            return;
+        }
+        self.checker.look_at = self.now + PACE;
+        if !self.setup.broken.no_end_check {
+            self.host_ids().into_iter().for_each(|host| self.check_end(host));
+        }
+    }
+
+    /// Invariant 6: what was started under a permit is gone by its D plus kill time, or the host is; with the same margin
+    /// that a taker waits. It holds whether or not anybody takes over. Of a host that stands still nothing can be asked until it
+    /// goes on.
+    fn check_end(&mut self, host: HostId) {
+        let state = self.host(host);
+        let Some(permit) = state.run.last_permit.as_ref().filter(|_| !state.is_dumb()) else {
+            return;
+        };
+        let (deadline, epoch) = (permit.deadline, permit.epoch);
+        let kill = Duration::from_millis(permit.kill_ms);
+        let now = state.clock.at(self.now);
+        if now <= deadline.after(kill + kill / 10) {
+            return;
+        }
+        if let Some(service) = self.running_on(host) {
+            let (name, late) = (self.host(host).name.clone(), now.since(deadline).as_secs_f64());
+            self.violation(format!(
+                "invariant 6: {service} still runs on {name} {late:.3} s after the deadline of epoch {epoch}"
+            ));
+        }
+    }
+}
