@@ -286,7 +286,10 @@ impl Controller {
                 self.records.active.wrote(now, active, version, None);
                 self.lock_created(now);
             }
-            Write::Answer(order) => self.records.switchover.wrote(now, order, version, None),
+            Write::Answer(order) => {
+                self.records.switchover.wrote(now, order, version, None);
+                self.obey_switchover(now);
+            }
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);
                 self.transition = None;

@@ -90,7 +90,7 @@ impl Controller {
             self.begin_leaving(None, why, now);
             return;
         }
-        if self.obey_switchover(now, active) {
+        if self.obey_switchover(now) {
             return;
         }
         if let Some(why) = self.reason_to_quit(now)

@@ -4,16 +4,19 @@
 use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
+use crate::office::Standing;
 use crate::quorum::Op;
 use crate::record::{self, Active, Answer, Key, SwitchoverOrder};
 use crate::time::Time;
 
 impl Controller {
     /// Answers an order to switch over, if there is one. True if there was something to do.
-    pub(super) fn obey_switchover(&mut self, now: Time, active: &Active) -> bool {
-        if !self.records.switchover.is_fresh() {
+    pub(super) fn obey_switchover(&mut self, now: Time) -> bool {
+        let mine = self.standing() == Standing::Holder && self.leaving.is_none();
+        if !mine || !self.records.switchover.is_fresh() {
             return false;
         }
+        let Some(active) = self.records.active.record().cloned() else { return false };
         let Some(order) = self.records.switchover.record() else { return false };
         let order = order.clone();
         let old = order.epoch != active.epoch || self.wall > order.not_after;
@@ -26,7 +29,7 @@ impl Controller {
             Some(Answer::Accepted) => true,
             Some(Answer::Refused { .. }) => return false,
         };
-        let answer = match self.target(now, active, &order) {
+        let answer = match self.target(now, &active, &order) {
             Ok(to) if accepted => {
                 self.begin_leaving(Some(to), format!("switchover ordered by {}", order.by), now);
                 return true;
