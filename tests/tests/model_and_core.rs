@@ -1,0 +1,150 @@
+//! Where the model states a rule of its own, it must be the rule that the core goes by: every case of the model's scope is
+//! put to both. The rest of the core runs in the simulator.
+
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking, too")]
+
+use std::time::Duration;
+
+use headship_core::epoch::{Epoch, Incarnation};
+use headship_core::lease::{self, Closed, Permit};
+use headship_core::node::{Identity, NodeName};
+use headship_core::office;
+use headship_core::record::{FORMAT, Phase, Promise, Rest};
+use headship_core::time::Time;
+use headship_tests::model::{Behind, Evidence, Figures, Rules, gate_admits, way_is_free};
+
+/// The epoch of `active`, which the model counts others back from.
+const NOW: u64 = 10;
+
+/// A tick of the model: longer than the gate's margin.
+const TICK: Duration = Duration::from_millis(100);
+
+#[test]
+fn the_gate_of_the_model_is_the_gate_of_the_core() {
+    let mut cases = 0;
+    for closed in 0..=2 {
+        assert_eq!(gate_admits(Rules::all(), None, closed), admits(None, closed));
+        for epoch in 0..=2 {
+            for left in 0..=4 {
+                let permit = Some((epoch, left));
+                assert_eq!(
+                    gate_admits(Rules::all(), permit, closed),
+                    admits(permit, closed),
+                    "permit {permit:?}, closed {closed}"
+                );
+                cases += 1;
+            }
+        }
+    }
+    assert_eq!(cases, 45);
+}
+
+#[test]
+fn a_way_that_the_model_finds_free_is_free_for_the_core_and_no_other() {
+    let figures = Figures::new(3, 2);
+    let wait = figures.wait(Rules::all());
+    let mut free = 0;
+    let mut cases = 0;
+    for ceded in [false, true] {
+        for unknown in [false, true] {
+            for promise in 0..=2 {
+                for others_promised in [false, true] {
+                    for waited in 0..=wait + 1 {
+                        for since_claim in 0..=waited {
+                            let known = Evidence {
+                                // Nobody can cede an office of which there is no record.
+                                ceded: ceded && !unknown,
+                                unknown,
+                                promise,
+                                all_promised: promise == 0 && others_promised,
+                                fenced: false,
+                                waited,
+                                since_claim,
+                            };
+                            let model = way_is_free(Rules::all(), figures, known);
+                            let core = is_free(figures, known, others_promised);
+                            assert_eq!(model, core, "{known:?}");
+                            cases += 1;
+                            free += u32::from(core);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert!(free > 0 && free < cases, "{free} of {cases} cases are free");
+}
+
+fn admits(permit: Option<(Behind, u8)>, closed: Behind) -> bool {
+    let now = Time::from_millis(50_000);
+    let permit = permit.map(|(epoch, left)| Permit {
+        incarnation: incarnation(),
+        epoch: behind(epoch),
+        boot: "boot".to_owned(),
+        deadline: now.after(TICK * u32::from(left)),
+        lease_ms: 300,
+        kill_ms: 200,
+        grace_ms: 0,
+    });
+    let closed = Closed { incarnation: incarnation(), epoch: behind(closed) };
+    lease::gate(permit.as_ref(), Some(&closed), "boot", now).is_ok()
+}
+
+/// hn1 claims over hn0. What the model counts in ticks lies as many ticks from the end of the core's wait.
+fn is_free(figures: Figures, known: Evidence, others_promised: bool) -> bool {
+    let (lease_ms, kill_ms) = (300, 200);
+    let mut active = office::unknown(incarnation(), Epoch(NOW), lease_ms, kill_ms);
+    active.claimant = Some(identity("hn1"));
+    if !known.unknown {
+        active.holder = Some(identity("hn0"));
+    }
+    if known.ceded {
+        active.phase = Phase::Ceded { to: None, until_ms: 0 };
+    }
+    let changed = 5;
+    let promises = [
+        (name("hn0"), changed + 1, promise("hn0", behind(known.promise))),
+        (name("hn1"), changed + 1, promise("hn1", behind(u8::from(!others_promised)))),
+    ];
+    let wait = figures.wait(Rules::all());
+    let counted = if known.unknown { known.since_claim } else { known.waited };
+    let end = Time::from_millis(50_000);
+    let now = end.before(TICK * u32::from(wait)).after(TICK * u32::from(counted));
+    let evidence = office::Evidence {
+        active: &active,
+        trusted: !known.unknown,
+        changed,
+        promises: &promises,
+        headnodes: 2,
+        wait_from: end.before(lease::wait(lease_ms, kill_ms)),
+        lease_ms,
+        kill_ms,
+    };
+    office::way_free(&evidence, &identity("hn1"), now).is_some()
+}
+
+fn promise(node: &str, epoch: Epoch) -> Promise {
+    let Identity { machine, boot, .. } = identity(node);
+    Promise { format: FORMAT, machine, boot, incarnation: incarnation(), epoch, rest: Rest::new() }
+}
+
+fn behind(epochs: Behind) -> Epoch {
+    Epoch(NOW - u64::from(epochs))
+}
+
+fn incarnation() -> Incarnation {
+    Incarnation("life".to_owned())
+}
+
+fn name(node: &str) -> NodeName {
+    NodeName::try_from(node).unwrap()
+}
+
+fn identity(node: &str) -> Identity {
+    Identity {
+        node: name(node),
+        machine: format!("machine of {node}"),
+        boot: format!("boot of {node}"),
+        process: format!("process of {node}"),
+    }
+}
