@@ -1,8 +1,11 @@
 //! Running the machine's own programs (`ip`, `nft`, `mmdebstrap`, …), and waiting for conditions.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use rustix::io::retry_on_intr;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 use super::error::{LabError, Result};
 
@@ -21,7 +24,7 @@ pub(crate) fn run(program: &str, args: &[&str]) -> Result<String> {
 /// As [`run`], for a command that is put together already.
 pub(crate) fn finish(command: &mut Command) -> Result<String> {
     let line = line_of(command);
-    let output = command.stdin(Stdio::null()).output().map_err(|error| LabError::Command {
+    let output = output(command).map_err(|error| LabError::Command {
         line: line.clone(),
         status: "not started".to_owned(),
         stderr: error.to_string(),
@@ -31,6 +34,31 @@ pub(crate) fn finish(command: &mut Command) -> Result<String> {
     }
     let stderr = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(LabError::Command { line, status: output.status.to_string(), stderr })
+}
+
+/// Runs a command to its end, whatever that is. It is not let stand still: a host that shuts down stops all its processes
+/// before it kills them, `nsenter` stops itself along with the one that it waits for, and nobody else would have it go on.
+pub(crate) fn output(command: &mut Command) -> std::io::Result<Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn()?;
+    let pid = Pid::from_child(&child);
+    thread::scope(|scope| {
+        scope.spawn(|| keep_going(pid));
+        child.wait_with_output()
+    })
+}
+
+/// Continues a child of ours each time it is stopped, until it ends.
+fn keep_going(pid: Pid) {
+    let options = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+    // An error: it has ended, and its end was taken.
+    while let Ok(Some(status)) = retry_on_intr(|| waitid(WaitId::Pid(pid), options)) {
+        if !status.stopped() {
+            return;
+        }
+        // It may have been killed meanwhile.
+        kill_process(pid, Signal::CONT).ok();
+    }
 }
 
 fn line_of(command: &Command) -> String {
@@ -79,6 +107,13 @@ mod tests {
     fn failed_command_tells_its_line_its_status_and_its_words() {
         let error = run("sh", &["-c", "echo broken >&2; exit 3"]).unwrap_err().to_string();
         assert_eq!(error, "`sh -c echo broken >&2; exit 3` failed (exit status: 3): broken");
+    }
+
+    #[test]
+    fn a_command_that_stops_itself_goes_on() {
+        let said =
+            run("sh", &["-c", "kill -STOP $$; echo still here; kill -STOP $$; echo and here"]);
+        assert_eq!(said.unwrap(), "still here\nand here\n");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal};
 
 use super::cgroup;
-use super::command::{finish, wait_until};
+use super::command::{finish, output, wait_until};
 use super::error::{LabError, Result, Tried};
 use super::files::write_file;
 use super::network;
@@ -354,10 +354,7 @@ impl Host {
     /// The host has no power, or the command cannot be started.
     pub fn output(&self, command: &[&str]) -> Result<Output> {
         let line = command.join(" ");
-        self.command(command)?
-            .stdin(Stdio::null())
-            .output()
-            .tried(|| format!("run `{line}` on {}", self.name()))
+        output(&mut self.command(command)?).tried(|| format!("run `{line}` on {}", self.name()))
     }
 
     /// The command, ready to run on the host as root.
