@@ -49,9 +49,11 @@ fn all_serve(cluster: &Cluster<'_>) -> Outcome {
 // B-12.
 fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
-    let servers = cluster.lab().servers();
-    // Each follower in turn: the headnodes are connected to some of them.
-    for server in servers.iter().filter(|server| ensemble::mode(server) == Some(Mode::Follower)) {
+    let mut followers = cluster.lab().servers();
+    followers.retain(|server| ensemble::mode(server) == Some(Mode::Follower));
+    assert_eq!(followers.len(), 2, "followers of an ensemble of three");
+    // Each in turn: the headnodes are connected to some of them.
+    for server in &followers {
         server.kill(UNIT, Signal::KILL)?;
         unnoticed(cluster, &before)?;
         start(server)?;
@@ -131,7 +133,7 @@ fn stopped_until_the_quorum_is_back(cluster: &Cluster<'_>, servers: &[Host]) -> 
     all_serve(cluster)
 }
 
-// B-10: the lock says who may claim next, no more; its holder creates it anew.
+// The lock says who may claim next, no more; its holder creates it anew.
 fn lock_deleted(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let (active, _) = cluster.pair()?;
