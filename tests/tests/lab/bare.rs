@@ -289,22 +289,25 @@ fn overlap_is_seen(lab: &Lab) -> Outcome {
 }
 
 /// With a lab of its own, beside the one that serves the other tests.
-fn no_trace(_: &Lab) -> Outcome {
-    let dir = PathBuf::from("/var/lib/headship-lab-trace");
-    let options = Options { dir: dir.clone(), number: 2, bare: true, ..Options::for_tests() };
+fn no_trace(other: &Lab) -> Outcome {
+    // Far from the numbers that people give theirs.
+    let number = other.settings().number | 128;
+    let trace = format!("headship-lab-trace-{number}");
+    let dir = Path::new("/var/lib").join(&trace);
+    let options = Options { dir: dir.clone(), number, bare: true, ..Options::for_tests() };
     let lab = Lab::up(&options, &mut |_| ())?;
     lab.host("hn0")?.power_off()?;
     lab.host("hn1")?.cut()?;
     // As if `lab up` had been killed before it wrote anything about itself.
     std::fs::remove_file(dir.join("lab.json"))?;
-    Lab::down_in(&dir, 2)?;
+    Lab::down_in(&dir, number)?;
     let traces = [
         lab.hosts().iter().map(|host| host.processes().len()).sum::<usize>(),
-        count(Path::new("/sys/class/net"), "hslab2"),
-        count(Path::new("/run/netns"), "hslab2"),
+        count(Path::new("/sys/class/net"), &format!("hslab{number}")),
+        count(Path::new("/run/netns"), &format!("hslab{number}")),
         std::fs::read_to_string("/proc/self/mounts")?
             .lines()
-            .filter(|line| line.contains("headship-lab-trace"))
+            .filter(|line| line.contains(&trace))
             .count(),
         usize::from(dir.exists()),
     ];
