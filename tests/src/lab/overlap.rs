@@ -66,6 +66,15 @@ pub enum Overlap {
 }
 
 impl Overlap {
+    /// Its first moment that is known.
+    #[must_use]
+    pub fn began(&self) -> u64 {
+        match self {
+            Self::Intervals { second, .. } => second.from,
+            Self::Witnessed(event) => event.at,
+        }
+    }
+
     /// The last moment of it that is known.
     #[must_use]
     pub fn until(&self) -> u64 {

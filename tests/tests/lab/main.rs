@@ -11,6 +11,7 @@ mod suite;
 use std::collections::BTreeMap;
 use std::env;
 use std::error::Error;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,6 +21,9 @@ use libtest_mimic::{Arguments, Failed, Trial};
 
 /// What a test returns: any error is a failure with its words.
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
+
+/// A test as it is run on the lab of its kind; the lab knows what earlier tests did wrong on purpose.
+type Body = Box<dyn Fn(&Lab, &suite::OnPurpose) -> Outcome + Send>;
 
 /// A test by its name, a sentence.
 pub(crate) type Test = (&'static str, fn(&Lab) -> Outcome);
@@ -57,14 +61,17 @@ impl Kind {
 #[derive(Debug, Default)]
 struct Labs {
     up: Option<(Kind, Lab)>,
+    /// What tests did wrong in it on purpose.
+    on_purpose: suite::OnPurpose,
     /// Why a kind of lab did not come up: not tried again for each test.
     failed: BTreeMap<Kind, String>,
 }
 
 impl Labs {
-    fn run(&mut self, kind: Kind, test: impl Fn(&Lab) -> Outcome) -> Result<(), Failed> {
+    fn run(&mut self, kind: Kind, test: &Body) -> Result<(), Failed> {
         let lab = self.provide(kind).map_err(|why| format!("the lab does not come up: {why}"))?;
-        let outcome = test(&lab).map_err(|error| Failed::from(chain(error.as_ref())));
+        let outcome = caught(|| test(&lab, &self.on_purpose));
+        let outcome = outcome.map_err(|error| Failed::from(chain(error.as_ref())));
         if outcome.is_err() {
             // Nobody knows what it left behind: the next test gets a new lab.
             self.end()?;
@@ -85,6 +92,7 @@ impl Labs {
         match Lab::up(&kind.options(), &mut |_| ()) {
             Ok(lab) => {
                 self.up = Some((kind, lab.clone()));
+                self.on_purpose = suite::OnPurpose::default();
                 Ok(lab)
             }
             Err(error) => {
@@ -101,6 +109,15 @@ impl Labs {
     }
 }
 
+/// What a test returns, or as an error what its failed assertion says.
+pub(crate) fn caught(test: impl FnOnce() -> Outcome) -> Outcome {
+    catch_unwind(AssertUnwindSafe(test)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        Err(text.unwrap_or_else(|| "the test panicked".to_owned()).into())
+    })
+}
+
 /// An error and its causes.
 pub(crate) fn chain(error: &dyn Error) -> String {
     let mut text = error.to_string();
@@ -113,16 +130,17 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 }
 
 fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
-    let trial = |name: &str, kind, test: Box<dyn Fn(&Lab) -> Outcome + Send>| {
+    let trial = |name: &str, kind, test: Body| {
         let labs = Arc::clone(labs);
         Trial::test(name, move || {
-            labs.lock().unwrap_or_else(PoisonError::into_inner).run(kind, test)
+            labs.lock().unwrap_or_else(PoisonError::into_inner).run(kind, &test)
         })
     };
     let suite = |kind, tests: Vec<suite::Test>| {
         let tests = tests.into_iter();
         let trials = tests.map(|(name, test)| {
-            trial(name, kind, Box::new(move |lab: &Lab| suite::run(lab, test)))
+            let body = move |lab: &Lab, wrong: &suite::OnPurpose| suite::run(lab, wrong, test);
+            trial(name, kind, Box::new(body))
         });
         trials.collect::<Vec<_>>()
     };
@@ -131,7 +149,8 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     }
     let bare = |tests: &[Test]| {
         let tests = tests.iter().copied();
-        let trials = tests.map(|(name, test)| trial(name, Kind::Bare, Box::new(test)));
+        let trials = tests
+            .map(|(name, test)| trial(name, Kind::Bare, Box::new(move |lab: &Lab, _| test(lab))));
         trials.collect::<Vec<_>>()
     };
     let mut all = bare(&bare::TESTS);

@@ -13,12 +13,12 @@ use headship_core::record::{self, HeadnodeState, Health, Key, Role, Verdict};
 use headship_tests::lab::ensemble::CLIENT_PORT;
 use headship_tests::lab::overlap::{End, Overlap};
 use headship_tests::lab::service_log::{self, Event, ServiceLog, What};
-use headship_tests::lab::{Host, Lab, Preset};
+use headship_tests::lab::{HA_UNITS, Host, Lab, Preset};
 use headship_tests::suite;
 use headship_zk::{OneShot, Options, Watched};
 use serde::de::DeserializeOwned;
 
-use super::Answer;
+use super::{Answer, OnPurpose};
 
 /// Units of the suite that are enabled; master-ha-service is started by master-fc.
 pub(super) const DAEMONS: [&str; 3] =
@@ -60,32 +60,41 @@ pub(super) struct Before {
 #[derive(Debug)]
 pub(crate) struct Cluster<'a> {
     lab: &'a Lab,
+    wrong: &'a OnPurpose,
     since: Cell<u64>,
     runtime: tokio::runtime::Runtime,
 }
 
 impl<'a> Cluster<'a> {
-    pub(super) fn new(lab: &'a Lab) -> Answer<Self> {
+    pub(super) fn new(lab: &'a Lab, wrong: &'a OnPurpose) -> Answer<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        Ok(Self { lab, since: Cell::new(service_log::now()), runtime })
+        Ok(Self { lab, wrong, since: Cell::new(service_log::now()), runtime })
     }
 
     pub(super) fn lab(&self) -> &'a Lab {
         self.lab
     }
 
-    /// When the test began, or last said that what was before does not count.
+    /// When the test began.
     pub(super) fn since(&self) -> u64 {
         self.since.get()
     }
 
-    /// What was before does not count from now on: the test itself had services run where they must not.
+    /// The cluster is in order, and the test begins.
     pub(super) fn begin(&self) {
         self.since.set(service_log::now());
     }
 
+    /// From `from` until now the test itself had services run where they must not.
+    pub(super) fn was_on_purpose(&self, from: u64) {
+        self.wrong.add(from, service_log::now());
+    }
+
+    /// All overlaps of this lab's time, but for those that a test made on purpose.
     pub(super) fn overlaps(&self) -> Answer<Vec<Overlap>> {
-        Ok(self.lab.overlaps_since(self.since())?)
+        let mut overlaps = self.log()?.overlaps();
+        overlaps.retain(|overlap| !self.wrong.covers(overlap));
+        Ok(overlaps)
     }
 
     // ---- order ----
@@ -338,6 +347,13 @@ impl<'a> Cluster<'a> {
         );
         assert_eq!(self.lives_at(service_log::now())?, before.lives, "processes of services");
         let active = self.lab.host(before.active)?;
+        // The log is slow to show an end that nobody told it.
+        for host in self.lab.headnodes() {
+            for unit in HA_UNITS {
+                let (runs, must) = (host.runs(unit), host.name() == before.active);
+                assert_eq!(runs, must, "whether {unit} runs on {}", host.name());
+            }
+        }
         assert_eq!(
             (self.role(&active), self.epoch(&active)?),
             ("active".to_owned(), before.epoch),
@@ -372,9 +388,17 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// The process of a unit, as this machine numbers it.
+    /// The process of a daemon's unit, as this machine numbers it.
     pub(super) fn pid(&self, host: &Host, unit: &str) -> Option<i32> {
-        Some(host.find_processes(unit).ok()?.first()?.as_raw_nonzero().get())
+        self.pid_of(host, unit, unit.strip_suffix(".service")?)
+    }
+
+    /// The process of a unit that runs `program`. What its `ExecStopPost=` runs is in the same control group.
+    pub(super) fn pid_of(&self, host: &Host, unit: &str, program: &str) -> Option<i32> {
+        let of_program = host.find_processes(program).ok()?;
+        let of_unit = host.find_processes(unit).ok()?;
+        let own = of_unit.into_iter().find(|pid| of_program.contains(pid))?;
+        Some(own.as_raw_nonzero().get())
     }
 
     /// What a unit's journal says since the test began, a line an entry.
@@ -425,6 +449,12 @@ impl<'a> Cluster<'a> {
             self.with_quorum(async |quorum| quorum.read(std::slice::from_ref(key)).await)?;
         let record = found.first().and_then(|found| parse(key, found));
         record.ok_or_else(|| format!("no record `{}`: {found:?}", key.path()).into())
+    }
+
+    /// Whether the quorum says that there is no record under `key`.
+    pub(super) fn is_missing(&self, key: &Key) -> bool {
+        let found = self.with_quorum(async |quorum| quorum.read(std::slice::from_ref(key)).await);
+        found.is_ok_and(|found| found == [Found::Missing])
     }
 
     /// Writes whatever it is, as somebody who does not ask the suite.

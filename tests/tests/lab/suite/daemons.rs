@@ -11,7 +11,7 @@ use super::Test;
 use super::cluster::{Before, Cluster, DAEMONS};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 14] = [
+pub(super) const NORMAL: [Test; 15] = [
     ("each_daemon_of_the_active_is_killed_once_and_no_service_notices", killed_once),
     ("master_fc_is_killed_five_times_and_no_service_notices", master_fc_five_times),
     (
@@ -32,6 +32,7 @@ pub(super) const NORMAL: [Test; 14] = [
     ("without_master_ha_service_or_health_monitor_services_run_on", helpers_gone),
     ("restarting_each_daemon_five_times_touches_no_service", restarted),
     ("each_daemon_of_the_standby_is_stopped_and_started_alone", alone),
+    ("master_ha_service_is_stopped_and_started_alone_and_no_service_notices", duty_alone),
 ];
 
 pub(super) const MORE: [Test; 1] = [(
@@ -259,4 +260,22 @@ fn alone(cluster: &Cluster<'_>) -> Outcome {
     cluster.wait_role(&standby, "standby")?;
     cluster.wait_ready()?;
     cluster.assert_untouched(&before)
+}
+
+// B-02: what starts the services is not what they live by.
+fn duty_alone(cluster: &Cluster<'_>) -> Outcome {
+    let before = cluster.before()?;
+    let active = cluster.lab().host(before.active)?;
+    let others = DAEMONS.map(|unit| cluster.pid(&active, unit));
+    // Else master-fc would start it again at once.
+    active.run(&["systemctl", "mask", "--runtime", "--quiet", DUTY])?;
+    active.run(&["systemctl", "stop", DUTY])?;
+    cluster.wait_renewed(&active, Duration::from_millis(1500))?;
+    assert!(!active.runs(DUTY));
+    assert_eq!(DAEMONS.map(|unit| cluster.pid(&active, unit)), others, "the other daemons");
+    cluster.assert_untouched(&before)?;
+    bring_back(&active, DUTY)?;
+    cluster.wait_back(&active, DUTY, None)?;
+    assert_eq!(DAEMONS.map(|unit| cluster.pid(&active, unit)), others, "the other daemons");
+    still_in_office(cluster, &active, &before)
 }

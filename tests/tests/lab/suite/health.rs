@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use headship_core::record::{HeadnodeState, Health, Key, Verdict};
+use headship_core::record::{Active, HeadnodeState, Health, Key, Verdict};
 use headship_tests::lab::Host;
 use headship_tests::lab::service_log::{self, What};
 
@@ -73,8 +73,8 @@ fn silent_on_standby(cluster: &Cluster<'_>) -> Outcome {
     let epoch = cluster.epoch(&active)?;
     standby.run(&["systemctl", "stop", "health-monitor"])?;
     cluster.wait_role(&standby, "out")?;
-    active.power_off()?;
     let off = service_log::now();
+    active.power_off()?;
     cluster.wait_active(&standby, epoch)?;
     let first = cluster.first(&standby, "ambari-server", What::Start, off)?;
     // Not before the six seconds of this lab's `lonely_after` since the last renewal, which came at most 200 ms before.
@@ -125,13 +125,22 @@ fn ineligible_standby(cluster: &Cluster<'_>) -> Outcome {
     hide_unit(&standby, "livy.service")?;
     wait_verdict(cluster, &standby, Verdict::Ineligible)?;
     cluster.wait_role(&standby, "out")?;
-    active.power_off()?;
     let off = service_log::now();
-    // Longer than a failover, and than `lonely_after`.
-    let until = off + 10_000_000_000;
-    cluster.wait("it had time to make a mistake", FAILOVER, || {
-        (service_log::now() > until).then_some(())
+    active.power_off()?;
+    cluster
+        .wait("the lock stands free", FAILOVER, || cluster.is_missing(&Key::Lock).then_some(()))?;
+    // Counted by its own heartbeats, one a second: longer than a failover takes, and half as long again as this lab's
+    // `lonely_after`.
+    let free = health(cluster, &standby).ok_or("no heartbeat")?.seq;
+    let later = cluster.wait("nine heartbeats beside a free lock", FAILOVER, || {
+        health(cluster, &standby).filter(|health| health.seq >= free + 9)
     })?;
+    assert_eq!(later.verdict, Verdict::Ineligible);
+    assert!(cluster.is_missing(&Key::Lock));
+    let office: Active = cluster.read(&Key::Active)?;
+    let (holder, claimant) = (office.holder.map(|holder| holder.node), office.claimant);
+    assert_eq!((office.epoch.0, holder), (epoch, Some(node(&active))));
+    assert!(claimant.is_none(), "{claimant:?}");
     assert!(cluster.told(off)?.is_empty());
     assert!(cluster.status(&standby, "master-fc").contains("no such unit: livy"));
     show_unit(&standby, "livy.service")?;

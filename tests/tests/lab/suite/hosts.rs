@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use headship_tests::lab::ensemble;
 use headship_tests::lab::service_log::{self, What};
 use headship_tests::lab::{HA_UNITS, Host};
 
 use super::cluster::{Cluster, DAEMONS, FAILOVER, SERVICES};
-use super::{Answer, Test};
+use super::{Answer, Test, bystander};
 use crate::Outcome;
 
 /// On the clock of the service log.
@@ -15,7 +16,7 @@ const MILLISECOND: u64 = 1_000_000;
 /// How long before D the last sign of life of what lives until D may be: some beats, on a busy machine.
 const ALMOST: u64 = 200 * MILLISECOND;
 
-pub(super) const NORMAL: [Test; 7] = [
+pub(super) const NORMAL: [Test; 8] = [
     ("after_a_power_loss_all_services_run_on_the_other_headnode", power_loss),
     ("a_cut_headnode_has_stopped_everything_by_its_deadline_and_the_other_takes_over", cut_cable),
     (
@@ -26,6 +27,7 @@ pub(super) const NORMAL: [Test; 7] = [
     ("a_shutdown_of_the_active_hands_the_services_over_in_order", shutdown),
     ("stopping_master_fc_hands_the_services_over_in_order", clean_stop),
     ("two_headnodes_that_boot_at_once_make_one_active", cold_boot),
+    ("headnodes_that_boot_before_their_quorum_wait_for_it_and_one_is_active", boot_before_quorum),
 ];
 
 /// With a process that no kill ends: skipped where this machine cannot make one.
@@ -51,7 +53,7 @@ fn power_loss(cluster: &Cluster<'_>) -> Outcome {
     returns_as_standby(cluster, &active, &standby, next)
 }
 
-// B-39 (network loss of the active), B-40.
+// B-26 (the loser stops by its own decision), B-39 (network loss of the active), B-40.
 fn cut_cable(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = cluster.pair()?;
     let epoch = cluster.epoch(&active)?;
@@ -229,8 +231,41 @@ fn cold_boot(cluster: &Cluster<'_>) -> Outcome {
     }
     // An epoch ends with its boot.
     let host = cluster.wait_any_active(epoch)?;
-    cluster.assert_started_in_order(&host, off)?;
-    let starts = cluster.told(off)?.iter().filter(|event| event.what == What::Start).count();
+    one_start_each(cluster, &host, off)
+}
+
+// B-41: in any order.
+fn boot_before_quorum(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let (headnodes, servers) = ([active, standby], cluster.lab().servers());
+    for host in headnodes.iter().chain(&servers) {
+        host.power_off()?;
+    }
+    let off = service_log::now();
+    for host in &headnodes {
+        host.switch_on()?;
+    }
+    for host in &headnodes {
+        host.wait_booted()?;
+        cluster.wait_role(host, "out")?;
+        assert!(DAEMONS.into_iter().all(|unit| host.runs(unit)), "daemons of {}", host.name());
+    }
+    let told = cluster.told(off)?;
+    assert!(told.is_empty(), "without a quorum: {told:?}");
+    let on = service_log::now();
+    for server in &servers {
+        server.switch_on()?;
+    }
+    let host = cluster.wait_any_active(epoch)?;
+    one_start_each(cluster, &host, on)?;
+    Ok(ensemble::wait_serving(&servers, FAILOVER)?)
+}
+
+/// Fails unless since `since` all services were started on `host`, in order, and only once.
+fn one_start_each(cluster: &Cluster<'_>, host: &Host, since: u64) -> Outcome {
+    cluster.assert_started_in_order(host, since)?;
+    let starts = cluster.told(since)?.iter().filter(|event| event.what == What::Start).count();
     assert_eq!(starts, SERVICES.len(), "each service was started once");
     Ok(())
 }
@@ -240,6 +275,8 @@ fn to_and_fro(cluster: &Cluster<'_>) -> Outcome {
     for round in 0..10 {
         let (active, standby) = cluster.pair()?;
         let epoch = cluster.epoch(&active)?;
+        let bystanders =
+            [bystander::start(cluster, &active)?, bystander::start(cluster, &standby)?];
         match round % 3 {
             0 => active.power_off()?,
             1 => active.cut()?,
@@ -247,7 +284,7 @@ fn to_and_fro(cluster: &Cluster<'_>) -> Outcome {
         }
         // A host that is back before its session has run out may be the next itself: its own promise is as good.
         let next = match round % 3 {
-            0 | 1 => standby,
+            0 | 1 => standby.clone(),
             _ => cluster.wait_any_active(epoch)?,
         };
         assert_eq!(cluster.wait_active(&next, epoch)?, epoch + 1);
@@ -256,8 +293,19 @@ fn to_and_fro(cluster: &Cluster<'_>) -> Outcome {
             active.power_on()?;
         }
         cluster.settle()?;
+        // A cut, unlike the other two, leaves the active's own processes alone.
+        let still = [&active, &standby].map(|host| bystander::pid(cluster, host));
+        assert_eq!(still[1], Some(bystanders[1]), "on {} in round {round}", standby.name());
+        if round % 3 == 1 {
+            assert_eq!(still[0], Some(bystanders[0]), "on {} in round {round}", active.name());
+        }
     }
-    Ok(())
+    cluster
+        .lab()
+        .headnodes()
+        .iter()
+        .filter(|host| bystander::pid(cluster, host).is_some())
+        .try_for_each(bystander::stop)
 }
 
 fn flapping_cable(cluster: &Cluster<'_>) -> Outcome {

@@ -1,26 +1,28 @@
 //! The suite on real hosts: two headnodes and a real ensemble, with one thing at a time done to them.
 //!
 //! Each test begins with a cluster in order: one headnode active with all services, the other standby and ready, nothing
-//! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ran some
-//! at once. A test that fails tells what the hosts said, and where services ran.
+//! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ever ran
+//! some at once. A test that fails tells what the hosts said, and where services ran.
 
+mod bystander;
 mod cluster;
 mod daemons;
 mod diagnosis;
 mod health;
 mod hosts;
+mod on_purpose;
 mod orders;
 mod quorum;
 mod records;
 mod services;
 
 use std::error::Error;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use headship_tests::lab::{Lab, Options, Preset};
 
-use crate::{Outcome, chain};
+use crate::{Outcome, caught, chain};
 pub(crate) use cluster::Cluster;
+pub(crate) use on_purpose::OnPurpose;
 
 /// A test of the suite by its name, a sentence.
 pub(crate) type Test = (&'static str, fn(&Cluster<'_>) -> Outcome);
@@ -81,16 +83,16 @@ pub(crate) fn more() -> Vec<Test> {
     [&hosts::MORE[..], &daemons::MORE].concat()
 }
 
-/// Runs a test on a cluster in order.
-pub(crate) fn run(lab: &Lab, test: fn(&Cluster<'_>) -> Outcome) -> Outcome {
-    let cluster = Cluster::new(lab)?;
+/// Runs a test on a cluster in order. Overlaps count from the lab's first moment on, also while the cluster is put in
+/// order after the test before.
+pub(crate) fn run(lab: &Lab, wrong: &OnPurpose, test: fn(&Cluster<'_>) -> Outcome) -> Outcome {
+    let cluster = Cluster::new(lab, wrong)?;
     let outcome = match cluster.settle() {
         Err(error) => Err(format!("the cluster is not in order: {}", chain(error.as_ref())).into()),
         Ok(()) => {
             cluster.begin();
             // A failed assertion, too, shall tell what the hosts said.
-            catch_unwind(AssertUnwindSafe(|| test(&cluster)))
-                .unwrap_or_else(|panic| Err(text_of(panic.as_ref()).into()))
+            caught(|| test(&cluster))
         }
     };
     let overlaps = cluster.overlaps()?;
@@ -103,12 +105,6 @@ pub(crate) fn run(lab: &Lab, test: fn(&Cluster<'_>) -> Outcome) -> Outcome {
     }
     report.push_str(&diagnosis::of(&cluster));
     Err(report.into())
-}
-
-fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<String>().cloned();
-    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "the test panicked".to_owned())
 }
 
 /// What a helper of a test gives, or why not.

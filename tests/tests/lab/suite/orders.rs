@@ -12,7 +12,7 @@ use headship_tests::lab::service_log::{self, What};
 use serde_json::Value;
 
 use super::cluster::{Cluster, FAILOVER, SOON, node};
-use super::{Answer, Test};
+use super::{Answer, Test, bystander};
 use crate::Outcome;
 
 pub(super) const FAST: [Test; 6] = [
@@ -20,20 +20,17 @@ pub(super) const FAST: [Test; 6] = [
     ("a_switchover_to_an_unknown_headnode_is_refused_and_nothing_moves", to_unknown),
     ("a_switchover_to_an_ineligible_headnode_is_refused_and_nothing_moves", to_ineligible),
     ("a_switchover_while_failover_is_paused_is_refused_and_nothing_moves", while_paused),
-    ("an_order_of_an_earlier_epoch_or_time_moves_nothing", outdated_orders),
+    ("an_order_of_an_earlier_epoch_or_time_is_refused_and_nothing_moves", outdated_orders),
     ("status_and_active_say_what_is", status_and_active),
 ];
 
 /// Exit code of the command line for an order that was refused.
 const REFUSED: i32 = 6;
 
-/// What a daemon of the cluster that is none of ours does meanwhile: nothing may touch it.
-const BYSTANDER: &str = "namenode.service";
-
 // B-03, B-26, B-28, B-34, B-35, B-37, K-4.
 fn both_ways(cluster: &Cluster<'_>) -> Outcome {
     let (first, second) = cluster.pair()?;
-    let bystanders = [start_bystander(cluster, &first)?, start_bystander(cluster, &second)?];
+    let bystanders = [bystander::start(cluster, &first)?, bystander::start(cluster, &second)?];
     for (from, to) in [(&first, &second), (&second, &first)] {
         let epoch = cluster.epoch(from)?;
         let since = service_log::now();
@@ -49,19 +46,9 @@ fn both_ways(cluster: &Cluster<'_>) -> Outcome {
         cluster.wait_role(from, "standby")?;
         cluster.wait_ready()?;
     }
-    assert_eq!(
-        [cluster.pid(&first, BYSTANDER), cluster.pid(&second, BYSTANDER)],
-        bystanders.map(Some)
-    );
-    for host in [&first, &second] {
-        host.run(&["systemctl", "stop", BYSTANDER])?;
-    }
-    Ok(())
-}
-
-fn start_bystander(cluster: &Cluster<'_>, host: &Host) -> Answer<i32> {
-    host.run(&["systemd-run", "--quiet", &format!("--unit={BYSTANDER}"), "sleep", "infinity"])?;
-    cluster.wait_back(host, BYSTANDER, None)
+    let hosts = [&first, &second];
+    assert_eq!(hosts.map(|host| bystander::pid(cluster, host)), bystanders.map(Some));
+    hosts.into_iter().try_for_each(bystander::stop)
 }
 
 /// A switchover that must be refused for `reason`, with nothing moving.
@@ -79,11 +66,8 @@ fn to_unknown(cluster: &Cluster<'_>) -> Outcome {
     refused(cluster, "hn7", "hn7 is not a headnode of this cluster")?;
     // And by the active itself, whoever wrote the order.
     let before = cluster.before()?;
-    let why = "hn7 is not a headnode of this cluster: say one of";
-    match ordered(cluster, Some("hn7"), |order| order)?.answer {
-        Some(Answered::Refused { why: said }) => assert!(said.contains(why), "{said}"),
-        other => return Err(format!("not refused: {other:?}").into()),
-    }
+    let order = ordered(cluster, Some("hn7"), |order| order)?;
+    assert_refused(&order, "hn7 is not a headnode of this cluster: say one of");
     cluster.assert_untouched(&before)
 }
 
@@ -164,15 +148,21 @@ fn ordered(
     Ok(answered.unwrap_or(order))
 }
 
+fn assert_refused(order: &SwitchoverOrder, reason: &str) {
+    let answer = &order.answer;
+    let refused = matches!(answer, Some(Answered::Refused { why }) if why.contains(reason));
+    assert!(refused, "not refused because `{reason}`: {answer:?}");
+}
+
 fn outdated_orders(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let earlier = ordered(cluster, None, |order| SwitchoverOrder {
         epoch: Epoch(order.epoch.0 - 1),
         ..order
     })?;
-    assert_eq!(earlier.answer, None);
+    assert_refused(&earlier, "and this is epoch");
     let late = ordered(cluster, None, |order| SwitchoverOrder { not_after: WallTime(1), ..order })?;
-    assert_eq!(late.answer, None);
+    assert_refused(&late, "it came too late");
     cluster.assert_untouched(&before)
 }
 
