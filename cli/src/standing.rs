@@ -6,6 +6,7 @@ use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
 use headship_core::record::{Active, Phase, Role, Verdict};
+use headship_core::services::Observed;
 use headship_daemon::Exit;
 
 use crate::say;
@@ -226,6 +227,7 @@ fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
     for name in services.iter().filter(|name| !given_up.contains(&name.as_str())) {
         match own.service(name) {
             None => unseen.push(name.as_str()),
+            Some(seen) if seen.observed == Observed::Unknown.as_str() => unseen.push(name.as_str()),
             Some(seen) if seen.is_running() => {}
             Some(ServiceSeen { observed, why: Some(why), .. }) => {
                 troubles.push(format!("{name} is not running ({observed}: {why})"));

@@ -158,7 +158,7 @@ fn services_that_are_down_on_the_active_are_named_each_with_its_state() {
     with_services(&mut records, |services| {
         services.insert("ambari-server".to_owned(), "starting".to_owned());
         services.insert("livy".to_owned(), "failed".to_owned());
-        services.remove("job-history");
+        services.insert("job-history".to_owned(), "unknown".to_owned());
     });
     golden("services-down", in_sight(records), Json::No);
 }
