@@ -142,6 +142,8 @@ fn seen(
 
 #[cfg(test)]
 mod tests {
+    use std::process::Stdio;
+
     use super::*;
 
     fn look(observed: Observed, own: &str, hollow: bool) -> Look {
@@ -177,7 +179,13 @@ mod tests {
 
     #[tokio::test]
     async fn an_alias_is_killed_under_the_name_of_its_unit() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        // Not our output: if this fails it outlives us, and who reads that would wait for it.
+        let mut child = std::process::Command::new("sleep")
+            .arg("1000")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let dir = tempfile::tempdir().unwrap();
         let group = dir.path().join("systemd/system.slice/y.service");
         std::fs::create_dir_all(&group).unwrap();
