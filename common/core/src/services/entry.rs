@@ -338,6 +338,12 @@ impl Entry {
         actions.push_back(ServiceAction { id, service: self.spec.name.clone(), order });
     }
 
+    fn is_start_overdue(&self, now: Time) -> bool {
+        self.under_way.as_ref().is_some_and(|doing| {
+            doing.order == Order::Start && now.since(doing.since) >= self.spec.start_limit
+        })
+    }
+
     pub(super) fn keep_running(
         &mut self,
         now: Time,
@@ -345,8 +351,12 @@ impl Entry {
         ids: &mut Ids,
         actions: &mut VecDeque<ServiceAction>,
     ) {
-        if let Some(doing) = &self.under_way {
-            if doing.order == Order::Start && now.since(doing.since) >= self.spec.start_limit {
+        if self.observed == Observed::Running && self.is_start_overdue(now) {
+            // It was down when the start was ordered, and was seen to run since: only the answer is missing.
+            self.under_way = None;
+        }
+        if self.under_way.is_some() {
+            if self.is_start_overdue(now) {
                 self.why = format!("it did not start within {} s", self.spec.start_limit.as_secs());
                 self.order(now, Order::Stop, ids, actions);
             }

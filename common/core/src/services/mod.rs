@@ -374,3 +374,52 @@ impl Supervisor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::config::checked::{Driver, RestartBudget, Starter};
+
+    fn service() -> Service {
+        Service {
+            name: "livy".to_owned(),
+            driver: Driver::Systemd { unit: "livy.service".to_owned() },
+            started_by: Starter::MasterHaService,
+            after: BTreeSet::new(),
+            announce: false,
+            critical: false,
+            start_limit: Duration::from_secs(10),
+            stop_limit: Duration::from_secs(10),
+            restart: RestartBudget {
+                times: 3,
+                within: Duration::from_secs(600),
+                back_off: vec![Duration::ZERO],
+            },
+            probes: Vec::new(),
+        }
+    }
+
+    /// The orders past the limit of a start that was never answered, if by then `seen` was seen.
+    fn orders_past_the_limit(seen: Observed) -> Vec<Order> {
+        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+        supervisor.desire(Desired::Running);
+        let see = |observed| Report::Observed { service: "livy".to_owned(), asked: None, observed };
+        supervisor.handle(begin, see(Observed::Stopped));
+        supervisor.decide(begin, &mut ids);
+        let first = supervisor.poll_action().map(|action| action.order);
+        assert_eq!(first, Some(Order::Start));
+        supervisor.handle(begin.after(Duration::from_secs(2)), see(seen));
+        let late = begin.after(Duration::from_secs(10));
+        supervisor.decide(late, &mut ids);
+        std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order).collect()
+    }
+
+    #[test]
+    fn a_start_without_an_answer_is_no_failure_if_the_service_was_seen_to_run() {
+        assert_eq!(orders_past_the_limit(Observed::Starting), [Order::Stop]);
+        assert_eq!(orders_past_the_limit(Observed::Running), [Order::Look]);
+    }
+}
