@@ -279,7 +279,7 @@ impl World {
         }
     }
 
-    fn controller(&self, host: HostId) -> Option<&Controller> {
+    pub(super) fn controller(&self, host: HostId) -> Option<&Controller> {
         match self.host(host).daemon(Kind::Controller).machine.as_ref()? {
             Machine::Controller(controller) => Some(controller),
             Machine::Guard(_) | Machine::Monitor(_) | Machine::Duty(_) => None,
@@ -340,6 +340,8 @@ impl World {
         });
         // Whoever wrote it may not have heard yet that it is written.
         let known = self.now > run.permit_at + WRITTEN;
+        // Of a start that gave no answer within its limit nobody knows that it went well.
+        let known = known && self.now > self.unit(by.host, &action.service).told_at;
         if covered && unclaimed && known {
             let (who, service) = (self.who(by), &action.service);
             self.violation(format!(

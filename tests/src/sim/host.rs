@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use headship_core::eligibility::Measured;
-use headship_core::epoch::Remembered;
+use headship_core::epoch::{Epoch, Remembered};
 use headship_core::lease::{Closed, Permit};
 use headship_core::node::{Identity, NodeName};
 use headship_core::record::Key;
+use headship_core::time::Time;
 
 use super::client::Client;
 use super::clock::Clock;
@@ -133,6 +134,8 @@ pub(super) struct Run {
     pub(super) permit_at: Duration,
     /// The last permit of this boot, also when it is gone.
     pub(super) last_permit: Option<Permit>,
+    /// The last D of this boot that was ever acknowledged, with its epoch: the permit on disk may be older.
+    pub(super) last_deadline: Option<(Epoch, Time)>,
     pub(super) closed: Option<Closed>,
     /// Nothing can be written there.
     pub(super) full: bool,

@@ -17,6 +17,9 @@ use super::world::{Happening, World};
 /// How long a driver waits for an answer of the bus.
 const BUS_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long after the bus answers again the last of what it kept back is told.
+const TOLD: Duration = Duration::from_millis(20);
+
 /// `TimeoutStopSec=` of the services' own units.
 const STOP_LIMIT: Duration = Duration::from_secs(90);
 
@@ -89,6 +92,8 @@ pub(super) struct Unit {
     pub(super) foreign: bool,
     /// Since when it runs, or answers again.
     pub(super) sound_since: Duration,
+    /// When everybody knows that it runs: a bus that hangs says so late.
+    pub(super) told_at: Duration,
 }
 
 /// What happens to a unit.
@@ -126,6 +131,7 @@ impl Unit {
             epoch: None,
             foreign: false,
             sound_since: Duration::ZERO,
+            told_at: Duration::ZERO,
         }
     }
 
@@ -338,8 +344,10 @@ impl World {
 
     fn ready(&mut self, host: HostId, name: &str) {
         let now = self.now;
+        let told_at = self.host(host).bus_back.max(now) + TOLD;
         let unit = self.unit_mut(host, name);
         (unit.state, unit.sound_since) = (State::Running, now);
+        unit.told_at = told_at;
         let (turn, dies) = (unit.turn, unit.manner.dies_after);
         if let Some(after) = dies {
             self.plan_unit(now + after, host, name, UnitStep::Dies(turn));

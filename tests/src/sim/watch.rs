@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use headship_core::controller::Controller;
+
 use super::host::HostId;
 use super::world::World;
 
@@ -22,13 +24,18 @@ impl World {
 
     /// Invariant 6: what was started under a permit is gone by its D plus kill time, or the host is; with the same margin
     /// that a taker waits. It holds whether or not anybody takes over. Of a host that stands still nothing can be asked until it
-    /// goes on.
+    /// goes on. D is what a taker counts from: the newest renewal, whether or not the permit of it could be written.
     fn check_end(&mut self, host: HostId) {
+        let held = self.controller(host).and_then(Controller::held);
+        let run = &mut self.host_mut(host).run;
+        run.last_deadline = held.or(run.last_deadline);
         let state = self.host(host);
         let Some(permit) = state.run.last_permit.as_ref().filter(|_| !state.is_dumb()) else {
             return;
         };
-        let (deadline, epoch) = (permit.deadline, permit.epoch);
+        let epoch = permit.epoch;
+        let renewed = state.run.last_deadline.filter(|(of, _)| *of == epoch);
+        let deadline = renewed.map_or(permit.deadline, |(_, at)| at.max(permit.deadline));
         let kill = Duration::from_millis(permit.kill_ms);
         let now = state.clock.at(self.now);
         if now <= deadline.after(kill + kill / 10) {
