@@ -44,4 +44,4 @@ pub use state::{
     Active, Claimant, Controller, Guard, Host, Kind, Lock, MOST_HEADNODES, Node, Off, Permit, Role,
     Sender, Service, Settings, State, Write, Yes,
 };
-pub use touch::{Standing, Step, Touch};
+pub use touch::{Renewal, Standing, Step, Touch};
