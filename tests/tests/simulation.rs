@@ -3,10 +3,11 @@
 //! `HEADSHIP_SEEDS=2000 cargo test -p headship-tests --test simulation` runs more of them; a failing one is had again with
 //! `cargo run -p headship-tests --bin sim -- --seed N --log`.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
-use headship_tests::sim::{Broken, Verdict, play, play_without, run};
+use headship_tests::sim::{Broken, Verdict, first_election, play, play_without, run};
 
 /// How many seeds run where nobody says how many: some seconds' worth.
 const SEEDS: u64 = 60;
@@ -45,6 +46,19 @@ fn a_seed_gives_the_same_log_again() {
         let detailed = one.log.lines().filter(|line| !line.contains("  . "));
         assert!(detailed.eq(brief.log.lines()), "more detail changes what happens in seed {seed}");
     }
+}
+
+/// Races for the first office. With `HEADSHIP_MORE` it is the ten thousand that were asked for, which take minutes.
+#[test]
+fn a_thousand_first_elections_or_ten_thousand_have_one_winner_each() {
+    let races = if env::var_os("HEADSHIP_MORE").is_some() { 10_000 } else { 1_000 };
+    let mut won = BTreeMap::<String, u32>::new();
+    for seed in 0..races {
+        let winner = first_election(seed).unwrap_or_else(|why| panic!("{why}"));
+        *won.entry(winner).or_default() += 1;
+    }
+    // Where the same one always wins there is no race.
+    assert!(won.len() == 3 && won.values().all(|times| *times > 50), "{won:?}");
 }
 
 /// When a rule is dropped, some seed violates what `wanted` says.

@@ -23,7 +23,7 @@ mod unit;
 mod watch;
 mod world;
 
-pub use run::{Verdict, run};
+pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
 pub use setup::{Broken, Setup};
 pub use world::World;

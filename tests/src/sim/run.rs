@@ -121,3 +121,31 @@ fn stay_quiet(world: &mut World) {
         world.violation(format!("it did not stay settled: {why}"));
     }
 }
+
+/// The first election of a cluster that never had one, of two or three headnodes that are switched on at about the same time: who
+/// won it, or what was not as it should be: exactly one office of epoch 1, and its services on its host only.
+///
+/// # Errors
+///
+/// What was not as it should be, with the log.
+pub fn first_election(seed: u64) -> Result<String, String> {
+    let mut rng = Rng::with_seed(seed ^ 0xe1ec);
+    let mut setup = draw(seed, false, Broken::default());
+    setup.headnodes = if rng.bool() { 2 } else { 3 };
+    let mut world = World::new(setup);
+    let mut end = Duration::from_secs(20);
+    world.run_until(end);
+    // With a short grace for whoever was slow: a lost hint, or a lost reading.
+    while world.winner().is_none() && end < Duration::from_secs(60) {
+        end += Duration::from_secs(5);
+        world.run_until(end);
+    }
+    let told = |why: String, world: &World| format!("{}seed {seed}: {why}", world.log(3));
+    if let Some(violation) = world.violated() {
+        return Err(told(violation.to_owned(), &world));
+    }
+    if world.checker.offices != 1 {
+        return Err(told(format!("{} offices were taken", world.checker.offices), &world));
+    }
+    world.winner().ok_or_else(|| told("nobody serves alone in epoch 1".to_owned(), &world))
+}

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headship_core::controller::Controller;
+use headship_core::epoch::Epoch;
 
 use super::host::HostId;
 use super::world::World;
@@ -20,6 +21,15 @@ impl World {
         if !self.setup.broken.no_end_check {
             self.host_ids().into_iter().for_each(|host| self.check_end(host));
         }
+    }
+
+    /// The only headnode on which anything runs, if it holds the office of epoch 1.
+    pub(super) fn winner(&self) -> Option<String> {
+        let hosts = self.host_ids().into_iter();
+        let running: Vec<HostId> = hosts.filter(|host| self.running_on(*host).is_some()).collect();
+        let [winner] = running.as_slice() else { return None };
+        let first = self.controller(*winner)?.held()?.0 == Epoch(1);
+        first.then(|| self.host(*winner).name.to_string())
     }
 
     /// Invariant 6: what was started under a permit is gone by its D plus kill time, or the host is; with the same margin
