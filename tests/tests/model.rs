@@ -21,12 +21,16 @@ fn holds(name: &str, scope: Scope) {
     assert!(violated.is_empty(), "{name}: not so: {violated}\n{story}");
 }
 
+/// What a scope was found to violate, with the run to it; explored by whoever comes first.
+type Explored = Arc<OnceLock<Option<(&'static str, String)>>>;
+
 /// With every rule in force a scope holds. Many rules share a scope, which is explored once.
 fn holds_with_all_rules(scope: &Scope) {
-    static EXPLORED: Mutex<BTreeMap<String, Arc<OnceLock<Option<(&'static str, String)>>>>> =
-        Mutex::new(BTreeMap::new());
+    static EXPLORED: Mutex<BTreeMap<String, Explored>> = Mutex::new(BTreeMap::new());
     let name = format!("{scope:?}");
-    let explored = EXPLORED.lock().unwrap().entry(name.clone()).or_default().clone();
+    let mut scopes = EXPLORED.lock().expect("nobody panics while it is locked");
+    let explored = scopes.entry(name.clone()).or_default().clone();
+    drop(scopes);
     let violated = explored.get_or_init(|| {
         let verdict = explore(scope.clone(), 1, None);
         println!("with every rule, {name}: {verdict}");
