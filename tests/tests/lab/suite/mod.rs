@@ -15,6 +15,7 @@ mod orders;
 mod quorum;
 mod records;
 mod services;
+mod units;
 
 use std::error::Error;
 
@@ -75,7 +76,9 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
-    [&services::FAST[..], &orders::FAST, &health::FAST, &records::FAST, &quorum::FAST].concat()
+    let services = [&services::FAST[..], &units::FAST, &health::FAST];
+    let cluster = [&orders::FAST[..], &records::FAST, &quorum::FAST];
+    [services, cluster].concat().concat()
 }
 
 /// What takes long, for `make test-more`.

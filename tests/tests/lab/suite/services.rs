@@ -7,12 +7,13 @@ use super::cluster::{Cluster, FAILOVER, SERVICES, SOON};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 9] = [
+pub(super) const FAST: [Test; 10] = [
     ("a_start_by_hand_on_the_standby_fails_with_our_sentence", refused_on_standby),
     ("a_service_started_past_the_gate_on_the_standby_is_killed_within_a_second", past_the_gate),
     ("each_service_that_is_killed_on_the_active_is_back", killed),
     ("a_service_that_is_killed_again_and_again_comes_back_within_its_budget", killed_thrice),
     ("each_service_that_is_stopped_by_hand_on_the_active_is_back", stopped_by_hand),
+    ("a_unit_that_stays_active_without_its_process_is_started_again", exited),
     ("a_service_that_hangs_is_found_by_its_probe_and_started_anew", hung),
     ("a_service_that_is_not_critical_is_given_up_and_nothing_moves", given_up),
     ("a_critical_service_that_is_given_up_moves_the_office_to_the_ready_peer", yields),
@@ -108,6 +109,23 @@ fn killed(cluster: &Cluster<'_>) -> Outcome {
         assert!(told.iter().all(|event| event.service == service), "others were touched: {told:?}");
     }
     assert_eq!(cluster.epoch(&active)?, epoch);
+    forget_budgets(cluster)
+}
+
+// K-2: systemd calls it active for ever.
+fn exited(cluster: &Cluster<'_>) -> Outcome {
+    let (active, _) = cluster.pair()?;
+    let folder = "/run/systemd/system/livy.service.d";
+    let text = "[Service]\\nRemainAfterExit=yes\\nRestart=no\\n";
+    let write = format!("mkdir -p {folder} && printf '{text}' > {folder}/50-remain.conf");
+    active.run(&["sh", "-c", &write])?;
+    active.run(&["systemctl", "daemon-reload"])?;
+    let since = service_log::now();
+    active.kill("livy.service", Signal::TERM)?;
+    let served = wait_served(cluster, &active, "livy", since);
+    active.run(&["rm", "--recursive", folder])?;
+    active.run(&["systemctl", "daemon-reload"])?;
+    served?;
     forget_budgets(cluster)
 }
 
