@@ -52,13 +52,15 @@ fn a_seed_gives_the_same_log_again() {
 #[test]
 fn a_thousand_first_elections_or_ten_thousand_have_one_winner_each() {
     let races = if env::var_os("HEADSHIP_MORE").is_some() { 10_000 } else { 1_000 };
-    let mut won = BTreeMap::<String, u32>::new();
+    let (mut won, mut beaten) = (BTreeMap::<String, u64>::new(), 0);
     for seed in 0..races {
-        let winner = first_election(seed).unwrap_or_else(|why| panic!("{why}"));
+        let (winner, refused) = first_election(seed).unwrap_or_else(|why| panic!("{why}"));
         *won.entry(winner).or_default() += 1;
+        beaten += refused;
     }
-    // Where the same one always wins there is no race.
-    assert!(won.len() == 3 && won.values().all(|times| *times > 50), "{won:?}");
+    // Where the same one always wins, or nobody is ever too late, there is no race.
+    assert!(won.len() == 3 && won.values().all(|times| *times > races / 20), "{won:?}");
+    assert!(beaten > races / 10, "{beaten} claims came too late in {races} races");
 }
 
 /// When a rule is dropped, some seed violates what `wanted` says.

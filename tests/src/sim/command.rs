@@ -367,6 +367,18 @@ impl World {
         })
     }
 
+    /// The operator made the settings before anybody came, with automatic failover off.
+    pub(super) fn begin_paused(&mut self) {
+        let settings = Settings {
+            format: FORMAT,
+            incarnation: headship_core::epoch::Incarnation("first".to_owned()),
+            paused: Some("operator, for a test".to_owned()),
+            rest: Rest::new(),
+        };
+        let data = record::write(&settings);
+        self.write_by_hand(&[Op::Create { key: Key::Settings, data }]);
+    }
+
     fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
         let active = self.ensemble.head.get(&Key::Active);
         let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());

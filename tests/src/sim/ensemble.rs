@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use headship_core::quorum::{ActionId, Op, Outcome, Refusal, SessionId};
+use headship_core::record::Key;
 
 use super::host::HostId;
 use super::net::{ConnId, Down};
@@ -332,7 +333,11 @@ impl World {
                 };
                 let (changes, outcome) = match result {
                     Ok((changes, versions)) => (changes, Outcome::Done { versions }),
-                    Err((step, why)) => (vec![], Outcome::Refused { step, why }),
+                    Err((step, why)) => {
+                        let claims = |op: &Op| matches!(op, Op::Create { key: Key::Lock, .. });
+                        self.checker.beaten += u64::from(ops.iter().any(claims));
+                        (vec![], Outcome::Refused { step, why })
+                    }
                 };
                 let answer = Some((conn, Down::Wrote { id, outcome }));
                 self.append(Txn { zxid, changes, closed: None, answer });
