@@ -36,10 +36,7 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Refusal> {
     let config = start::configure_headnode(NAME, arguments)?;
     let run = RunDir::new(&arguments.run);
     run.create()?;
-    let _lock = run.lock(NAME).map_err(|error| {
-        let held = matches!(error, LockError::Held { .. });
-        Refusal::new(if held { Exit::AlreadyRunning } else { Exit::Failed }, &error)
-    })?;
+    let _lock = start::alone(run.lock(NAME), LockError::is_held)?;
     let me = identity::identity(config.node.clone(), &arguments.machine_id)?;
     let notifier = Notifier::from_environment()?;
     run::block_on(async {

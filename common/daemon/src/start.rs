@@ -29,6 +29,14 @@ impl<E: Error> From<E> for Refusal {
     }
 }
 
+/// What keeps a second process of a kind away; a refusal if that has, or if the lock cannot be had. `held` tells which.
+pub fn alone<L, E: Error>(lock: Result<L, E>, held: impl Fn(&E) -> bool) -> Result<L, Refusal> {
+    lock.map_err(|error| {
+        let exit = if held(&error) { Exit::AlreadyRunning } else { Exit::Failed };
+        Refusal::new(exit, &error)
+    })
+}
+
 /// Loads the configuration and opens the log.
 pub fn configure(program: &str, arguments: &Arguments) -> Result<Config, Refusal> {
     let config = configuration::load(&arguments.config)

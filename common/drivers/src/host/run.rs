@@ -77,6 +77,13 @@ pub enum LockError {
     },
 }
 
+impl LockError {
+    /// Whether it is only that another process holds it.
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Held { .. })
+    }
+}
+
 impl RunDir {
     /// The folder at `path`.
     pub fn new(path: impl Into<PathBuf>) -> Self {
