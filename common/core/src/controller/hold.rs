@@ -38,9 +38,13 @@ impl Controller {
             return;
         }
         if !self.records.lease.is_fresh() {
-            // A read that was refused would else be tried again only after a period, which may be longer than the lease.
-            self.records.lease.unblock();
-            self.wake_at(now.after(self.config.timing.renew / 4));
+            // A read that was refused would else be tried again only after a period, which may be longer than the lease. Not at
+            // once either: without a connection it is refused at once, and asked again in a spin.
+            if now >= self.unblock_due {
+                self.unblock_due = now.after(self.config.timing.renew / 4);
+                self.records.lease.unblock();
+            }
+            self.wake_at(self.unblock_due);
             return;
         }
         let Some(version) = self.records.active.version() else { return };

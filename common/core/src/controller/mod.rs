@@ -232,6 +232,8 @@ pub struct Controller {
     denied: Option<String>,
     /// When a write may be tried again after one that was refused.
     write_due: Time,
+    /// When a refused read of `lease` may be tried again although nothing is known to have changed.
+    unblock_due: Time,
     reboot_due: Time,
     stop: bool,
     exited: bool,
@@ -297,6 +299,7 @@ impl Controller {
             barred: false,
             denied: None,
             write_due: Time::default(),
+            unblock_due: Time::default(),
             reboot_due: Time::default(),
             stop: false,
             exited: false,
