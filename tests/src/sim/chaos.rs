@@ -2,11 +2,12 @@
 //! cover (`protocol.md`, 10) is not done: a host that stands still past its deadline, and with the preset `fast` guard and
 //! master-fc of one host away together.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::clock::micros;
 use super::host::{DaemonId, HostId, HostStep, Kind, Life};
-use super::unit::{State, Unit};
+use super::unit::{Ends, State, Unit};
 use super::world::{Happening, World};
 
 const SERVICES: [&str; 4] = ["ambari-server", "timeline", "jobhistory", "livy"];
@@ -33,7 +34,7 @@ impl World {
             30..42 => self.fault_of_network(&name),
             42..58 => self.fault_of_ensemble(),
             58..70 => self.fault_of_host(host, &name),
-            70..84 => self.fault_of_service(&name),
+            70..84 => self.fault_of_service(host, &name),
             84..94 => self.deed_of_operator(host, &name),
             _ => self.fault_of_records(),
         }
@@ -92,7 +93,8 @@ impl World {
         }
     }
 
-    /// With a kill time shorter than a watchdog takes, only one of guard and master-fc may be away.
+    /// With a kill time shorter than a watchdog takes, only one of guard and master-fc may be away. So, too, where a service cannot
+    /// be killed: whoever is left has to be there at D plus kill time to take the host down.
     fn may_fail(&self, id: DaemonId) -> bool {
         let other = match id.kind {
             Kind::Controller => Kind::Guard,
@@ -102,7 +104,18 @@ impl World {
         let daemon = self.host(id.host).daemon(other);
         let long_there =
             daemon.deaths.last().is_none_or(|at| self.now > *at + Duration::from_secs(4));
-        self.setup.preset != "fast" || daemon.life == Life::Running && long_there
+        let clings = self.host(id.host).units.values().any(|unit| unit.manner.ends == Ends::Never);
+        self.setup.preset != "fast" && !clings || daemon.life == Life::Running && long_there
+    }
+
+    /// Whether both are there that could take the host down, and have been for long.
+    fn may_cling(&self, host: HostId) -> bool {
+        [Kind::Controller, Kind::Guard].into_iter().all(|kind| {
+            let daemon = self.host(host).daemon(kind);
+            let long =
+                daemon.deaths.last().is_none_or(|at| self.now > *at + Duration::from_secs(4));
+            daemon.life == Life::Running && long
+        })
     }
 
     /// Guard and master-fc are not both taken away for longer than a watchdog takes.
@@ -219,7 +232,7 @@ impl World {
         }
     }
 
-    fn fault_of_service(&mut self, name: &str) {
+    fn fault_of_service(&mut self, host: HostId, name: &str) {
         let service = self.one_of(&SERVICES);
         let well = format!("service {name} {service} well");
         let say = |manner: &str| format!("service {name} {service} {manner}");
@@ -227,7 +240,10 @@ impl World {
             0..4 => self.order(&say("dies")),
             4 => self.do_for(&say("refuses to stop"), &well, 5000, 60_000),
             5 => self.do_for(&say("cannot start"), &well, 1000, 30_000),
-            6 => self.do_for(&say("cannot be killed"), &well, 5000, 40_000),
+            6 if self.may_cling(host) => {
+                self.do_for(&say("cannot be killed"), &well, 5000, 40_000);
+            }
+            6 => {}
             7 if self.rng.bool() => {
                 let deaf = self.one_of(&["answers nobody", "never answers"]);
                 self.do_for(&say(deaf), &well, 5000, 60_000);
@@ -274,7 +290,11 @@ impl World {
             "write orders/switchover garbage",
             "write history garbage",
         ]);
-        self.order(deed);
+        // What the holder's lease was is told by `active` and `lease`: with both destroyed a taker has its own configuration only.
+        let leases = self.configs.iter().map(|config| config.timing.lease).collect::<BTreeSet<_>>();
+        if leases.len() == 1 || !deed.contains(" lease") {
+            self.order(deed);
+        }
     }
 
     /// Everything that is broken is repaired, everybody who is away comes back, and the operator leaves.

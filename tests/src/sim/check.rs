@@ -34,6 +34,8 @@ pub(super) struct Checker {
     promised: BTreeMap<String, (Incarnation, Epoch)>,
     /// When it is next looked at what may not last.
     pub(super) look_at: Duration,
+    /// How many things have happened at the present moment.
+    pub(super) at_once: u32,
     /// How many claims were refused because the records had changed.
     pub(super) beaten: u64,
     /// How often office was taken, and services started.

@@ -21,6 +21,9 @@ use super::net::{ConnId, Net, Way};
 use super::setup::Setup;
 use super::unit::{Ends, Manner, Unit, UnitStep};
 
+/// How many things may happen at the same moment: a host that thaws has much to catch up with.
+const AT_ONCE: u32 = 20_000;
+
 /// Something that happens.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
@@ -191,11 +194,20 @@ impl World {
                 break;
             }
             let Some(Reverse(planned)) = self.queue.pop() else { break };
+            self.count_at_once(planned.at);
             self.now = planned.at;
             self.happen(planned.happening);
             self.watch();
         }
         self.now = self.now.max(end);
+    }
+
+    /// Time that stands still is somebody who spins.
+    fn count_at_once(&mut self, at: Duration) {
+        self.checker.at_once = if at == self.now { self.checker.at_once + 1 } else { 0 };
+        if self.checker.at_once > AT_ONCE {
+            self.violation(format!("somebody spins: {AT_ONCE} things happen at the same moment"));
+        }
     }
 
     fn happen(&mut self, happening: Happening) {
