@@ -96,6 +96,14 @@ pub(super) fn require_built(programs: &Path) -> Result<(), PlainError> {
     if missing.is_empty() { Ok(()) } else { Err(PlainError::NotBuilt { missing }) }
 }
 
+/// Whether nothing of a process is left but its name: only then have its locks gone, too. Its memory goes first.
+fn has_ended(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    stat.map_or(true, |stat| {
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
+    })
+}
+
 impl Host {
     pub(super) fn new(
         name: &'static str,
@@ -304,7 +312,7 @@ impl Host {
             .map_err(|errno| system(format!("kill {program}"))(errno.into()))?;
         wait_until(&format!("the killed {program} is gone"), GONE_LIMIT, || {
             self.reap();
-            !self.processes().contains(&pid)
+            has_ended(pid)
         })?;
         Ok(())
     }
