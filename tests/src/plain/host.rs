@@ -96,12 +96,13 @@ pub(super) fn require_built(programs: &Path) -> Result<(), PlainError> {
     if missing.is_empty() { Ok(()) } else { Err(PlainError::NotBuilt { missing }) }
 }
 
-/// Whether nothing of a process is left but its name: only then have its locks gone, too. Its memory goes first.
+/// Whether nothing of a process is left but its name: only then have its locks gone, too. Its memory goes first, and its
+/// first thread may go before the others.
 fn has_ended(pid: Pid) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
-    stat.map_or(true, |stat| {
-        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']))
-    })
+    let dir = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let Ok(stat) = fs::read_to_string(dir.join("stat")) else { return true };
+    let is_zombie = stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with(['Z', 'X']));
+    is_zombie && fs::read_dir(dir.join("task")).map_or(true, |threads| threads.count() <= 1)
 }
 
 impl Host {
