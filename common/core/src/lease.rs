@@ -21,11 +21,13 @@ pub struct Permit {
     /// D: after this nothing may run under this permit. CLOCK_BOOTTIME in microseconds.
     pub deadline: Time,
     /// The lease that D was counted by, in milliseconds.
+    #[serde(default)]
     pub lease_ms: u64,
     /// How long after D everything must be gone, in milliseconds.
     pub kill_ms: u64,
     /// How long before D the graceful stop begins, in milliseconds. It stands here and not in the configuration alone, so
     /// that master-fc and slave-ha-service agree on it when one of them has read another configuration.
+    #[serde(default)]
     pub grace_ms: u64,
 }
 
@@ -33,6 +35,11 @@ impl Permit {
     /// When the graceful stop begins.
     pub fn grace_from(&self) -> Time {
         self.deadline.before(Duration::from_millis(self.grace_ms))
+    }
+
+    /// When everything must be gone.
+    pub fn all_gone(&self) -> Time {
+        self.deadline.after(Duration::from_millis(self.kill_ms))
     }
 
     /// Lease and kill time: a guard that fails twice within it may be away from before D until everything must be gone.

@@ -28,13 +28,15 @@ impl Controller {
             ));
         }
         let me = self.me.node.clone();
-        if let Some(why) = self.missing_guard(now) {
-            return Fitness::Reluctant(why);
-        }
         let fitness = self.fitness_by_heartbeat(&me, now);
-        match (&self.gave_up, &fitness) {
-            (Some((until, what)), Fitness::Fit) if now < *until => Fitness::Reluctant(what.clone()),
-            (Some(_) | None, _) => fitness,
+        let guard = self.missing_guard(now);
+        match (fitness, guard, &self.gave_up) {
+            (unfit @ Fitness::Unfit(_), _, _) => unfit,
+            (_, Some(why), _) => Fitness::Reluctant(why),
+            (Fitness::Fit, None, Some((until, what))) if now < *until => {
+                Fitness::Reluctant(what.clone())
+            }
+            (fitness @ (Fitness::Fit | Fitness::Reluctant(_)), None, _) => fitness,
         }
     }
 
@@ -116,9 +118,9 @@ impl Controller {
     }
 
     /// What keeps this headnode from any claim, whoever is active.
-    fn bar(&self) -> Option<String> {
+    pub(super) fn bar(&self) -> Option<String> {
         if self.stop {
-            return Some("stopping".to_owned());
+            return Some("master-fc is being stopped".to_owned());
         }
         if let Some(why) = self.unreadable_active() {
             return Some(why);

@@ -22,6 +22,9 @@ impl Controller {
         }
         let Some(active) = self.records.active.record().cloned() else { return };
         self.consider_leaving(now, &active);
+        if self.pending.is_some() {
+            return;
+        }
         match &self.leaving {
             Some(leaving) => {
                 let leaving = leaving.clone();
@@ -151,7 +154,7 @@ impl Controller {
 
     /// Whether what should stop has not stopped for so long that renewing would only keep the other headnode out: from then
     /// on D, the kill and the last resort see to it.
-    fn gives_up_stopping(&mut self, now: Time) -> bool {
+    pub(super) fn gives_up_stopping(&mut self, now: Time) -> bool {
         let Some(leaving) = &self.leaving else { return false };
         let limits: Duration = self.config.services.iter().map(|service| service.stop_limit).sum();
         let at = leaving.since.after(limits).after(self.config.timing.kill);

@@ -40,8 +40,8 @@ impl Controller {
         for at in [grace_from, deadline] {
             self.wake_at(at);
         }
-        // Told to stop where it cannot be ceded: what runs is stopped, and the taker waits.
-        let stops = self.leaving.is_some() || self.stop && !self.is_connected();
+        // Told to stop, ceded or not: where it cannot be ceded the taker waits.
+        let stops = self.leaving.is_some() || self.stop;
         if permitted && !held.lost && !stops && now < grace_from {
             return Desired::Running;
         }
@@ -63,6 +63,7 @@ impl Controller {
         let over = |held: &Held| held.lost || outside && held.expired.is_some();
         if self.held.as_ref().is_some_and(over) && self.services.all_stopped() {
             self.held = None;
+            self.leaving = None;
         }
     }
 

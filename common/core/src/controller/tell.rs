@@ -37,18 +37,33 @@ impl Controller {
             if held.lost {
                 return (Role::BecomingStandby, format!("another took over epoch {}", held.epoch));
             }
+            if lapsed && self.gives_up_stopping(now) {
+                let left = self.services.not_gone().join(", ");
+                let what = if self.services.all_stopped() {
+                    "the permit could not be removed".to_owned()
+                } else if left.is_empty() {
+                    "nobody confirms that everything has stopped".to_owned()
+                } else {
+                    format!("{left} did not stop in time")
+                };
+                return (Role::Neutral, format!("{what}: epoch {} runs out", held.epoch));
+            }
             if lapsed {
                 return (
                     Role::Neutral,
                     format!("no renewal of epoch {} was acknowledged in time", held.epoch),
                 );
             }
-            if self.stop && !self.is_connected() {
-                let why = "master-fc is being stopped, and cannot cede: the failover quorum is out of sight";
-                return (Role::BecomingStandby, why.to_owned());
-            }
             if let Some(leaving) = &self.leaving {
                 return (Role::BecomingStandby, leaving.why.clone());
+            }
+            if self.stop {
+                let sight = if self.is_connected() {
+                    ""
+                } else {
+                    ", and cannot cede: the failover quorum is out of sight"
+                };
+                return (Role::BecomingStandby, format!("master-fc is being stopped{sight}"));
             }
             if let Some(why) = self.permit_fault(now) {
                 return (Role::Neutral, why);
@@ -67,21 +82,23 @@ impl Controller {
             Standing::Outside if !self.is_connected() => {
                 (Role::Out, "the failover quorum is out of sight".to_owned())
             }
-            Standing::Outside => match self.own_fitness(now) {
-                Fitness::Unfit(why) | Fitness::Reluctant(why) => (Role::Out, why),
-                Fitness::Fit if self.stop => (Role::Out, "master-fc is being stopped".to_owned()),
-                Fitness::Fit
-                    if self.role == Role::Out
-                        && !self.services.is_any_seen_up()
-                        && !running.is_empty() =>
-                {
-                    (Role::Out, format!("looks whether {} run here", running.join(", ")))
+            // Who may not claim is no successor: an active that cedes to it would leave nobody.
+            Standing::Outside => {
+                match self.bar().map_or_else(|| self.own_fitness(now), Fitness::Unfit) {
+                    Fitness::Unfit(why) | Fitness::Reluctant(why) => (Role::Out, why),
+                    Fitness::Fit
+                        if self.role == Role::Out
+                            && !self.services.is_any_seen_up()
+                            && !running.is_empty() =>
+                    {
+                        (Role::Out, format!("looks whether {} run here", running.join(", ")))
+                    }
+                    Fitness::Fit if !running.is_empty() => {
+                        (Role::BecomingStandby, format!("stopping {}", running.join(", ")))
+                    }
+                    Fitness::Fit => (Role::Standby, self.course.clone()),
                 }
-                Fitness::Fit if !running.is_empty() => {
-                    (Role::BecomingStandby, format!("stopping {}", running.join(", ")))
-                }
-                Fitness::Fit => (Role::Standby, self.course.clone()),
-            },
+            }
         }
     }
 

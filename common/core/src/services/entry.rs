@@ -177,6 +177,8 @@ impl Entry {
     pub(super) fn distrust(&mut self) {
         self.verify_anew();
         self.gone = false;
+        // The pause after a stop that failed must not hold back the kill.
+        self.not_before = Time::default();
     }
 
     pub(super) fn ended(&mut self, now: Time, ended: &Ended, desired: Desired) {
@@ -268,7 +270,7 @@ impl Entry {
                 | Observed::Stopped
                 | Observed::Starting
                 | Observed::Running
-                | Observed::Stopping => "it was stopped by somebody else".to_owned(),
+                | Observed::Stopping => "it ended, or somebody else stopped it".to_owned(),
             };
             self.went_down(now, why);
         }
@@ -277,12 +279,8 @@ impl Entry {
     /// It ended while it should run: the back-off says when it is started again.
     fn went_down(&mut self, now: Time, why: String) {
         let pauses = &self.spec.restart.back_off;
-        let pause = pauses
-            .get(self.restarts_in_window(now))
-            .or_else(|| pauses.last())
-            .copied()
-            .unwrap_or_default();
-        self.not_before = now.after(pause);
+        let pause = pauses.get(self.restarts_in_window(now)).or_else(|| pauses.last());
+        self.not_before = now.after(pause.copied().unwrap_or_default());
         self.set(Observed::Failed { why: why.clone() });
         self.why = why;
     }
@@ -390,7 +388,7 @@ impl Entry {
             self.why = format!("it waits for {name}");
         } else if self.started && self.budget_spent(now) {
             if !self.why.starts_with("given up") {
-                self.why = format!("given up after {}: {}", self.budget_text(now), self.why);
+                self.why = format!("given up after {}: {}", self.budget_text(), self.why);
             }
         } else if now >= self.not_before {
             if self.started {
@@ -404,12 +402,12 @@ impl Entry {
         }
     }
 
-    fn budget_text(&self, now: Time) -> String {
-        let budget = &self.spec.restart;
-        if self.restarts_in_window(now) < usize::try_from(budget.times).unwrap_or(usize::MAX) {
+    fn budget_text(&self) -> String {
+        let (times, within) = (self.spec.restart.times, self.spec.restart.within.as_secs());
+        if self.in_vain > 0 && self.in_vain >= times {
             return format!("{} restarts after which it never served", self.in_vain);
         }
-        format!("{} restarts in {} s", budget.times, budget.within.as_secs())
+        format!("{times} restarts in {within} s")
     }
 
     fn ask_probes(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {

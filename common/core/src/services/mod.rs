@@ -422,4 +422,22 @@ mod tests {
         assert_eq!(orders_past_the_limit(Observed::Starting), [Order::Stop]);
         assert_eq!(orders_past_the_limit(Observed::Running), [Order::Look]);
     }
+
+    #[test]
+    fn a_stop_that_failed_does_not_hold_back_the_kill_at_the_deadline() {
+        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+        let kill_at = begin.after(Duration::from_millis(500));
+        supervisor.desire(Desired::Stopped { kill_at });
+        supervisor.decide(begin, &mut ids);
+        let stop = supervisor.poll_action().expect("a stop is ordered first");
+        assert_eq!(stop.order, Order::Stop);
+        let why = "processes of it are left".to_owned();
+        let failed = Ended::Failed { why, by_gate: false };
+        supervisor.handle(begin, Report::Ended { id: stop.id, ended: failed });
+        supervisor.distrust();
+        supervisor.decide(kill_at, &mut ids);
+        let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
+        assert!(orders.collect::<Vec<_>>().contains(&Order::Kill));
+    }
 }

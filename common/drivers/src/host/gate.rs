@@ -53,7 +53,7 @@ pub fn guard_failed(run: &RunDir) -> Result<bool, FileError> {
     let now = clock::now();
     // A damaged permit may have been one, nobody knows for how long; a damaged note of an earlier failure is written anew.
     let window = match run.permit() {
-        Ok(permit) => permit.map(|permit| permit.window()),
+        Ok(permit) => permit.filter(|permit| now < permit.all_gone()).map(|permit| permit.window()),
         Err(_) => Some(Duration::MAX),
     };
     let last = run.guard_failed().unwrap_or_default();
@@ -114,6 +114,9 @@ mod tests {
     fn a_guard_that_fails_again_takes_down_only_a_host_with_a_permit() {
         let (_dir, run) = run();
         assert!(!guard_failed(&run).unwrap());
+        assert!(!guard_failed(&run).unwrap());
+        let over = clock::now().before(Duration::from_secs(10));
+        run.write_permit(&Permit { deadline: over, ..permit(Duration::ZERO) }).unwrap();
         assert!(!guard_failed(&run).unwrap());
         run.write_permit(&permit(Duration::from_secs(60))).unwrap();
         assert!(guard_failed(&run).unwrap());
