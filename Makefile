@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo test test-more bench lint clean-lab
+.PHONY: help demo test test-more model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -19,6 +19,10 @@ test: ## Set this machine up and run every test: at most 20 minutes.
 
 test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
 	@tests/run-tests --more
+
+model: ## Explore the larger scopes of the model to their end: some hours, and much memory.
+	cargo build --release --workspace --bins
+	target/release/model --limit 36000
 
 bench: ## Measure times and sizes in the lab; a table of medians.
 	@tests/prepare
