@@ -132,8 +132,13 @@ impl HealthMonitor {
                 let readings = readings(&measured, &self.limits);
                 // What was mounted and is no more: whatever is written there now lies on another file system.
                 self.checks.retain(|check, _| readings.iter().any(|read| read.check == *check));
+                let before = self.status();
                 readings.into_iter().for_each(|reading| self.take(reading));
                 self.judge();
+                // What only reads differently goes with the next heartbeat: each write wakes every headnode.
+                if self.status() != before {
+                    self.beat();
+                }
             }
         }
         self.handle_timeout(now);
@@ -152,8 +157,9 @@ impl HealthMonitor {
                 self.measuring = true;
                 self.actions.push_back(Action::Measure);
             }
+            self.beat();
         }
-        self.publish();
+        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }
 
     /// What to do next.
@@ -236,7 +242,8 @@ impl HealthMonitor {
         }
     }
 
-    fn publish(&mut self) {
+    /// Shows the verdict, as of now.
+    fn beat(&mut self) {
         let (verdict, reasons) = self.status();
         let checks =
             self.checks.iter().map(|(name, check)| (name.clone(), check.text.clone())).collect();
@@ -251,7 +258,6 @@ impl HealthMonitor {
             rest: Rest::new(),
         };
         self.presence.publish(record::write(&health));
-        self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }
 }
 
@@ -303,6 +309,7 @@ mod tests {
 
     use super::*;
     use crate::node::NodeName;
+    use crate::quorum::{Outcome, SessionId};
 
     fn monitor() -> HealthMonitor {
         let limits = HealthLimits {
@@ -384,6 +391,34 @@ mod tests {
         monitor.handle(Time::from_millis(1000), Event::Measured(measured));
         let told = vec!["no such unit: a.service; b.service is masked".to_owned()];
         assert_eq!(monitor.status(), (Verdict::Ineligible, told));
+    }
+
+    #[test]
+    fn a_heartbeat_is_one_write_unless_the_verdict_changes() {
+        let mut monitor = monitor();
+        let session = SessionId(1);
+        let timeout = Duration::from_secs(4);
+        let connected = QuorumEvent::Connected { session, timeout };
+        monitor.handle(Time::default(), Event::Quorum(connected));
+        let mut writes = |second: u64, free_mib| {
+            feed(&mut monitor, second, free_mib);
+            let mut count = 0;
+            while let Some(action) = monitor.poll_action() {
+                if let Action::Ask(ask) = action {
+                    let outcome = Outcome::Done { versions: vec![] };
+                    let wrote = QuorumEvent::Wrote { id: ask.id, outcome };
+                    monitor.handle(Time::from_millis(second * 1000), Event::Quorum(wrote));
+                    count += 1;
+                }
+            }
+            count
+        };
+        assert_eq!(writes(1, 500), 2, "created, and the first verdict");
+        assert_eq!(writes(2, 499), 1);
+        assert_eq!(writes(3, 498), 1);
+        assert_eq!(writes(4, 0), 1);
+        assert_eq!(writes(5, 0), 1);
+        assert_eq!(writes(6, 0), 2, "the third bad reading decides");
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub fn now() -> Time {
 #[derive(Debug)]
 pub struct Timer {
     fd: AsyncFd<Fd>,
+    /// What it is set to, until it has ended.
+    set: Option<Time>,
 }
 
 /// What tokio needs to know of a timer.
@@ -51,25 +53,31 @@ impl Timer {
     pub fn new() -> io::Result<Self> {
         let flags = TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC;
         let fd = TimerFd::new(timerfd::ClockId::CLOCK_BOOTTIME, flags)?;
-        Ok(Self { fd: AsyncFd::with_interest(Fd(fd), Interest::READABLE)? })
+        Ok(Self { fd: AsyncFd::with_interest(Fd(fd), Interest::READABLE)?, set: None })
     }
 
     /// Waits until `due`, or for ever. It never ends early; it can be dropped and called again at any time.
     pub async fn until(&mut self, due: Option<Time>) {
         let Some(due) = due else { return std::future::pending().await };
-        self.set(due);
         while now() < due {
+            self.set(due);
             let mut ready = self.fd.readable().await.expect("the runtime outlives its timers");
             match ready.get_inner().0.wait() {
-                Ok(()) | Err(Errno::EAGAIN | Errno::EINTR | Errno::ECANCELED) => {
-                    ready.clear_ready()
+                Ok(()) => {
+                    ready.clear_ready();
+                    self.set = None;
                 }
+                Err(Errno::EAGAIN | Errno::EINTR | Errno::ECANCELED) => ready.clear_ready(),
                 Err(error) => unreachable!("reading a timer of our own: {error}"),
             }
         }
     }
 
-    fn set(&self, due: Time) {
+    fn set(&mut self, due: Time) {
+        if self.set == Some(due) {
+            return;
+        }
+        self.set = Some(due);
         // Zero would disarm the timer; a point as early as that has passed in any case.
         let since_boot = Duration::from_micros(due.as_micros().max(1));
         let at = Expiration::OneShot(TimeSpec::from_duration(since_boot));

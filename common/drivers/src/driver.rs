@@ -122,11 +122,9 @@ impl Drivers {
 
     /// Each service's unit that cannot be started, with why, in a sentence; `None` if systemd does not answer.
     pub async fn unusable(&self, limit: Duration) -> Option<Vec<String>> {
-        let mut unusable = Vec::new();
-        for driver in self.drivers.values() {
-            unusable.extend(driver.unusable(limit).await?);
-        }
-        Some(unusable)
+        let Some(systemd) = &self.systemd else { return Some(vec![]) };
+        let units: Vec<&str> = self.drivers.values().filter_map(Driver::unit_name).collect();
+        systemd.unusable(&units, limit).await
     }
 
     /// Tells of changes from now on, until the receiver is dropped.
@@ -227,13 +225,10 @@ impl Driver {
         }
     }
 
-    /// Why there is nothing to start, if so: its unit is not loaded; `None` if systemd does not answer.
-    pub async fn unusable(&self, limit: Duration) -> Option<Option<String>> {
+    fn unit_name(&self) -> Option<&str> {
         match &self.kind {
-            Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                unit.systemd().unusable(unit.name(), limit).await
-            }
-            Kind::Process(_) => Some(None),
+            Kind::Unit(unit) | Kind::Command { unit, .. } => Some(unit.name()),
+            Kind::Process(_) => None,
         }
     }
 

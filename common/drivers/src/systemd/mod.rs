@@ -135,10 +135,10 @@ impl Systemd {
         look.flatten().inspect_err(|why| tracing::debug!("{unit} cannot be seen: {why}")).ok()
     }
 
-    /// Why a unit cannot be started, if so; `None` if systemd does not answer.
-    pub(crate) async fn unusable(&self, unit: &str, limit: Duration) -> Option<Option<String>> {
-        let listed = within(limit, self.list(unit)).await.ok()?.ok()?;
-        Some(listed.unusable(unit))
+    /// Which of these units cannot be started, and why; `None` if systemd does not answer.
+    pub(crate) async fn unusable(&self, units: &[&str], limit: Duration) -> Option<Vec<String>> {
+        let listed = within(limit, self.list_all(units)).await.ok()?.ok()?;
+        Some(units.iter().zip(listed).filter_map(|(unit, listed)| listed.unusable(unit)).collect())
     }
 
     /// What systemd is about to do with a unit; for our own, at SIGTERM.
@@ -275,9 +275,18 @@ impl Systemd {
     }
 
     async fn list(&self, unit: &str) -> Result<Listed, Trouble> {
-        let listed: Vec<Listed> = self.bus.call(MANAGER, "ListUnitsByNames", &vec![unit]).await?;
         let none = || Trouble::unknown("systemd's answer is empty");
-        listed.into_iter().next().ok_or_else(none)
+        self.list_all(&[unit]).await?.pop().ok_or_else(none)
+    }
+
+    /// These units, in this order.
+    async fn list_all(&self, units: &[&str]) -> Result<Vec<Listed>, Trouble> {
+        let listed: Vec<Listed> = self.bus.call(MANAGER, "ListUnitsByNames", &units).await?;
+        if listed.len() == units.len() {
+            Ok(listed)
+        } else {
+            Err(Trouble::unknown("systemd's answer is not of the units that were asked for"))
+        }
     }
 
     async fn service(&self, unit: &str) -> Result<ServiceProperties, Trouble> {
