@@ -34,6 +34,8 @@ pub struct Executor {
     looks: u64,
     /// The newest look at each service that was reported.
     reported: BTreeMap<String, u64>,
+    /// The services that are being looked at because they changed, and whether they changed again since that began.
+    changing: BTreeMap<String, bool>,
 }
 
 #[derive(Debug)]
@@ -50,7 +52,8 @@ impl Executor {
         let (tell, told) = mpsc::unbounded_channel();
         let services =
             services.into_iter().map(|service| (service.name.clone(), service)).collect();
-        Ok(Self { drivers, services, changes, tell, told, looks: 0, reported: BTreeMap::new() })
+        let (reported, changing) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { drivers, services, changes, tell, told, looks: 0, reported, changing })
     }
 
     /// systemd, if this host runs under it.
@@ -83,15 +86,16 @@ impl Executor {
         loop {
             tokio::select! {
                 Some(told) = self.told.recv() => {
+                    self.look_again_if_changed(&told.report);
                     if let Some(report) = self.in_order(told) {
                         return report;
                     }
                 }
                 Some(change) = self.changes.recv() => match change {
-                    Change::Service(name) => self.look(name, None),
+                    Change::Service(name) => self.changed(name),
                     Change::All => {
                         for name in self.services.keys().cloned().collect::<Vec<_>>() {
-                            self.look(name, None);
+                            self.changed(name);
                         }
                     }
                 },
@@ -110,6 +114,24 @@ impl Executor {
             // Nobody listens any more when the daemon ends.
             drop(tell.send(Told { report, look: 0 }));
         });
+    }
+
+    /// A start or a stop is told of several times: as long as a look is on its way, one more after it sees them all.
+    fn changed(&mut self, service: String) {
+        if let Some(again) = self.changing.get_mut(&service) {
+            *again = true;
+        } else {
+            self.changing.insert(service.clone(), false);
+            self.look(service, None);
+        }
+    }
+
+    fn look_again_if_changed(&mut self, report: &Report) {
+        if let Report::Observed { service, asked: None, .. } = report
+            && self.changing.remove(service) == Some(true)
+        {
+            self.changed(service.clone());
+        }
     }
 
     fn look(&mut self, service: String, asked: Option<ActionId>) {

@@ -19,7 +19,7 @@ use crate::systemd::{self, Look, Systemd};
 /// How long a unit that is down may take to leave its control group before it counts as still stopping.
 const LEAVES: Duration = Duration::from_millis(100);
 /// How often its control group is looked at meanwhile.
-const AGAIN: Duration = Duration::from_millis(5);
+const AGAIN: Duration = Duration::from_millis(1);
 /// What is said of a unit that systemd calls active after the end of its process (`RemainAfterExit=yes`).
 const HOLLOW: &str = "its unit is active, but no process of it runs";
 

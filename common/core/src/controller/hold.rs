@@ -173,7 +173,7 @@ impl Controller {
             self.remove_permit(now);
         } else if !leaving.permit_gone {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
-            self.services.verify_anew();
+            self.services.look_anew();
             self.leaving = Some(Leaving { permit_gone: true, ..leaving.clone() });
         } else {
             self.cede(now, active, leaving);

@@ -35,7 +35,7 @@ impl Guard {
         self.services.desire(desired);
         if self.verifying.as_ref() != Some(&(incarnation.clone(), epoch)) {
             self.verifying = Some((incarnation, epoch));
-            self.services.verify_anew();
+            self.services.look_anew();
         } else if self.services.all_stopped() && self.promising.is_none() {
             if now < self.promise_due {
                 self.wake_at(self.promise_due);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::probes::Probes;
 use super::{Desired, Ended, Ids, Observed, Order, ServiceAction};
 use crate::config::checked::Service;
 use crate::quorum::ActionId;
@@ -36,15 +37,6 @@ enum StopProgress {
     Verified,
 }
 
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct ProbeState {
-    asked: Option<ActionId>,
-    due: Time,
-    good: u32,
-    bad: u32,
-    serving: bool,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
     spec: Service,
@@ -68,14 +60,14 @@ pub(super) struct Entry {
     restarts: Vec<Time>,
     /// How many restarts in a row it has not served after.
     in_vain: u32,
-    probes: Vec<ProbeState>,
+    probes: Probes,
     /// Why it is not as desired, for people.
     why: String,
 }
 
 impl Entry {
     pub(super) fn new(starts: bool, spec: Service) -> Self {
-        let probes = vec![ProbeState::default(); spec.probes.len()];
+        let probes = Probes::new(spec.probes.clone());
         Self {
             spec,
             starts,
@@ -125,8 +117,7 @@ impl Entry {
     }
 
     pub(super) fn serves(&self) -> bool {
-        self.observed == Observed::Running
-            && (!self.starts || self.probes.iter().all(|probe| probe.serving))
+        self.observed == Observed::Running && (!self.starts || self.probes.all_serving())
     }
 
     pub(super) fn is_given_up(&self, now: Time) -> bool {
@@ -168,10 +159,16 @@ impl Entry {
         }
     }
 
-    pub(super) fn verify_anew(&mut self) {
-        self.stop = StopProgress::NotDone;
+    /// Another look is wanted: with the gate shut one that finds it down, and no start queued, is proof without a stop.
+    pub(super) fn look_anew(&mut self) {
+        self.stop = StopProgress::Done;
         self.look = None;
         self.look_due = Time::default();
+    }
+
+    fn verify_anew(&mut self) {
+        self.look_anew();
+        self.stop = StopProgress::NotDone;
     }
 
     pub(super) fn distrust(&mut self) {
@@ -195,6 +192,7 @@ impl Entry {
             (Order::Stop, Ended::Done) => {
                 self.stop = StopProgress::Done;
                 self.observed = Observed::Unknown;
+                self.gone = true;
                 self.look_due = now;
                 if desired == Desired::Running {
                     self.went_down(now, self.why.clone());
@@ -225,7 +223,7 @@ impl Entry {
         }
         if observed != Observed::Running {
             self.unserved_since = None;
-            self.probes.iter_mut().for_each(|probe| *probe = ProbeState::default());
+            self.probes.forget();
         }
         self.observed = observed;
     }
@@ -259,9 +257,13 @@ impl Entry {
                 }
             }
         } else if matches!(desired, Desired::Stopped { .. }) {
-            if asked.is_some() && self.stop == StopProgress::Done && self.under_way.is_none() {
+            if self.stop != StopProgress::Done || self.under_way.is_some() {
+                // The stop is still to come, or its end.
+            } else if asked.is_some() {
                 self.stop = StopProgress::Verified;
                 self.why.clear();
+            } else {
+                self.look_due = now;
             }
         } else if desired == Desired::Running && was_up && self.under_way.is_none() {
             let why = match &self.observed {
@@ -286,24 +288,7 @@ impl Entry {
     }
 
     pub(super) fn probed(&mut self, now: Time, id: ActionId, serving: Option<bool>) {
-        let Some(index) = self.probes.iter().position(|probe| probe.asked == Some(id)) else {
-            return;
-        };
-        let (Some(state), Some(spec)) = (self.probes.get_mut(index), self.spec.probes.get(index))
-        else {
-            return;
-        };
-        state.asked = None;
-        state.due = now.after(spec.interval);
-        match serving {
-            // No answer in time is no data: it neither proves nor disproves anything.
-            None => {}
-            Some(true) => (state.good, state.bad) = (state.good.saturating_add(1), 0),
-            Some(false) => (state.good, state.bad) = (0, state.bad.saturating_add(1)),
-        }
-        if state.good >= spec.rise {
-            state.serving = true;
-        }
+        self.probes.answered(now, id, serving);
     }
 
     /// Whether it serves, or still has time to begin to.
@@ -314,14 +299,6 @@ impl Entry {
             return true;
         }
         now.since(*self.unserved_since.get_or_insert(now)) < self.spec.start_limit
-    }
-
-    /// Only what served before can be found failed: a slow start has a limit of its own.
-    fn probe_failed(&self) -> bool {
-        self.probes
-            .iter()
-            .zip(&self.spec.probes)
-            .any(|(state, spec)| state.serving && state.bad >= spec.fall)
     }
 
     fn order(
@@ -358,8 +335,8 @@ impl Entry {
                 self.why = format!("it did not start within {} s", self.spec.start_limit.as_secs());
                 self.order(now, Order::Stop, ids, actions);
             }
-        } else if self.probe_failed() {
-            self.probes.iter_mut().for_each(|probe| *probe = ProbeState::default());
+        } else if self.probes.failed() {
+            self.probes.forget();
             "its probe failed".clone_into(&mut self.why);
             self.order(now, Order::Stop, ids, actions);
         } else if self.observed == Observed::Running {
@@ -411,16 +388,9 @@ impl Entry {
     }
 
     fn ask_probes(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {
-        for (index, probe) in self.probes.iter_mut().enumerate() {
-            if probe.asked.is_none() && now >= probe.due {
-                let id = ids.draw();
-                probe.asked = Some(id);
-                actions.push_back(ServiceAction {
-                    id,
-                    service: self.spec.name.clone(),
-                    order: Order::Probe(index),
-                });
-            }
+        for (index, id) in self.probes.ask(now, ids) {
+            let (service, order) = (self.spec.name.clone(), Order::Probe(index));
+            actions.push_back(ServiceAction { id, service, order });
         }
     }
 
@@ -483,9 +453,7 @@ impl Entry {
                 let starting = self.under_way.as_ref().filter(|doing| doing.order == Order::Start);
                 timers.extend(starting.map(|doing| doing.since.after(self.spec.start_limit)));
                 timers.extend(self.unserved_since.map(|since| since.after(self.spec.start_limit)));
-                timers.extend(
-                    self.probes.iter().filter(|probe| probe.asked.is_none()).map(|probe| probe.due),
-                );
+                timers.extend(self.probes.due());
                 timers.extend(self.restarts.iter().map(|at| at.after(self.spec.restart.within)));
             }
             Desired::Stopped { kill_at } => {

@@ -8,6 +8,7 @@
 //! (which replaces a queued start) and a look asked for afterwards found the service down.
 
 mod entry;
+mod probes;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -206,10 +207,11 @@ impl Supervisor {
         self.desired
     }
 
-    /// Forgets what was verified, so that each service is ordered to stop and looked at once more.
-    pub fn verify_anew(&mut self) {
+    /// Forgets what was verified, so that each service is looked at once more: for when the gate has been shut, as it lets
+    /// nothing through from then on. What that look finds up is ordered to stop.
+    pub fn look_anew(&mut self) {
         for entry in &mut self.entries {
-            entry.verify_anew();
+            entry.look_anew();
         }
     }
 
