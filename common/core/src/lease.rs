@@ -191,6 +191,25 @@ mod tests {
     }
 
     #[test]
+    fn a_permit_of_a_program_without_lease_and_grace_is_read_and_ends_no_later() {
+        let text = r#"{"incarnation":"i","epoch":7,"boot":"b","deadline":10000000,"kill_ms":2000}"#;
+        let read: Permit = serde_json::from_str(text).unwrap();
+        assert_eq!(read, Permit { lease_ms: 0, grace_ms: 0, ..permit(7) });
+        // Nothing is read into what it does not say: the end is D, and the kill time counts from there.
+        assert_eq!(read.grace_from(), read.deadline);
+        assert_eq!(read.all_gone(), permit(7).all_gone());
+        assert_eq!(read.window(), Duration::from_millis(2000));
+        let over = Time::from_millis(9_950);
+        assert!(matches!(gate(Some(&read), None, "b", over), Err(GateRefusal::Expired { .. })));
+    }
+
+    #[test]
+    fn a_permit_that_does_not_say_by_when_everything_must_be_gone_is_none() {
+        let text = r#"{"incarnation":"i","epoch":7,"boot":"b","deadline":10000000}"#;
+        assert!(serde_json::from_str::<Permit>(text).is_err());
+    }
+
+    #[test]
     fn a_guard_takes_its_host_down_only_for_a_second_failure_under_a_permit() {
         let window = Some(permit(7).window());
         let (first, soon, late) =

@@ -428,6 +428,13 @@ mod tests {
     }
 
     #[test]
+    fn a_renewal_of_a_program_without_its_figures_is_a_renewal() {
+        let read: Lease = parse(&Key::Lease, r#"{"format":1,"epoch":7,"seq":3}"#).unwrap();
+        let figures = (read.lease_ms, read.kill_ms);
+        assert_eq!((read.epoch, read.seq, figures), (Epoch(7), 3, (0, 0)));
+    }
+
+    #[test]
     fn a_newer_format_is_refused_and_not_guessed_at() {
         let text = write(&active()).replace(r#""format":1"#, r#""format":2"#);
         assert_eq!(
