@@ -193,7 +193,8 @@ impl World {
             }
             8 => {
                 let writable = format!("run-dir {name} writable");
-                self.do_for(&format!("run-dir {name} full"), &writable, 500, 20_000);
+                let fault = self.one_of(&["full", "read-only"]);
+                self.do_for(&format!("run-dir {name} {fault}"), &writable, 500, 20_000);
             }
             _ => {
                 let bad = self.one_of(&["disk 0", "disk 100", "hangs"]);

@@ -9,7 +9,7 @@ use headship_core::record::{self, Active, FORMAT, Key, Rest, Settings, Switchove
 use headship_core::time::WallTime;
 
 use super::ensemble::{Power, ServerId};
-use super::host::{DaemonId, HostId, HostStep, Kind, Life};
+use super::host::{DaemonId, HostId, HostStep, Kind, Life, RunFault};
 use super::net::Way;
 use super::unit::{Ends, State, UnitStep};
 use super::world::{Happening, World, good_measurements};
@@ -132,8 +132,11 @@ impl World {
             ["bus", _, "hangs", span] => {
                 self.host_mut(host).bus_back = self.now + seconds(span)?;
             }
-            ["run-dir", _, "full"] => self.host_mut(host).run.full = true,
-            ["run-dir", _, "writable"] => self.host_mut(host).run.full = false,
+            ["run-dir", _, "full"] => self.host_mut(host).run.fault = Some(RunFault::Full),
+            ["run-dir", _, "read-only"] => {
+                self.host_mut(host).run.fault = Some(RunFault::ReadOnly);
+            }
+            ["run-dir", _, "writable"] => self.host_mut(host).run.fault = None,
             ["health", _, "good"] => {
                 let state = self.host_mut(host);
                 (state.measured, state.measuring_hangs) = (good_measurements(), false);
@@ -313,6 +316,9 @@ impl World {
             ["write", path, "newer"] => {
                 self.rewrite(key(path)?, |text| text.replacen("\"format\":1", "\"format\":2", 1))?;
             }
+            ["write", path, "without", fields @ ..] => {
+                self.rewrite(key(path)?, |text| without(text, fields))?;
+            }
             ["write", path, "garbage"] => self.write_garbage(key(path)?)?,
             ["write", path, "incarnation", name] => self.rewrite(key(path)?, |text| {
                 let settings = record::parse::<Settings>(&Key::Settings, text);
@@ -409,6 +415,15 @@ impl World {
         };
         self.by_hand(&[op])
     }
+}
+
+/// A record as a program wrote it that did not know these fields yet.
+fn without(text: &str, fields: &[&str]) -> String {
+    let mut record: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
+    if let Some(record) = record.as_object_mut() {
+        record.retain(|field, _| !fields.contains(&field.as_str()));
+    }
+    record.to_string()
 }
 
 /// `2s` or `1.5s`.

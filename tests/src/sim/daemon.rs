@@ -14,7 +14,7 @@ use headship_core::quorum::Event as QuorumEvent;
 use headship_core::time::WallTime;
 
 use super::client::Client;
-use super::host::{DaemonId, HostStep, Input, Kind, Life};
+use super::host::{DaemonId, HostStep, Input, Kind, Life, RunFault};
 use super::machine::{Deed, Heard, Machine, Sight};
 use super::world::{Happening, World};
 
@@ -23,6 +23,9 @@ const RESTART: Duration = Duration::from_millis(100);
 
 /// A machine that wants to be woken more often than this within a second spins.
 const WAKES_A_SECOND: u32 = 400;
+
+/// A machine that takes the disk more often than this within a second repeats in a spin what fails.
+const FILES_A_SECOND: u32 = 100;
 
 /// The wall clock when the simulation begins, in milliseconds.
 const WALL: u64 = 1_700_000_000_000;
@@ -131,6 +134,7 @@ impl World {
             closed: host.run.closed.clone(),
         };
         let daemon = host.daemon_mut(id.kind);
+        daemon.forget_answered(&heard);
         let Some(machine) = &mut daemon.machine else { return };
         if extra {
             machine.hear(sight.clone(), Heard::Timeout);
@@ -138,8 +142,17 @@ impl World {
         machine.hear(sight, heard);
         let deeds: Vec<Deed> = std::iter::from_fn(|| machine.poll_deed()).collect();
         for deed in &deeds {
-            if let Deed::Service(action) = deed {
-                self.check_order(id, action);
+            match deed {
+                Deed::Service(action) => self.check_order(id, action),
+                Deed::Ask(ask) => self.check_writes(id, ask),
+                Deed::WritePermit { .. }
+                | Deed::RemovePermit { .. }
+                | Deed::WriteClosed { .. }
+                | Deed::Remember(_)
+                | Deed::Reboot { .. }
+                | Deed::Measure
+                | Deed::Say(_)
+                | Deed::Exit => {}
             }
         }
         self.host_mut(id.host).daemon_mut(id.kind).outbox.extend(deeds);
@@ -192,8 +205,19 @@ impl World {
     }
 
     fn carry_file(&mut self, id: DaemonId) {
+        let second = self.now.as_secs();
         let daemon = self.host_mut(id.host).daemon_mut(id.kind);
         daemon.busy = false;
+        daemon.filed =
+            if daemon.filed.0 == second { (second, daemon.filed.1 + 1) } else { (second, 0) };
+        if daemon.filed.1 > FILES_A_SECOND {
+            self.violation(format!(
+                "{} on {} spins: takes the disk {FILES_A_SECOND} times in a second",
+                id.kind.name(),
+                self.who(id)
+            ));
+        }
+        let daemon = self.host_mut(id.host).daemon_mut(id.kind);
         if let Some(deed) = daemon.outbox.pop_front() {
             self.carry_out(id, deed);
         }
@@ -209,7 +233,7 @@ impl World {
             Deed::WritePermit { id: action, permit } => {
                 let fresh = self.host(id.host).run.permit.as_ref().map(|old| old.epoch)
                     != Some(permit.epoch);
-                if fresh && !self.host(id.host).run.full {
+                if fresh && self.host(id.host).run.fault.is_none() {
                     self.notice(&self.who(id), format!("permit of epoch {}", permit.epoch));
                 }
                 let now = self.now;
@@ -220,12 +244,16 @@ impl World {
                 self.file_done(id, Heard::PermitWritten { id: action, error });
             }
             Deed::RemovePermit { id: action } => {
-                if self.host(id.host).run.permit.is_some() {
+                let run = &self.host(id.host).run;
+                let (there, read_only) =
+                    (run.permit.is_some(), run.fault == Some(RunFault::ReadOnly));
+                let error = (there && read_only).then(|| RunFault::ReadOnly.text());
+                if there && error.is_none() {
                     self.notice(&self.who(id), "permit removed".to_owned());
+                    self.host_mut(id.host).run.permit = None;
+                    self.files_changed(id);
                 }
-                self.host_mut(id.host).run.permit = None;
-                self.files_changed(id);
-                self.file_done(id, Heard::PermitWritten { id: action, error: None });
+                self.file_done(id, Heard::PermitWritten { id: action, error });
             }
             Deed::WriteClosed { id: action, closed } => {
                 let epoch = closed.epoch;
@@ -256,8 +284,8 @@ impl World {
         write: impl FnOnce(&mut super::host::Run),
     ) -> Option<String> {
         let run = &mut self.host_mut(id.host).run;
-        if run.full {
-            return Some("no space left on device".to_owned());
+        if let Some(fault) = run.fault {
+            return Some(fault.text());
         }
         write(run);
         self.files_changed(id);

@@ -7,6 +7,7 @@ use headship_core::eligibility::Measured;
 use headship_core::epoch::{Epoch, Remembered};
 use headship_core::lease::{Closed, Permit};
 use headship_core::node::{Identity, NodeName};
+use headship_core::quorum::ActionId;
 use headship_core::record::Key;
 use headship_core::time::Time;
 
@@ -124,6 +125,29 @@ pub(super) struct Daemon {
     pub(super) deaths: Vec<Duration>,
     /// The second it was last woken by its own wish, and how often within it.
     pub(super) woken: (u64, u32),
+    /// The second in which it last took the disk, and how often within it.
+    pub(super) filed: (u64, u32),
+    /// The write of office that it waits for.
+    pub(super) writing: Option<ActionId>,
+}
+
+/// What keeps files from being written to `/run/headship`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunFault {
+    /// What is there can still be removed.
+    Full,
+    /// Nothing can be removed either.
+    ReadOnly,
+}
+
+impl RunFault {
+    /// In the words of the system.
+    pub(super) fn text(self) -> String {
+        match self {
+            Self::Full => "no space left on device".to_owned(),
+            Self::ReadOnly => "read-only file system".to_owned(),
+        }
+    }
 }
 
 /// `/run/headship`.
@@ -137,8 +161,8 @@ pub(super) struct Run {
     /// The last D of this boot that was ever acknowledged, with its epoch: the permit on disk may be older.
     pub(super) last_deadline: Option<(Epoch, Time)>,
     pub(super) closed: Option<Closed>,
-    /// Nothing can be written there.
-    pub(super) full: bool,
+    /// Nothing can be written there, for this reason.
+    pub(super) fault: Option<RunFault>,
 }
 
 #[derive(Clone, Debug)]
@@ -192,6 +216,8 @@ impl Host {
             wanted: false,
             deaths: Vec::new(),
             woken: (0, 0),
+            filed: (0, 0),
+            writing: None,
         };
         Self {
             machine: format!("machine-of-{name}"),
@@ -387,6 +413,7 @@ impl Daemon {
         self.outbox.clear();
         self.deferred.clear();
         self.busy = false;
+        self.writing = None;
         self.wake_at = None;
     }
 }

@@ -22,6 +22,7 @@ mod tree;
 mod unit;
 mod watch;
 mod world;
+mod writes;
 
 pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
