@@ -295,7 +295,9 @@ impl World {
             HostStep::Boot => self.boot(host),
             HostStep::Start(kind, process) => {
                 let daemon = self.host(host).daemon(kind);
-                if self.host(host).powered && daemon.wanted && daemon.process == process {
+                // A start by hand may come while systemd's own is due: one of the two starts it.
+                let due = daemon.process == process && daemon.life == Life::Down;
+                if self.host(host).powered && daemon.wanted && due {
                     self.start_daemon(DaemonId { host, kind });
                 }
             }
