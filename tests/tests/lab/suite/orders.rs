@@ -1,5 +1,7 @@
 //! What an operator orders and asks.
 
+use std::time::Duration;
+
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::Op;
@@ -15,12 +17,16 @@ use super::cluster::{Cluster, FAILOVER, SOON, node};
 use super::{Answer, Test, bystander};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 6] = [
+pub(super) const FAST: [Test; 7] = [
     ("a_switchover_moves_the_office_in_order_and_back_again", both_ways),
     ("a_switchover_to_an_unknown_headnode_is_refused_and_nothing_moves", to_unknown),
     ("a_switchover_to_an_ineligible_headnode_is_refused_and_nothing_moves", to_ineligible),
     ("a_switchover_while_failover_is_paused_is_refused_and_nothing_moves", while_paused),
     ("an_order_of_an_earlier_epoch_or_time_is_refused_and_nothing_moves", outdated_orders),
+    (
+        "a_switchover_from_a_headnode_with_a_read_only_run_goes_on_once_its_permit_has_ended",
+        with_read_only_run,
+    ),
     ("status_and_active_say_what_is", status_and_active),
 ];
 
@@ -49,6 +55,33 @@ fn both_ways(cluster: &Cluster<'_>) -> Outcome {
     let hosts = [&first, &second];
     assert_eq!(hosts.map(|host| bystander::pid(cluster, host)), bystanders.map(Some));
     hosts.into_iter().try_for_each(bystander::stop)
+}
+
+// Invariant 4: what cannot be removed lets starts through until it ends, and whoever takes over must not begin before.
+fn with_read_only_run(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    active.run(&["mount", "--bind", "/run/headship", "/run/headship"])?;
+    active.run(&["mount", "-o", "remount,bind,ro", "/run/headship"])?;
+    let (since, deadline) = (service_log::now(), cluster.deadline(&active)?);
+    standby.run(&["headship", "switchover", "--to", standby.name()])?;
+    cluster.wait_active(&standby, epoch)?;
+    cluster.assert_stopped_in_order(&active, since)?;
+    cluster.assert_started_in_order(&standby, since)?;
+    assert_eq!(cluster.deadline(&active)?, deadline, "the permit was still written or removed");
+    let first = cluster.first(&standby, "ambari-server", What::Start, since)?;
+    let early = deadline.saturating_sub(first) / 1_000_000;
+    assert!(first >= deadline, "{} began {early} ms too early", standby.name());
+    // Nothing else is waited for: not that services are given time to stop, nor that a lease runs out.
+    let late = Duration::from_nanos(first - deadline);
+    assert!(late < SOON, "{} began {late:?} after the permit had ended", standby.name());
+    let by_hand = active.output(&["systemctl", "start", "livy"])?;
+    assert!(!by_hand.status.success(), "the gate goes by a permit that has ended");
+    active.run(&["umount", "/run/headship"])?;
+    cluster.wait("the permit is removed once it can be", SOON, || {
+        cluster.permit(&active).is_none().then_some(())
+    })?;
+    cluster.wait_role(&active, "standby")
 }
 
 /// A switchover that must be refused for `reason`, with nothing moving.
@@ -139,7 +172,7 @@ fn ordered(
     } else {
         Op::Create { key, data }
     })?;
-    let answered = cluster.wait("the order is answered", std::time::Duration::from_secs(2), || {
+    let answered = cluster.wait("the order is answered", Duration::from_secs(2), || {
         cluster
             .read::<SwitchoverOrder>(&Key::Switchover)
             .ok()
