@@ -48,11 +48,12 @@ fn all_serve(cluster: &Cluster<'_>) -> Outcome {
 
 // B-12.
 fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
-    let before = cluster.before()?;
     let mut followers = cluster.lab().servers();
     followers.retain(|server| ensemble::mode(server) == Some(Mode::Follower));
     assert_eq!(followers.len(), 2, "followers of an ensemble of three");
-    // Each in turn: the headnodes are connected to some of them.
+    leave_the_leader(cluster, &cluster.pair()?.0, &followers)?;
+    let before = cluster.before()?;
+    // Each in turn: every daemon of the active is connected to one of the two.
     for server in &followers {
         server.kill(UNIT, Signal::KILL)?;
         unnoticed(cluster, &before)?;
@@ -60,6 +61,31 @@ fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
         all_serve(cluster)?;
     }
     unnoticed(cluster, &before)
+}
+
+/// Makes all daemons of a host go to followers: the end of a server to which none is connected would prove nothing.
+fn leave_the_leader(cluster: &Cluster<'_>, host: &Host, followers: &[Host]) -> Outcome {
+    let leader = leader(cluster)?;
+    host.cut_from(&leader)?;
+    let left = cluster.wait("followers serve each daemon of the active", FAILOVER, || {
+        // Nobody tells a server that its client is gone to another one: it may list the session still.
+        let listed = sessions_of(&leader, host)?;
+        let served: Vec<String> =
+            followers.iter().filter_map(|server| sessions_of(server, host)).flatten().collect();
+        let all = listed.iter().all(|session| served.contains(session));
+        (all && !served.is_empty()).then_some(())
+    });
+    host.heal()?;
+    left
+}
+
+/// The sessions of a host's daemons that a server lists.
+fn sessions_of(server: &Host, host: &Host) -> Option<Vec<String>> {
+    let client = format!("/{}:", host.address());
+    let lines = ensemble::word(server, "cons")?;
+    let own = lines.lines().filter(|line| line.contains(&client));
+    let session = |line: &str| Some(line.split_once("sid=")?.1.split_once(',')?.0.to_owned());
+    Some(own.filter_map(session).collect())
 }
 
 fn leader(cluster: &Cluster<'_>) -> Answer<Host> {
