@@ -24,7 +24,7 @@ model: ## Explore the larger scopes of the model to their end: some hours, and m
 	cargo build --release --workspace --bins
 	target/release/model --limit 36000
 
-bench: ## Measure times and sizes in the lab; a table of medians.
+bench: ## Measure times and sizes in the lab; a table of medians, with the targets that are missed.
 	@tests/prepare
 	cargo build --release --workspace --bins
 	target/release/bench $(BENCH)

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+use super::report::PAST_THE_WAIT;
 use super::{BenchError, Figure, Result, Unit};
 use crate::lab::overlap::End;
 use crate::lab::service_log::{self, What};
@@ -169,7 +170,8 @@ fn taken_over(lab: &Lab, from: &Host, to: &Host, lost: u64, what: &str) -> Resul
             after,
             Some((wait + 500_000_000) / 1000),
         ),
-        figure(&format!("{what}: over lease and kill time"), after - wait, Some(500_000)),
+        // The wait counts from the last renewal that the standby read, which was before the loss: this may be negative.
+        figure(&format!("{what}: first start order, {PAST_THE_WAIT}"), after - wait, Some(500_000)),
     ];
     if let Some(life) = last.filter(|life| life.end == End::Stopped) {
         figures.push(figure(
