@@ -65,8 +65,9 @@ pub(crate) enum Command {
     /// Make the other headnode active, in order: services stop here before they start there
     ///
     /// The active headnode checks that the other one is eligible and ready, stops its services, cedes, and the other one
-    /// takes over without any wait. If it cannot be done, it is refused with the reason and nothing moves. Ctrl-C
-    /// withdraws an order that was not answered yet; later it goes on by itself.
+    /// takes over without any wait. It is done when that one has announced that it is active; services that are not
+    /// marked `announce` may still be starting then, and the last line names them. If it cannot be done, it is refused
+    /// with the reason and nothing moves. Ctrl-C withdraws an order that was not answered yet; later it goes on by itself.
     Switchover(Switchover),
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///

@@ -5,7 +5,9 @@
 
 mod follow;
 mod order;
+mod outcome;
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::fs;
 use std::time::Duration;
@@ -24,10 +26,11 @@ use tokio::time::{Instant, sleep, timeout};
 
 use self::follow::{End, Follow, Step};
 use self::order::{Office, Refusal};
+use self::outcome::Seen;
 use crate::args::{Place, Switchover};
 use crate::cluster::Cluster;
 use crate::output;
-use crate::view::record as understood;
+use crate::view::{ServiceSeen, record as understood};
 
 /// How long the active has for its answer. It is told at once; this is for one that is busy, and for clocks that differ.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -46,6 +49,8 @@ struct Document {
     to: Option<String>,
     epoch: Option<u64>,
     phases: Vec<PhaseSeen>,
+    /// What was seen of each service on the new active when office was announced.
+    services: Option<BTreeMap<String, Option<String>>>,
     total_ms: u128,
     conclusion: String,
     exit: u8,
@@ -61,11 +66,12 @@ struct PhaseSeen {
 struct Conclusion {
     exit: Exit,
     sentence: String,
+    services: Option<Seen>,
 }
 
 impl Conclusion {
     fn new(exit: Exit, sentence: impl Into<String>) -> Self {
-        Self { exit, sentence: sentence.into() }
+        Self { exit, sentence: sentence.into(), services: None }
     }
 }
 
@@ -197,13 +203,17 @@ impl Journey<'_> {
         let end = follow.see(self.begin.elapsed(), &order, &records);
         self.tell()?;
         Ok(end.map(|end| match end {
-            End::Done { node, epoch } => Conclusion::new(
-                Exit::Ok,
-                format!(
-                    "{node} is active in epoch {epoch}; it took {:.3} s",
-                    self.begin.elapsed().as_secs_f64()
-                ),
-            ),
+            End::Done { node, epoch } => {
+                let services = self.config.services.iter();
+                let names: Vec<String> = services.map(|service| service.name.clone()).collect();
+                let seen = outcome::seen(&names, &node, &records);
+                let sentence = format!(
+                    "{node} is active in epoch {epoch}; it took {:.3} s; {}",
+                    self.begin.elapsed().as_secs_f64(),
+                    outcome::sentence(&names, &seen)
+                );
+                Conclusion { services: Some(seen), ..Conclusion::new(Exit::Ok, sentence) }
+            }
             End::Refused(why) => {
                 Conclusion::new(Exit::Refused, format!("refused, and nothing moved: {why}"))
             }
@@ -233,7 +243,7 @@ impl Journey<'_> {
     }
 
     fn conclude(&self, conclusion: &Conclusion, to: Option<&NodeName>) -> Result<()> {
-        let Conclusion { exit, sentence } = conclusion;
+        let Conclusion { exit, sentence, services } = conclusion;
         if !self.json && *exit == Exit::Ok {
             output::line(sentence)?;
         } else if !self.json {
@@ -253,6 +263,12 @@ impl Journey<'_> {
                         at_ms: step.at.as_millis(),
                     })
                     .collect(),
+                services: services.as_ref().map(|seen| {
+                    let observed = |seen: &ServiceSeen| seen.observed.clone();
+                    seen.iter()
+                        .map(|(name, seen)| (name.clone(), seen.as_ref().map(observed)))
+                        .collect()
+                }),
                 total_ms: self.begin.elapsed().as_millis(),
                 conclusion: sentence.clone(),
                 exit: exit.code(),
