@@ -121,6 +121,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         format: FORMAT,
         by,
         services: BTreeMap::from(observed),
+        reasons: BTreeMap::new(),
         why: "a permit of epoch 7 covers this headnode".to_owned(),
         rest: Rest::new(),
     };

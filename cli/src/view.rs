@@ -151,11 +151,12 @@ impl Headnode {
         let observed = record(&self.services).and_then(|record| record.services.get(name));
         let duty = record(&self.duty).and_then(|record| record.services.get(name));
         let observed = observed.or_else(|| duty.map(|duty| &duty.observed))?.clone();
+        let reason = record(&self.services).and_then(|record| record.reasons.get(name));
         Some(ServiceSeen {
             observed,
             restarts: duty.map_or(0, |duty| duty.restarts),
             given_up: duty.is_some_and(|duty| duty.given_up),
-            why: duty.map(|duty| duty.why.clone()).filter(|why| !why.is_empty()),
+            why: duty.map(|duty| &duty.why).filter(|why| !why.is_empty()).or(reason).cloned(),
         })
     }
 

@@ -115,6 +115,8 @@ async fn a_switchover_is_followed_and_a_second_one_is_refused_by_name() {
         told.lines().last().unwrap().starts_with("hn1 is active in epoch 8; it took "),
         "{told}"
     );
+    // Its record says what it said before: `livy` was not seen running there.
+    assert!(told.contains(" s; not seen running yet: livy (stopped);"), "{told}");
 }
 
 #[tokio::test]
@@ -288,6 +290,7 @@ impl Lab {
                 format: FORMAT,
                 by: identity(name),
                 services: [("livy".to_owned(), observed.to_owned())].into(),
+                reasons: [].into(),
                 why: "the test says so".to_owned(),
                 rest: Rest::new(),
             };

@@ -145,6 +145,16 @@ fn a_service_is_given_up_on_the_active() {
 }
 
 #[test]
+fn a_start_that_was_refused_on_the_standby_is_no_failure() {
+    let mut records = records();
+    if let Content::Record(services) = &mut records.headnodes[1].services {
+        let why = "the start gate refused it".to_owned();
+        services.reasons.insert("livy".to_owned(), why);
+    }
+    golden("start-refused", in_sight(records), Json::No);
+}
+
+#[test]
 fn services_that_are_down_on_the_active_are_named_each_with_its_state() {
     let mut records = records();
     let waits = ServiceDuty {

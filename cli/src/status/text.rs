@@ -190,9 +190,11 @@ fn service(headnode: &Headnode, name: &str) -> Cell {
     }
     if seen.given_up {
         text.push_str(", GIVEN UP");
-        if let Some(why) = &seen.why {
-            text.push_str(&format!(" ({why})"));
-        }
+    }
+    // Of what runs, or is on its way, the reason is an old one.
+    let told = seen.given_up || matches!(seen.observed.as_str(), "stopped" | "failed");
+    if let Some(why) = seen.why.as_ref().filter(|_| told) {
+        text.push_str(&format!(" ({why})"));
     }
     let style = match seen.observed.as_str() {
         _ if seen.given_up => BAD,

@@ -276,6 +276,9 @@ pub struct ServicesState {
     pub by: Identity,
     /// Each service's observed state, in words, by its name.
     pub services: BTreeMap<String, String>,
+    /// What is known of how a service ended, or why it was not started, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub reasons: BTreeMap<String, String>,
     /// What the guard does and why, in one sentence.
     pub why: String,
     /// Unknown fields.

@@ -32,7 +32,8 @@ impl Controller {
 
     fn assess(&mut self, now: Time) -> (Role, String) {
         let lapsed = self.held.as_ref().is_some_and(|held| now >= held.deadline.before(held.grace));
-        let running = self.services.not_gone();
+        // A start by hand that the gate refuses is no reason to be anything else than standby: it never runs.
+        let running = self.services.being_stopped(now);
         if let Some(held) = self.held.clone() {
             if held.lost {
                 return (Role::BecomingStandby, format!("another took over epoch {}", held.epoch));

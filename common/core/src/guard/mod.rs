@@ -5,7 +5,7 @@
 
 mod promise;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::config::checked::{Config, Service};
 use crate::epoch::{Epoch, Incarnation};
@@ -351,14 +351,28 @@ impl Guard {
         }
     }
 
+    /// What is told of each service in a word, and of those that ended otherwise than they should, why.
+    fn observations(&self, now: Time) -> (BTreeMap<String, String>, BTreeMap<String, String>) {
+        let (mut services, mut reasons) = (BTreeMap::new(), BTreeMap::new());
+        let stopped = matches!(self.services.desired(), Desired::Stopped { .. });
+        for (service, observed, _, _) in self.services.survey(now) {
+            // What should not run and does not is stopped, however it ended: nobody has to mend anything.
+            let word = if stopped && observed.is_down() { &Observed::Stopped } else { observed };
+            services.insert(service.name.clone(), word.as_str().to_owned());
+            if let Observed::Failed { why } = observed {
+                reasons.insert(service.name.clone(), why.clone());
+            }
+        }
+        (services, reasons)
+    }
+
     fn ask(&mut self, now: Time) {
-        let services = (self.services.survey(now))
-            .map(|(service, observed, _, _)| (service.name.clone(), observed.as_str().to_owned()))
-            .collect();
+        let (services, reasons) = self.observations(now);
         let state = ServicesState {
             format: FORMAT,
             by: self.me.clone(),
             services,
+            reasons,
             why: self.why.clone(),
             rest: Rest::new(),
         };
@@ -369,5 +383,60 @@ impl Guard {
         for (id, request) in reads.into_iter().flatten() {
             self.actions.push_back(Action::Ask(Ask { id, session, request }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::NodeName;
+
+    const CONFIG: &str = r#"cluster = "main"
+failover_quorum.servers = ["zk0:2181"]
+headnode = [{ name = "hn0", address = "10.0.0.10" }, { name = "hn1", address = "10.0.0.11" }]
+[[service]]
+name = "livy"
+unit = "livy.service"
+started_by = "master-fc"
+"#;
+
+    fn guard(permit: Option<Permit>) -> Guard {
+        let node = NodeName::try_from("hn0").unwrap();
+        let fragments = [("headship.toml".to_owned(), CONFIG.to_owned())];
+        let config = crate::config::load(&fragments, node.clone()).unwrap();
+        let id = |what: &str| what.to_owned();
+        let me = Identity { node, machine: id("m"), boot: id("b"), process: id("p") };
+        let mut duty_service = config.services[0].clone();
+        "master-ha-service".clone_into(&mut duty_service.name);
+        Guard::new(config, me, permit, None, duty_service)
+    }
+
+    fn told(mut guard: Guard) -> (String, Option<String>) {
+        let (service, why) = ("livy".to_owned(), "the start gate refused it".to_owned());
+        let observed = Observed::Failed { why };
+        let report = Report::Observed { service, asked: None, observed };
+        guard.handle(Time::from_millis(1000), Event::Service(report));
+        let (services, reasons) = guard.observations(Time::from_millis(1000));
+        (services["livy"].clone(), reasons.get("livy").cloned())
+    }
+
+    #[test]
+    fn a_refused_start_leaves_a_stopped_service_where_it_should_not_run() {
+        let why = Some("the start gate refused it".to_owned());
+        assert_eq!(told(guard(None)), ("stopped".to_owned(), why));
+    }
+
+    #[test]
+    fn under_a_permit_what_failed_is_told_as_failed() {
+        let permit = Permit {
+            incarnation: Incarnation("i".to_owned()),
+            epoch: Epoch(7),
+            boot: "b".to_owned(),
+            deadline: Time::from_millis(60_000),
+            lease_ms: 6000,
+            kill_ms: 2000,
+            grace_ms: 1000,
+        };
+        assert_eq!(told(guard(Some(permit))).0, "failed");
     }
 }

@@ -112,6 +112,14 @@ impl Entry {
         self.gone
     }
 
+    /// Whether somebody just asked for its start and the gate is about to refuse it: nothing runs, and nothing is ordered.
+    pub(super) fn is_at_the_gate(&self, now: Time) -> bool {
+        self.observed == Observed::Starting
+            && self.stop == StopProgress::Done
+            && self.under_way.is_none()
+            && now < self.not_before
+    }
+
     pub(super) fn is_doing(&self, id: ActionId) -> bool {
         self.under_way.as_ref().is_some_and(|doing| doing.id == id)
     }

@@ -238,6 +238,15 @@ impl Supervisor {
             .collect()
     }
 
+    /// The services that are being stopped: those of `not_gone`, without those whose start the gate is about to refuse.
+    pub fn being_stopped(&self, now: Time) -> Vec<String> {
+        self.entries
+            .iter()
+            .filter(|entry| !entry.is_gone() && !entry.is_at_the_gate(now))
+            .map(|entry| entry.spec().name.clone())
+            .collect()
+    }
+
     /// Whether any service was seen up when last looked at; unlike `not_gone` this leaves out what nobody has looked at yet.
     pub fn is_any_seen_up(&self) -> bool {
         self.entries
@@ -403,12 +412,15 @@ mod tests {
         }
     }
 
+    fn see(observed: Observed) -> Report {
+        Report::Observed { service: "livy".to_owned(), asked: None, observed }
+    }
+
     /// The orders past the limit of a start that was never answered, if by then `seen` was seen.
     fn orders_past_the_limit(seen: Observed) -> Vec<Order> {
         let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
         let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
         supervisor.desire(Desired::Running);
-        let see = |observed| Report::Observed { service: "livy".to_owned(), asked: None, observed };
         supervisor.handle(begin, see(Observed::Stopped));
         supervisor.decide(begin, &mut ids);
         let first = supervisor.poll_action().map(|action| action.order);
@@ -423,6 +435,49 @@ mod tests {
     fn a_start_without_an_answer_is_no_failure_if_the_service_was_seen_to_run() {
         assert_eq!(orders_past_the_limit(Observed::Starting), [Order::Stop]);
         assert_eq!(orders_past_the_limit(Observed::Running), [Order::Look]);
+    }
+
+    /// A supervisor that has verified its service stopped at `now`.
+    fn verified_stopped(now: Time, ids: &mut Ids) -> Supervisor {
+        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+        supervisor.desire(Desired::Stopped { kill_at: now.after(Duration::from_secs(60)) });
+        supervisor.decide(now, ids);
+        while let Some(ServiceAction { id, service, order }) = supervisor.poll_action() {
+            let report = match order {
+                Order::Look => {
+                    Report::Observed { service, asked: Some(id), observed: Observed::Stopped }
+                }
+                Order::Start | Order::Stop | Order::Kill | Order::Probe(_) => {
+                    Report::Ended { id, ended: Ended::Done }
+                }
+            };
+            supervisor.handle(now, report);
+            supervisor.decide(now, ids);
+        }
+        assert!(supervisor.all_stopped());
+        supervisor
+    }
+
+    #[test]
+    fn a_start_that_the_gate_is_about_to_refuse_is_not_being_stopped() {
+        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+        let mut supervisor = verified_stopped(begin, &mut ids);
+        supervisor.handle(begin, see(Observed::Starting));
+        assert_eq!((supervisor.not_gone().len(), supervisor.being_stopped(begin).len()), (1, 0));
+        supervisor.handle(begin, see(Observed::Failed { why: "the gate refused it".to_owned() }));
+        assert!(supervisor.not_gone().is_empty());
+    }
+
+    #[test]
+    fn a_start_that_the_gate_does_not_refuse_is_stopped() {
+        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+        let mut supervisor = verified_stopped(begin, &mut ids);
+        supervisor.handle(begin, see(Observed::Starting));
+        let late = begin.after(Duration::from_millis(100));
+        supervisor.decide(late, &mut ids);
+        let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
+        assert!(orders.collect::<Vec<_>>().contains(&Order::Stop));
+        assert_eq!(supervisor.being_stopped(late), ["livy"]);
     }
 
     #[test]
