@@ -71,8 +71,8 @@ pub(crate) enum Command {
     Switchover(Switchover),
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///
-    /// Changes nothing. Each finding is `ok`, `warning` or `FAULT`, with the way out. The exit code is that of the worst: 0,
-    /// 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be reached, 1 for any other.
+    /// Changes nothing. Each finding is `ok`, `advice`, `warning` or `FAULT`, with the way out. The exit code is that of the
+    /// worst: 0 (also with advice), 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be reached, 1 for any other.
     Check(Check),
 }
 

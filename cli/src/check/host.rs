@@ -203,8 +203,8 @@ pub(super) fn findings(config: &Config, host: &Host) -> Vec<Finding> {
     }
     findings.push(clock(host));
     findings.extend(host.virtual_machine.iter().map(|kind| {
-        Area::Host.ok(format!(
-            "a virtual machine ({kind}): a lease cannot see that it is paused, so never pause, snapshot or migrate it while it is active; switch over first"
+        Area::Host.advice(format!(
+            "this is a virtual machine ({kind}): no lease sees that it is paused, so never pause, snapshot or migrate it while it is active: `headship switchover` first"
         ))
     }));
     findings.extend(units(config, host));
@@ -416,6 +416,14 @@ mod tests {
         let found = findings(&config(), &host);
         let faults: Vec<_> = found.iter().filter(|it| it.exit == Exit::Configuration).collect();
         assert_eq!(faults.len(), 3, "{found:#?}");
+    }
+
+    #[test]
+    fn what_a_virtual_machine_must_not_do_is_advice_and_no_fault() {
+        let host = Host { virtual_machine: Some("kvm".to_owned()), ..Host::default() };
+        let found = findings(&config(), &host);
+        let about = found.iter().find(|it| it.text.contains("virtual machine (kvm)")).unwrap();
+        assert_eq!((about.level, about.exit), (Level::Advice, Exit::Ok));
     }
 
     #[test]

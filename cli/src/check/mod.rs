@@ -35,6 +35,8 @@ enum Area {
 #[serde(rename_all = "kebab-case")]
 enum Level {
     Ok,
+    /// Nothing is wrong, and something is to be known before it is needed. It changes neither count nor exit code.
+    Advice,
     Warning,
     Fault,
 }
@@ -76,6 +78,10 @@ impl Area {
         Finding { area: self, level: Level::Ok, text: text.into(), exit: Exit::Ok }
     }
 
+    fn advice(self, text: impl Into<String>) -> Finding {
+        Finding { area: self, level: Level::Advice, text: text.into(), exit: Exit::Ok }
+    }
+
     fn warning(self, text: impl Into<String>) -> Finding {
         Finding { area: self, level: Level::Warning, text: text.into(), exit: Exit::Degraded }
     }
@@ -89,6 +95,7 @@ impl Level {
     fn word(self) -> (&'static str, Style) {
         match self {
             Self::Ok => ("ok", GOOD),
+            Self::Advice => ("advice", HEAD),
             Self::Warning => ("warning", WARN),
             Self::Fault => ("FAULT", BAD),
         }
@@ -194,7 +201,7 @@ mod tests {
         let warning = Area::Timing.warning("b");
         let away = Area::Quorum.fault(Exit::QuorumAway, "c");
         let file = Area::Configuration.fault(Exit::Configuration, "d");
-        assert_eq!(worst(std::slice::from_ref(&ok)), Exit::Ok);
+        assert_eq!(worst(&[ok.clone(), Area::Host.advice("e")]), Exit::Ok);
         assert_eq!(worst(&[ok.clone(), warning.clone()]), Exit::Degraded);
         assert_eq!(worst(&[ok.clone(), warning.clone(), away.clone()]), Exit::QuorumAway);
         assert_eq!(worst(&[away, warning, file, ok]), Exit::Configuration);
@@ -204,13 +211,14 @@ mod tests {
     fn the_page_is_ordered_by_area_and_ends_with_the_count() {
         let findings = [
             Area::Timing.ok("lease"),
+            Area::Host.advice("machine"),
             Area::Host.warning("unit"),
             Area::Timing.fault(Exit::Failed, "tick"),
         ];
         let page = anstream::adapter::strip_str(&page(&findings)).to_string();
         assert_eq!(
             page,
-            "this host\n  warning  unit\ntiming\n  ok       lease\n  FAULT    tick\n\nFaults: 1; warnings: 1.\n"
+            "this host\n  advice   machine\n  warning  unit\ntiming\n  ok       lease\n  FAULT    tick\n\nFaults: 1; warnings: 1.\n"
         );
     }
 }
