@@ -54,13 +54,17 @@ pub(crate) enum Command {
     /// Show who is active, whether the other headnode is ready, and every service
     ///
     /// Its last line is the conclusion in one sentence, and its exit code says the same: 0 when one headnode is active and
-    /// another one is ready to take over, 11 when something is missing, 8 when nobody is active, 9 when the failover
+    /// another one is ready to take over, 11 when something is missing or the active does not renew its lease, 8 when nobody is active, 9 when the failover
     /// quorum is out of sight; then it shows what this host knows by itself, and how old that is.
     Status(Status),
     /// Print the name of the active headnode, for scripts
     ///
     /// Prints nothing and ends with 8 while no headnode is active, also during a transition, and with 9 when the failover
     /// quorum cannot be reached: nobody can say then.
+    ///
+    /// It goes by the holder's session: of a headnode that has just lost its power or its network it still prints the name,
+    /// for about the session timeout (4 s with the preset `normal`). `headship status` says within three renewals (1.5 s)
+    /// that such a one does not renew its lease.
     Active(Active),
     /// Make the other headnode active, in order: services stop here before they start there
     ///

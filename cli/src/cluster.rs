@@ -21,11 +21,16 @@ const WORD_LIMIT: Duration = Duration::from_secs(1);
 /// How long the session's end is waited for; it ends by itself otherwise.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
+/// So many renewals must be missing until a holder counts as silent: on a busy host one or two come late.
+const LATE_RENEWALS: u32 = 3;
+
 /// A connection to the failover quorum.
 pub(crate) struct Cluster {
     config: Config,
     limit: Duration,
     link: OneShot,
+    /// The lease as it was last seen, and since when it reads so.
+    lease: Option<(Option<Lease>, Instant)>,
 }
 
 impl Cluster {
@@ -36,7 +41,7 @@ impl Cluster {
     pub(crate) async fn connect(config: &Config, limit: Duration) -> Result<Self, String> {
         let connected = OneShot::connect(Options::new(config, Watched::Everything), limit).await;
         let link = connected.map_err(|unreachable| unreachable.to_string())?;
-        Ok(Self { config: config.clone(), limit, link })
+        Ok(Self { config: config.clone(), limit, link, lease: None })
     }
 
     /// The session timeout that the servers granted.
@@ -57,6 +62,19 @@ impl Cluster {
         let mut records = self.glance().await?;
         if records.pulse == Pulse::Still(Duration::ZERO) {
             records.pulse = self.feel(&records).await?;
+        }
+        Ok(records)
+    }
+
+    /// All records, and whether the holder lives and renews: unlike `records` this awaits a renewal.
+    ///
+    /// # Errors
+    /// The sentence why the quorum is out of sight.
+    pub(crate) async fn examine(&mut self) -> Result<Records, String> {
+        let mut records = self.records().await?;
+        if let (Pulse::Lock, Some(active)) = (records.pulse, view::record(&records.active)) {
+            let lease = Duration::from_millis(active.lease_ms);
+            records.pulse = self.await_renewal(self.config.timing.renew_in(lease)).await?;
         }
         Ok(records)
     }
@@ -125,6 +143,28 @@ impl Cluster {
             }
         }
         Ok(Pulse::Still(patience))
+    }
+
+    /// The lock is there: is the lease renewed, as is due so often? Some that come late are no silence.
+    async fn await_renewal(&mut self, due: Duration) -> Result<Pulse, String> {
+        let patience = (due * LATE_RENEWALS).min(self.limit);
+        loop {
+            let lease = self.lease().await?;
+            let since = match &self.lease {
+                Some((seen, since)) if *seen == lease => *since,
+                Some(_) => {
+                    self.lease = Some((lease, Instant::now()));
+                    return Ok(Pulse::Lock);
+                }
+                None => self.lease.insert((lease, Instant::now())).1,
+            };
+            let unrenewed = since.elapsed();
+            if unrenewed >= patience {
+                return Ok(Pulse::Silent { unrenewed, due });
+            }
+            // The end of the wait is as good a reason to look as a change.
+            drop(timeout(patience.saturating_sub(unrenewed), self.link.changed()).await);
+        }
     }
 
     async fn lease(&mut self) -> Result<Option<Lease>, String> {

@@ -92,7 +92,10 @@ pub(crate) fn holder(records: &Records) -> Result<Holder<'_>, Conclusion> {
         return Ok(holder);
     }
     let Holder { node, epoch, .. } = holder;
-    let why = format!("{node} took office in epoch {epoch} and is starting the services");
+    let mut why = format!("{node} took office in epoch {epoch} and is starting the services");
+    if let Some(silence) = silence(records.pulse) {
+        why.push_str(&format!(", but {silence}"));
+    }
     Err(nobody(&why, records))
 }
 
@@ -136,15 +139,17 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
             "{node} held office in epoch {epoch}, but its lock is gone and its lease stands still ({})",
             say::span(time)
         )),
-        (Phase::Active, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
+        (Phase::Active, Pulse::Lock | Pulse::Silent { .. } | Pulse::Lease | Pulse::NoHolder) => {
             Ok(Holder { node, epoch, announced: true })
         }
-        (Phase::BecomingActive, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
-            Ok(Holder { node, epoch, announced: false })
-        }
-        (Phase::BecomingStandby, Pulse::Lock | Pulse::Lease | Pulse::NoHolder) => {
-            Err(format!("{node} is stopping the services in order to cede epoch {epoch}"))
-        }
+        (
+            Phase::BecomingActive,
+            Pulse::Lock | Pulse::Silent { .. } | Pulse::Lease | Pulse::NoHolder,
+        ) => Ok(Holder { node, epoch, announced: false }),
+        (
+            Phase::BecomingStandby,
+            Pulse::Lock | Pulse::Silent { .. } | Pulse::Lease | Pulse::NoHolder,
+        ) => Err(format!("{node} is stopping the services in order to cede epoch {epoch}")),
     }
 }
 
@@ -184,6 +189,9 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
         || vec!["it is no headnode of the configuration here: bring it up to date".to_owned()],
         |own| troubles(own, &view.services),
     );
+    if let Some(silence) = silence(records.pulse) {
+        missing.insert(0, silence);
+    }
     match &records.settings {
         Content::Record(settings) => {
             missing.extend(
@@ -207,6 +215,16 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     }
     let sentence = format!("{office}, but {}.", missing.join("; "));
     Conclusion { condition: Condition::Degraded, sentence }
+}
+
+/// That a holder whose session lives does not renew, if so: it may be gone, and nobody can know it yet.
+fn silence(pulse: Pulse) -> Option<String> {
+    let Pulse::Silent { unrenewed, due } = pulse else { return None };
+    Some(format!(
+        "it may be gone: no renewal of its lease was seen for {} (due every {})",
+        say::span(unrenewed),
+        say::span(due)
+    ))
 }
 
 /// What is not as it should be on the active itself.

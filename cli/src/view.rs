@@ -67,8 +67,16 @@ pub(crate) struct Records {
 /// Whether the holder of office gives signs of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pulse {
-    /// It holds the lock with a live session.
+    /// It holds the lock with a live session. Where a renewal was awaited (`Cluster::examine`), one came.
     Lock,
+    /// It holds the lock with a live session and lets its lease stand still: the session outlives a holder that lost its
+    /// power by as much as the session timeout.
+    Silent {
+        /// For how long no renewal was seen.
+        unrenewed: Duration,
+        /// How often it renews while all is well.
+        due: Duration,
+    },
     /// Its lock is gone, and it renews the lease.
     Lease,
     /// Its lock is gone, and the lease stood still for as long as we looked.

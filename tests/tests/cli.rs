@@ -17,7 +17,7 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::{Found, Op, Outcome};
 use headship_core::record::{
-    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lock, Phase, Rest, Role,
+    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Phase, Rest, Role,
     ServicesState, Settings, SwitchoverOrder, Verdict,
 };
 use headship_core::time::WallTime;
@@ -29,7 +29,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
 
 /// Within this everything comes about on a busy machine, too.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -42,8 +43,15 @@ async fn status_and_active_tell_what_the_records_say() {
     assert!(stderr(&fresh).contains("nobody is active: nobody ever held office"), "{fresh:?}");
 
     lab.write_cluster().await;
-    let status = lab.run(&["status"]).await;
-    assert_eq!(code(&status), 0, "{status:?}");
+    // Its session lives, but nobody renews: what a lost headnode looks like for the first seconds.
+    let silent = lab.run(&["status"]).await;
+    assert_eq!(code(&silent), 11, "{silent:?}");
+    let told = "hn0 is active in epoch 7, but it may be gone: no renewal of its lease was seen for";
+    assert!(stdout(&silent).contains(told), "{silent:?}");
+    assert_eq!(stdout(&lab.run(&["active"]).await), "hn0\n");
+
+    let renewals = lab.renew().await;
+    let status = lab.healthy_status().await;
     let page = stdout(&status);
     assert!(page.ends_with("\nhn0 is active in epoch 7; hn1 is ready to take over.\n"), "{page}");
     assert!(page.contains("3 of 3 servers answer") && !page.contains('\x1b'), "{page}");
@@ -55,6 +63,7 @@ async fn status_and_active_tell_what_the_records_say() {
     let ip = stdout(&lab.run(&["active", "--ip"]).await);
     assert!(ip == "127.0.0.1\n" || ip == "::1\n", "{ip}");
 
+    renewals.abort();
     // The lock deleted by hand, and nobody renews: the record alone makes nobody active.
     lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
     let still = lab.run(&["active"]).await;
@@ -299,6 +308,40 @@ impl Lab {
             ops.push(create(Key::Health(node(name)), record::write(&health)));
         }
         self.write(ops).await;
+    }
+
+    /// Renews the lease, as the holder would, until the task is ended.
+    async fn renew(&self) -> JoinHandle<()> {
+        let root = "/headship/cli".to_owned();
+        let (servers, watched) = (self.ensemble.servers(), Watched::Record(Key::Switchover));
+        let options = Options { servers, session: Duration::from_secs(2), root, watched };
+        let mut link = OneShot::connect(options, LIMIT).await.unwrap();
+        tokio::spawn(async move {
+            for seq in 0.. {
+                let lease =
+                    Lease { format: FORMAT, epoch: Epoch(7), seq, lease_ms: 2000, kill_ms: 500 };
+                let (key, data) = (Key::Lease, record::write(&lease));
+                let op = match seq {
+                    0 => Op::Create { key, data },
+                    _ => Op::Set { key, version: None, data },
+                };
+                // What fails is missed by the test, which waits for it.
+                drop(link.write(vec![op]).await);
+                sleep(Duration::from_millis(50)).await;
+            }
+        })
+    }
+
+    /// `headship status` once it finds all well. On a busy machine renewals may come late at first.
+    async fn healthy_status(&self) -> Output {
+        let begin = Instant::now();
+        loop {
+            let status = self.run(&["status"]).await;
+            if code(&status) == 0 {
+                return status;
+            }
+            assert!(begin.elapsed() < LIMIT, "{status:?}");
+        }
     }
 
     async fn set_active(&mut self, active: Active) {

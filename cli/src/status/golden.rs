@@ -193,6 +193,29 @@ fn an_active_of_which_only_the_lease_is_seen_is_not_healthy() {
     golden("active-silent", in_sight(records), Json::No);
 }
 
+/// The first seconds after a loss of power: the session outlives its owner, and all its records with it.
+#[test]
+fn an_active_that_does_not_renew_is_not_healthy() {
+    let mut records = records();
+    records.pulse =
+        Pulse::Silent { unrenewed: Duration::from_millis(1500), due: Duration::from_millis(500) };
+    golden("active-unrenewed", in_sight(records), Json::Yes);
+}
+
+#[test]
+fn a_holder_that_does_not_renew_while_it_starts_is_said_to() {
+    let mut records = with_active(|active| active.phase = Phase::BecomingActive);
+    records.pulse =
+        Pulse::Silent { unrenewed: Duration::from_millis(1500), due: Duration::from_millis(500) };
+    golden("becoming-active-unrenewed", in_sight(records), Json::No);
+}
+
+#[test]
+fn an_active_that_stops_its_services_is_becoming_standby() {
+    let records = with_active(|active| active.phase = Phase::BecomingStandby);
+    golden("becoming-standby", in_sight(records), Json::No);
+}
+
 #[test]
 fn the_standby_claims_after_a_loss() {
     let mut records = with_active(|active| active.claimant = Some(identity("hn1")));

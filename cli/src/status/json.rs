@@ -38,6 +38,7 @@ struct Office {
     ceded_to: Option<String>,
     claimant: Option<String>,
     pulse: &'static str,
+    unrenewed_ms: Option<u64>,
     lease_ms: u64,
     kill_ms: u64,
 }
@@ -167,9 +168,15 @@ fn office(records: &Records) -> Option<Office> {
         claimant: active.claimant.as_ref().map(|by| by.node.to_string()),
         pulse: match records.pulse {
             Pulse::Lock => "lock",
+            Pulse::Silent { .. } => "silent",
             Pulse::Lease => "lease",
             Pulse::Still(_) => "still",
             Pulse::NoHolder => "none",
+        },
+        unrenewed_ms: match records.pulse {
+            Pulse::Lock | Pulse::Lease => Some(0),
+            Pulse::Silent { unrenewed, .. } | Pulse::Still(unrenewed) => Some(millis(unrenewed)),
+            Pulse::NoHolder => None,
         },
         lease_ms: active.lease_ms,
         kill_ms: active.kill_ms,

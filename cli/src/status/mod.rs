@@ -38,7 +38,7 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
             tokio::join!(cluster::servers(config), Cluster::connect(config, place.timeout));
         let seen = match connected {
             Ok(mut cluster) => {
-                let seen = cluster.records().await;
+                let seen = cluster.examine().await;
                 cluster.close().await;
                 seen
             }
@@ -64,9 +64,9 @@ async fn watch(config: &Config, place: &Place, json: bool) -> Result<Exit> {
         let servers = cluster::servers(config);
         let records = async {
             match &mut connection {
-                Some(cluster) => cluster.records().await,
+                Some(cluster) => cluster.examine().await,
                 None => match Cluster::connect(config, place.timeout.min(AGAIN)).await {
-                    Ok(cluster) => connection.insert(cluster).records().await,
+                    Ok(cluster) => connection.insert(cluster).examine().await,
                     Err(why) => Err(why),
                 },
             }

@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use anstyle::Style;
 use headship_core::known::Content;
-use headship_core::record::{Role, Transition, Verdict};
+use headship_core::record::{Active, Phase, Role, Transition, Verdict};
 use headship_core::time::WallTime;
 
 use super::json;
 use crate::output::{BAD, GOOD, HEAD, WARN, styled};
 use crate::say;
 use crate::standing::{Conclusion, Condition};
-use crate::view::{Headnode, Left, Local, Quorum, Records, Server, View, record};
+use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, Server, View, record};
 
 /// The page.
 pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
@@ -68,19 +68,53 @@ fn head(view: &View) -> String {
     };
     line(&mut text, "failover", &failover);
     if let Some(active) = record(&records.active) {
-        let holder = active.holder.as_ref().map_or("nobody", |by| by.node.as_str());
-        let since = since(view.now, active.since);
-        let phase = phase(&active.phase);
-        line(
-            &mut text,
-            "office",
-            &format!("{holder} in epoch {}, {phase} since {since}", active.epoch),
-        );
+        line(&mut text, "office", &office(view, records, active));
+        if let Some(lease) = lease(records.pulse, active) {
+            line(&mut text, "lease", &lease);
+        }
         if let Some(claimant) = &active.claimant {
             line(&mut text, "claimant", &styled(WARN, claimant.node.as_str()));
         }
     }
     text
+}
+
+/// Who holds office; where nobody does, who held it last. The record alone names a holder long after its death.
+fn office(view: &View, records: &Records, active: &Active) -> String {
+    let Some(holder) = active.holder.as_ref().map(|by| &by.node) else {
+        return styled(BAD, "nobody ever held it");
+    };
+    let (epoch, since) = (active.epoch, since(view.now, active.since));
+    let vacant = |end: &str| format!("{}; {holder} {end}", styled(BAD, "nobody"));
+    let gone = active.claimant.is_some() || matches!(records.pulse, Pulse::Still(_));
+    match &active.phase {
+        Phase::Ceded { to, .. } => {
+            let to = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
+            vacant(&format!("ceded epoch {epoch}{to} at {since}"))
+        }
+        phase if gone => {
+            vacant(&format!("was {} last, in epoch {epoch}, from {since}", word(phase)))
+        }
+        phase => format!("{holder} in epoch {epoch}, {} since {since}", word(phase)),
+    }
+}
+
+/// Whether the holder renews its lease, as far as was seen.
+fn lease(pulse: Pulse, active: &Active) -> Option<String> {
+    let seen = match pulse {
+        Pulse::NoHolder => return None,
+        Pulse::Lock => "renewed while we looked".to_owned(),
+        Pulse::Lease => styled(WARN, "renewed while we looked, though the lock is gone"),
+        Pulse::Silent { unrenewed, due } => styled(
+            BAD,
+            &format!("no renewal seen for {}, due every {}", say::span(unrenewed), say::span(due)),
+        ),
+        Pulse::Still(unrenewed) => styled(
+            BAD,
+            &format!("no renewal seen for {}, and the lock is gone", say::span(unrenewed)),
+        ),
+    };
+    Some(format!("{}; {seen}", say::span(Duration::from_millis(active.lease_ms))))
 }
 
 fn line(text: &mut String, name: &str, value: &str) {
@@ -104,14 +138,12 @@ fn unique<'a>(name: &'a str, address: &'a str) -> &'a str {
     }
 }
 
-fn phase(phase: &headship_core::record::Phase) -> String {
-    use headship_core::record::Phase;
+fn word(phase: &Phase) -> &'static str {
     match phase {
-        Phase::BecomingActive => "becoming active".to_owned(),
-        Phase::Active => "active".to_owned(),
-        Phase::BecomingStandby => "becoming standby".to_owned(),
-        Phase::Ceded { to: Some(to), .. } => format!("ceded to {to}"),
-        Phase::Ceded { to: None, .. } => "ceded".to_owned(),
+        Phase::BecomingActive => "becoming active",
+        Phase::Active => "active",
+        Phase::BecomingStandby => "becoming standby",
+        Phase::Ceded { .. } => "ceded",
     }
 }
 
