@@ -20,7 +20,7 @@ impl Controller {
     pub(super) fn tell(&mut self, now: Time) {
         let (role, why) = self.assess(now);
         if role != self.role {
-            let epoch = self.highest_epoch();
+            let epoch = self.epoch_of(role);
             let (from, to) = (self.role.as_str(), role.as_str());
             self.say(Level::Info, format!("{from} -> {to} (epoch {epoch}): {why}"), Some(epoch));
             self.role = role;
@@ -28,6 +28,21 @@ impl Controller {
         self.why = why;
         self.say_once_what_is_corrupt();
         self.publish();
+    }
+
+    /// The epoch that a role is about. A claimant is on the way to the next one; the last one is over, or about to be.
+    fn epoch_of(&self, role: Role) -> Epoch {
+        let highest = self.highest_epoch();
+        match self.standing() {
+            Standing::Claimant | Standing::HeirOfClaim if role == Role::BecomingActive => {
+                highest.next()
+            }
+            Standing::Claimant
+            | Standing::HeirOfClaim
+            | Standing::Outside
+            | Standing::Holder
+            | Standing::Heir => highest,
+        }
     }
 
     fn assess(&mut self, now: Time) -> (Role, String) {
