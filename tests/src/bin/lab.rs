@@ -9,8 +9,9 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use headship_tests::lab::ensemble::{self, Mode};
-use headship_tests::lab::overlap::Seconds;
+use headship_tests::lab::service_log::now;
 use headship_tests::lab::{DEFAULT_DIR, Host, Lab, LabError, Options, Preset, Role, Signal};
+use rustix::time::{ClockId, clock_gettime};
 
 /// Two headnodes and a three-server ZooKeeper ensemble as real systemd hosts on this machine.
 #[derive(Debug, Parser)]
@@ -130,7 +131,7 @@ enum Order {
         /// Such as `stop_delay_ms = 3000`.
         lines: Vec<String>,
     },
-    /// Show what the HA services told of themselves.
+    /// Show what the HA services told of themselves, by the clock of the journals.
     Log,
     /// Show where each HA service ran, and fail if any two hosts ran some at once.
     Check,
@@ -328,7 +329,7 @@ fn log(lab: &Lab) -> anyhow::Result<()> {
         writeln!(
             text,
             "{}  {} {} ({}) {}",
-            Seconds(event.at),
+            clock_time(event.at),
             event.host,
             event.service,
             event.pid,
@@ -336,6 +337,20 @@ fn log(lab: &Lab) -> anyhow::Result<()> {
         )?;
     }
     show(&text)
+}
+
+/// A point of the service log, which counts since this machine booted, as a time of day.
+fn clock_time(at: u64) -> String {
+    let real = clock_gettime(ClockId::Realtime);
+    let nanos = |count: i64| u64::try_from(count).unwrap_or(0);
+    let wall = nanos(real.tv_sec) * 1_000_000_000 + nanos(real.tv_nsec);
+    time_of_day(wall.saturating_sub(now().saturating_sub(at)))
+}
+
+fn time_of_day(nanos: u64) -> String {
+    let (seconds, millis) = (nanos / 1_000_000_000, nanos / 1_000_000 % 1000);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{hour:02}:{minute:02}:{second:02}.{millis:03} UTC")
 }
 
 fn check(lab: &Lab) -> anyhow::Result<ExitCode> {
@@ -360,5 +375,16 @@ fn show(text: &str) -> anyhow::Result<()> {
     match std::io::stdout().write_all(text.as_bytes()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_service_log_is_told_in_times_of_day() {
+        let at = (86_400 + 18 * 3600 + 32 * 60 + 6) * 1_000_000_000 + 811_501_000;
+        assert_eq!(time_of_day(at), "18:32:06.811 UTC");
     }
 }

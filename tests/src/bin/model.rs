@@ -4,13 +4,22 @@
 //! limit came before the end; then every rule: with it its scope holds, without it the protocol's
 //! table says what must be found. The exit code tells whether all of it came out so.
 
-#![expect(clippy::print_stdout, reason = "the table is this program's result")]
+#![expect(
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "the table is this program's result, and its progress is for people"
+)]
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use headship_tests::model::{Check, Command, Fault, Figures, Rule, Scope, Shown, Verdict, explore};
+
+/// How often a scope that takes long gives a sign of life, on stderr: the table stays as it is.
+const PROGRESS: Duration = Duration::from_secs(10);
 
 /// Explores the model of the protocol in a larger scope.
 #[derive(Debug, Parser)]
@@ -50,8 +59,19 @@ fn main() -> ExitCode {
 
 /// Explores one scope within the limit, on every processor.
 fn run(scope: Scope, arguments: &Arguments) -> Verdict {
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    explore(scope, threads, Some(Duration::from_secs(arguments.limit)))
+    let threads = thread::available_parallelism().map_or(1, usize::from);
+    let (end, ended) = channel::<()>();
+    let began = Instant::now();
+    let clock = thread::spawn(move || {
+        // It ends when the other end does, which is when the scope is explored.
+        while ended.recv_timeout(PROGRESS) == Err(RecvTimeoutError::Timeout) {
+            eprintln!("model: still exploring this scope, {} s so far", began.elapsed().as_secs());
+        }
+    });
+    let verdict = explore(scope, threads, Some(Duration::from_secs(arguments.limit)));
+    drop(end);
+    clock.join().ok();
+    verdict
 }
 
 /// Prints the run to a violation.
