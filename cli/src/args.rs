@@ -15,6 +15,7 @@ Exit codes (all of them in headship(1)):
    2  arguments not understood            9  the failover quorum cannot be reached
    3  the configuration has faults       10  not in time; it may still happen
                                          11  it works, but something is missing
+   4, 5 and 7 are of the daemons: not for this node, runs already, not active
 
 Examples:
   headship status                  who is active, is the other one ready, and why not
@@ -145,6 +146,16 @@ mod tests {
     #[test]
     fn the_definition_holds() {
         Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let table: Vec<&str> = AFTER.lines().take_while(|line| !line.is_empty()).collect();
+        let words = table.join(" ").replace(',', "");
+        let words: Vec<&str> = words.split_whitespace().collect();
+        for exit in Exit::ALL {
+            assert!(words.contains(&exit.code().to_string().as_str()), "{exit:?}");
+        }
     }
 
     #[test]

@@ -92,10 +92,14 @@ fn office(view: &View, records: &Records, active: &Active) -> String {
             let to = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
             vacant(&format!("ceded epoch {epoch}{to} at {since}"))
         }
-        phase if gone => {
-            vacant(&format!("was {} last, in epoch {epoch}, from {since}", word(phase)))
+        phase @ (Phase::BecomingActive | Phase::Active | Phase::BecomingStandby) => {
+            let word = word(phase);
+            if gone {
+                vacant(&format!("was {word} last, in epoch {epoch}, from {since}"))
+            } else {
+                format!("{holder} in epoch {epoch}, {word} since {since}")
+            }
         }
-        phase => format!("{holder} in epoch {epoch}, {} since {since}", word(phase)),
     }
 }
 
