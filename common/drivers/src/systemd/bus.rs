@@ -13,10 +13,13 @@ use futures_core::Stream;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use zbus::message::Message;
 use zbus::zvariant::{DynamicType, Type};
 use zbus::{Connection, DBusError, MessageStream, ObjectPath, OwnedObjectPath};
+
+use super::unit::TRANSIENT;
 
 pub(super) const SYSTEMD: &str = "org.freedesktop.systemd1";
 pub(super) const MANAGER: Object<'_> =
@@ -178,16 +181,33 @@ impl Link {
         let connection = zbus::connection::Builder::system().max_queued(MESSAGES).build().await?;
         let messages = MessageStream::from(&connection);
         let bus = Object { path: "/org/freedesktop/DBus", interface: BUS };
-        for rule in self.rules() {
-            call(&connection, BUS, bus, "AddMatch", &rule).await?;
+        for added in call_each(&connection, BUS, bus, "AddMatch", self.rules()).await {
+            added?;
         }
         // No owner: systemd is not on the bus yet, and NameOwnerChanged tells when it is.
         let owner = call(&connection, BUS, bus, "GetNameOwner", &SYSTEMD).await;
         let owner: Option<String> = owner.ok().and_then(|reply| reply.body().deserialize().ok());
         if owner.is_some() {
-            subscribe(&connection).await?;
+            self.subscribe(&connection).await?;
         }
         Ok((connection, messages, owner))
+    }
+
+    /// Asks systemd to send signals; that it does already is no fault. And to keep the units in its memory: it would else
+    /// read their files anew at each look at one that is down, several times in each switchover.
+    async fn subscribe(&self, connection: &Connection) -> zbus::Result<()> {
+        match call(connection, SYSTEMD, MANAGER, "Subscribe", &()).await {
+            Err(zbus::Error::MethodError(name, _, _)) if name.ends_with("AlreadySubscribed") => {}
+            subscribed => drop(subscribed?),
+        }
+        // A transient unit that was kept could not be made anew.
+        let files = self.units.values().filter(|unit| !unit.starts_with(TRANSIENT)).cloned();
+        for kept in call_each(connection, SYSTEMD, MANAGER, "RefUnit", files).await {
+            if let Err(error) = kept {
+                tracing::debug!("systemd does not keep a unit in memory: {error}");
+            }
+        }
+        Ok(())
     }
 
     fn rules(&self) -> Vec<String> {
@@ -216,7 +236,7 @@ impl Link {
             if let Some(new) = new_owner(&message) {
                 // systemd was executed anew, or came (back) to the bus: it may have forgotten us.
                 if new.is_some() {
-                    match timeout(CONNECT_LIMIT, subscribe(connection)).await {
+                    match timeout(CONNECT_LIMIT, self.subscribe(connection)).await {
                         Ok(Ok(())) => tracing::info!("systemd is on the bus anew"),
                         Ok(Err(_)) | Err(_) => return,
                     }
@@ -274,13 +294,20 @@ fn new_owner(message: &Message) -> Option<Option<String>> {
     (name == SYSTEMD).then(|| (!new.is_empty()).then(|| new.to_owned()))
 }
 
-/// Asks systemd to send signals. That it does already is no fault.
-async fn subscribe(connection: &Connection) -> zbus::Result<()> {
-    match call(connection, SYSTEMD, MANAGER, "Subscribe", &()).await {
-        Ok(_) => Ok(()),
-        Err(zbus::Error::MethodError(name, _, _)) if name.ends_with("AlreadySubscribed") => Ok(()),
-        Err(error) => Err(error),
+/// The same call with each of these words, side by side.
+async fn call_each(
+    connection: &Connection,
+    to: &'static str,
+    object: Object<'static>,
+    method: &'static str,
+    words: impl IntoIterator<Item = String>,
+) -> Vec<zbus::Result<Message>> {
+    let mut calls = JoinSet::new();
+    for word in words {
+        let connection = connection.clone();
+        calls.spawn(async move { call(&connection, to, object, method, &word).await });
     }
+    calls.join_all().await
 }
 
 async fn call<B>(
