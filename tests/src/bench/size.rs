@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use rustix::param::{clock_ticks_per_second, page_size};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::{BenchError, Figure, Report, Result, Unit};
 use crate::lab::files::Sources;
@@ -29,6 +30,9 @@ const BINARY_TARGET: i64 = 8 * MIB;
 const MEMORY_TARGET: i64 = 12 * MIB;
 /// Millionths of a core.
 const CPU_TARGET: i64 = 2000;
+
+/// How often the thread wakes up that daemons are compared with.
+const WAKES_A_SECOND: u32 = 10;
 
 /// After a start there is work left that does not come again.
 const CALM_DOWN: Duration = Duration::from_secs(12);
@@ -59,7 +63,7 @@ pub(super) fn at_rest(lab: &Lab, report: &mut Report) -> Result<()> {
         .collect();
     let used = |(host, _, daemon): &(&Host, &str, &str)| Usage::of(host, daemon);
     let before: Vec<Usage> = daemons.iter().map(used).collect::<Result<_>>()?;
-    thread::sleep(REST);
+    let idle = idle_thread();
     let after: Vec<Usage> = daemons.iter().map(used).collect::<Result<_>>()?;
     for ((_, role, daemon), (before, after)) in daemons.iter().zip(before.iter().zip(&after)) {
         let name = format!("memory of {daemon} ({role})");
@@ -71,7 +75,24 @@ pub(super) fn at_rest(lab: &Lab, report: &mut Report) -> Result<()> {
             (Unit::CoreMillionths, (after.cpu_micros - before.cpu_micros) / seconds);
         report.add(preset, Figure { name, unit, value, target: Some(CPU_TARGET) });
     }
+    let name =
+        format!("processor share of a thread that only wakes {WAKES_A_SECOND} times a second");
+    report.add(preset, Figure { name, unit: Unit::CoreMillionths, value: idle, target: None });
     Ok(())
+}
+
+/// Lets the time of rest pass, and tells what share of a core it took to wake up now and then: what a daemon at rest costs
+/// is mostly that, and differs between machines by more than it does between daemons.
+fn idle_thread() -> i64 {
+    let used = || clock_gettime(ClockId::ThreadCPUTime);
+    let before = used();
+    for _ in 0..REST.as_secs() * u64::from(WAKES_A_SECOND) {
+        thread::sleep(Duration::from_secs(1) / WAKES_A_SECOND);
+    }
+    let after = used();
+    let nanos = (after.tv_sec - before.tv_sec) * 1_000_000_000 + after.tv_nsec - before.tv_nsec;
+    let seconds = i64::try_from(REST.as_secs()).unwrap_or(i64::MAX);
+    nanos / 1000 / seconds
 }
 
 /// What a daemon has used.
