@@ -110,6 +110,8 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 fn filter(text: Option<&str>) -> (Targets, Option<&str>) {
     let ours = |level| {
         let libraries = Targets::new().with_default(LevelFilter::WARN);
+        // It warns of each try at each server; `common/zk` says once what that comes to.
+        let libraries = libraries.with_target("zookeeper_client", LevelFilter::ERROR);
         libraries.with_targets(OURS.map(|target| (target, level)))
     };
     let Some(text) = text else { return (ours(LevelFilter::INFO), None) };

@@ -54,9 +54,9 @@ impl Session {
                 Err(error) if said => debug!(%error, "still no session with the failover quorum"),
                 Err(error) => {
                     said = true;
+                    let servers = options.servers.join(", ");
                     warn!(
-                        %error, servers = options.servers.join(","),
-                        "no session with the failover quorum yet; trying on"
+                        "no session with the failover quorum ({servers}) yet, trying on: {error}"
                     );
                 }
             }
