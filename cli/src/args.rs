@@ -55,8 +55,8 @@ pub(crate) enum Command {
     /// Show who is active, whether the other headnode is ready, and every service
     ///
     /// Its last line is the conclusion in one sentence, and its exit code says the same: 0 when one headnode is active and
-    /// another one is ready to take over, 11 when something is missing or the active does not renew its lease, 8 when nobody is active, 9 when the failover
-    /// quorum is out of sight; then it shows what this host knows by itself, and how old that is.
+    /// another one is ready to take over, 11 when something is missing or the active does not renew its lease, 8 when nobody
+    /// is active, 9 when the failover quorum is out of sight; then it shows what this host knows by itself, and how old that is.
     Status(Status),
     /// Print the name of the active headnode, for scripts
     ///
@@ -77,7 +77,8 @@ pub(crate) enum Command {
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///
     /// Changes nothing. Each finding is `ok`, `advice`, `warning` or `FAULT`, with the way out. The exit code is that of the
-    /// worst: 0 (also with advice), 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be reached, 1 for any other.
+    /// worst: 0 (also with advice), 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be
+    /// reached, 1 for any other.
     Check(Check),
 }
 

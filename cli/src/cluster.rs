@@ -73,8 +73,14 @@ impl Cluster {
     pub(crate) async fn examine(&mut self) -> Result<Records, String> {
         let mut records = self.records().await?;
         if let (Pulse::Lock, Some(active)) = (records.pulse, view::record(&records.active)) {
-            let lease = Duration::from_millis(active.lease_ms);
-            records.pulse = self.await_renewal(self.config.timing.renew_in(lease)).await?;
+            let (lease, epoch) = (Duration::from_millis(active.lease_ms), active.epoch);
+            let pulse = self.await_renewal(self.config.timing.renew_in(lease)).await?;
+            // What was read before the wait may have passed.
+            records = self.records().await?;
+            let same = view::record(&records.active).is_some_and(|active| active.epoch == epoch);
+            if same && records.pulse == Pulse::Lock {
+                records.pulse = pulse;
+            }
         }
         Ok(records)
     }

@@ -130,6 +130,22 @@ fn the_core_depends_on_nothing_that_acts() {
 }
 
 #[test]
+fn the_zookeeper_client_has_no_reactor_of_its_own() {
+    // cargo only warns of a patch that fits nothing any more.
+    let lock = read("Cargo.lock");
+    for stood_in_for in ["async-io", "async-net"] {
+        let name = format!("name = \"{stood_in_for}\"\n");
+        let mut entries = lock.split("[[package]]").filter(|entry| entry.contains(&name));
+        let entry = entries.next().unwrap();
+        assert!(
+            !entry.contains("source ="),
+            "{stood_in_for} comes from a registry: see Cargo.toml"
+        );
+        assert_eq!(entries.next(), None, "{stood_in_for} is there twice: see Cargo.toml");
+    }
+}
+
+#[test]
 fn dependencies_point_one_way() {
     let parts = ["headship-zk", "headship-drivers", "headship-daemon"];
     let core = ["headship-core"];
@@ -143,6 +159,8 @@ fn dependencies_point_one_way() {
         ("headship-slave-fc", &all),
         ("headship-health-monitor", &all),
         ("headship-cli", &all),
+        ("async-io", &[]),
+        ("async-net", &[]),
     ]);
     let mut faults = Vec::new();
     for (member, uses) in dependencies() {

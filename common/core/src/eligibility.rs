@@ -132,11 +132,11 @@ impl HealthMonitor {
                 let readings = readings(&measured, &self.limits);
                 // What was mounted and is no more: whatever is written there now lies on another file system.
                 self.checks.retain(|check, _| readings.iter().any(|read| read.check == *check));
-                let before = self.status();
+                let before = self.judgement();
                 readings.into_iter().for_each(|reading| self.take(reading));
                 self.judge();
                 // What only reads differently goes with the next heartbeat: each write wakes every headnode.
-                if self.status() != before {
+                if self.judgement() != before {
                     self.beat();
                 }
             }
@@ -185,6 +185,12 @@ impl HealthMonitor {
             reasons.push(format!("the last {} measurements did not end", self.unanswered));
         }
         (self.verdict, reasons)
+    }
+
+    /// The verdict and the checks that count as bad, whatever they read.
+    fn judgement(&self) -> (Verdict, Vec<String>) {
+        let bad = self.checks.iter().filter(|(_, check)| check.bad);
+        (self.verdict, bad.map(|(name, _)| name.clone()).collect())
     }
 
     fn take(&mut self, reading: Reading) {
@@ -416,9 +422,10 @@ mod tests {
         assert_eq!(writes(1, 500), 2, "created, and the first verdict");
         assert_eq!(writes(2, 499), 1);
         assert_eq!(writes(3, 498), 1);
-        assert_eq!(writes(4, 0), 1);
-        assert_eq!(writes(5, 0), 1);
-        assert_eq!(writes(6, 0), 2, "the third bad reading decides");
+        assert_eq!(writes(4, 50), 1);
+        assert_eq!(writes(5, 50), 1);
+        assert_eq!(writes(6, 50), 2, "the third bad reading decides");
+        assert_eq!(writes(7, 40), 1, "as bad as before, in other figures");
     }
 
     #[test]

@@ -18,6 +18,9 @@ use crate::signal::{Signal, Signals};
 /// How often an unchanged status is shown again: its age tells whether the daemon is alive.
 pub const STATUS_PERIOD: Duration = Duration::from_secs(5);
 
+/// How long what blocks a thread may take to end with the daemon.
+const BLOCKED_LIMIT: Duration = Duration::from_secs(1);
+
 /// What the status file of a daemon says when it has ended by itself: its last sentence would be taken for the present.
 const ENDED: &str = "has ended";
 
@@ -65,7 +68,10 @@ pub trait Program {
 /// The process has no file descriptor left.
 pub fn block_on<F: Future>(future: F) -> io::Result<F::Output> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    Ok(runtime.block_on(future))
+    let output = runtime.block_on(future);
+    // A name that is being looked up, or a disk that hangs, must not keep the next process of its kind waiting.
+    runtime.shutdown_timeout(BLOCKED_LIMIT);
+    Ok(output)
 }
 
 /// Runs a daemon until it ends itself.
@@ -138,7 +144,7 @@ impl Herald {
         if !self.ready {
             self.ready = notifier.ready();
         }
-        // Together with whatever else woke the loop, if it is nearly due: a thread at rest is dear to wake.
+        // Together with whatever else woke the loop, if half of its time has passed: a thread at rest is dear to wake.
         if notifier.ping_period().is_some_and(|period| is_due(self.pinged, period / 2)) {
             notifier.ping();
             self.pinged = Some(now);

@@ -170,13 +170,13 @@ impl Executor {
     }
 }
 
-/// What a service is. If systemd does not answer, the kernel tells at least whether anything of it runs.
+/// What a service is. If systemd does not answer, the kernel tells at least that it runs. That it does not is no proof of
+/// anything: only systemd knows of a start that has passed the gate and has no process yet.
 async fn seen(driver: &Driver) -> Observed {
     match driver.observe(LOOK_LIMIT).await {
         Observed::Unknown => match driver.runs() {
             Ok(true) => Observed::Running,
-            Ok(false) => Observed::Stopped,
-            Err(_) => Observed::Unknown,
+            Ok(false) | Err(_) => Observed::Unknown,
         },
         observed @ (Observed::Stopped
         | Observed::Starting

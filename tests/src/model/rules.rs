@@ -72,11 +72,11 @@ rules! {
     GateClosed: "the gate asks for an epoch above `closed`", Shown::TwoActives;
     GateDeadline: "the gate asks for a time before the deadline", Shown::TwoActives;
     PromiseClosesFirst: "a promise sets `closed` first", Shown::TwoActives;
-    PromiseReplaces: "a promise replaces start jobs by stop jobs", Shown::TwoActives;
+    PromiseReplaces: "no start is queued any more when a promise is written", Shown::TwoActives;
     PromiseVerifies: "a promise is written only when nothing is seen running", Shown::TwoActives;
     PromiseEpoch: "a promise frees the way only if it is of `active`'s epoch or a later one", Shown::TwoActives;
     CedeRemovesPermit: "the permit is gone before the office is ceded", Shown::TwoActives;
-    CedeReplaces: "start jobs are replaced by stop jobs before the office is ceded", Shown::TwoActives;
+    CedeReplaces: "no start is queued any more when the office is ceded", Shown::TwoActives;
     CedeVerifies: "the office is ceded only when nothing is seen running", Shown::TwoActives;
     SixBumps: "write 6 writes `active`, so that late writes of the older process fail", Shown::TwoActives;
     SixRefused: "write 6 is refused under another's claim", Shown::TwoActives;

@@ -29,11 +29,11 @@ struct UnderWay {
 /// How far stopping is since it became desired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum StopProgress {
-    /// No stop order has ended well.
-    NotDone,
-    /// A stop order ended well: a queued start is replaced.
-    Done,
-    /// And a look asked for after that found it down.
+    /// A stop order is to end well first.
+    StopWanted,
+    /// A stop order ended well, or the gate was shut and none may be needed.
+    LookWanted,
+    /// A look asked for after that found it down, and no start queued.
     Verified,
 }
 
@@ -76,7 +76,7 @@ impl Entry {
             under_way: None,
             look: None,
             look_due: Time::default(),
-            stop: StopProgress::NotDone,
+            stop: StopProgress::StopWanted,
             stopping_since: None,
             started: false,
             not_before: Time::default(),
@@ -115,7 +115,7 @@ impl Entry {
     /// Whether somebody just asked for its start and the gate is about to refuse it: nothing runs, and nothing is ordered.
     pub(super) fn is_at_the_gate(&self, now: Time) -> bool {
         self.observed == Observed::Starting
-            && self.stop == StopProgress::Done
+            && self.stop == StopProgress::LookWanted
             && self.under_way.is_none()
             && now < self.not_before
     }
@@ -167,16 +167,16 @@ impl Entry {
         }
     }
 
-    /// Another look is wanted: with the gate shut one that finds it down, and no start queued, is proof without a stop.
+    /// With the gate shut a look that finds it down, and no start queued, is proof without a stop order.
     pub(super) fn look_anew(&mut self) {
-        self.stop = StopProgress::Done;
+        self.stop = StopProgress::LookWanted;
         self.look = None;
         self.look_due = Time::default();
     }
 
     fn verify_anew(&mut self) {
         self.look_anew();
-        self.stop = StopProgress::NotDone;
+        self.stop = StopProgress::StopWanted;
     }
 
     pub(super) fn distrust(&mut self) {
@@ -198,7 +198,7 @@ impl Entry {
                 self.went_down(now, why.clone())
             }
             (Order::Stop, Ended::Done) => {
-                self.stop = StopProgress::Done;
+                self.stop = StopProgress::LookWanted;
                 self.observed = Observed::Unknown;
                 self.gone = true;
                 self.look_due = now;
@@ -206,7 +206,7 @@ impl Entry {
                     self.went_down(now, self.why.clone());
                 }
             }
-            // Nothing of it runs. A queued start may still be there, so a stop order follows.
+            // Nothing of it runs. Whether a start is queued is for the stop order or the look after it to say.
             (Order::Kill, Ended::Done) => self.set(Observed::Stopped),
             (Order::Kill, Ended::Failed { why, .. } | Ended::Unknown { why }) => {
                 self.try_again(now, KILL_AGAIN, why);
@@ -257,7 +257,7 @@ impl Entry {
         self.set(observed);
         if !self.observed.is_down() {
             if self.is_verified() {
-                self.stop = StopProgress::Done;
+                self.stop = StopProgress::LookWanted;
                 if self.observed == Observed::Starting {
                     // The gate is about to refuse it with a sentence that a stop or a kill would cut off.
                     self.not_before = now.after(GATE);
@@ -265,7 +265,7 @@ impl Entry {
                 }
             }
         } else if matches!(desired, Desired::Stopped { .. }) {
-            if self.stop != StopProgress::Done || self.under_way.is_some() {
+            if self.stop != StopProgress::LookWanted || self.under_way.is_some() {
                 // The stop is still to come, or its end.
             } else if asked.is_some() {
                 self.stop = StopProgress::Verified;
@@ -425,10 +425,10 @@ impl Entry {
         let up_again = matches!(self.observed, Observed::Running | Observed::Starting);
         if self.under_way.is_none()
             && (!needed || out_of_grace)
-            && (self.stop == StopProgress::NotDone || up_again)
+            && (self.stop == StopProgress::StopWanted || up_again)
         {
             self.stopping_since.get_or_insert(now);
-            self.stop = StopProgress::NotDone;
+            self.stop = StopProgress::StopWanted;
             self.order(now, Order::Stop, ids, actions);
         }
     }

@@ -5,7 +5,8 @@
 //! business, and the gate stands behind each start that it orders.
 //!
 //! Starts go in the order of `after`, stops in its reverse. A stop is believed only when the stop order was carried out
-//! (which replaces a queued start) and a look asked for afterwards found the service down.
+//! (which replaces a queued start), or the gate was shut, and a look asked for afterwards found the service down and no
+//! start of it queued.
 
 mod entry;
 mod probes;
@@ -387,114 +388,4 @@ impl Supervisor {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-    use crate::config::checked::{Driver, RestartBudget, Starter};
-
-    fn service() -> Service {
-        Service {
-            name: "livy".to_owned(),
-            driver: Driver::Systemd { unit: "livy.service".to_owned() },
-            started_by: Starter::MasterHaService,
-            after: BTreeSet::new(),
-            announce: false,
-            critical: false,
-            start_limit: Duration::from_secs(10),
-            stop_limit: Duration::from_secs(10),
-            restart: RestartBudget {
-                times: 3,
-                within: Duration::from_secs(600),
-                back_off: vec![Duration::ZERO],
-            },
-            probes: Vec::new(),
-        }
-    }
-
-    fn see(observed: Observed) -> Report {
-        Report::Observed { service: "livy".to_owned(), asked: None, observed }
-    }
-
-    /// The orders past the limit of a start that was never answered, if by then `seen` was seen.
-    fn orders_past_the_limit(seen: Observed) -> Vec<Order> {
-        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
-        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
-        supervisor.desire(Desired::Running);
-        supervisor.handle(begin, see(Observed::Stopped));
-        supervisor.decide(begin, &mut ids);
-        let first = supervisor.poll_action().map(|action| action.order);
-        assert_eq!(first, Some(Order::Start));
-        supervisor.handle(begin.after(Duration::from_secs(2)), see(seen));
-        let late = begin.after(Duration::from_secs(10));
-        supervisor.decide(late, &mut ids);
-        std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order).collect()
-    }
-
-    #[test]
-    fn a_start_without_an_answer_is_no_failure_if_the_service_was_seen_to_run() {
-        assert_eq!(orders_past_the_limit(Observed::Starting), [Order::Stop]);
-        assert_eq!(orders_past_the_limit(Observed::Running), [Order::Look]);
-    }
-
-    /// A supervisor that has verified its service stopped at `now`.
-    fn verified_stopped(now: Time, ids: &mut Ids) -> Supervisor {
-        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
-        supervisor.desire(Desired::Stopped { kill_at: now.after(Duration::from_secs(60)) });
-        supervisor.decide(now, ids);
-        while let Some(ServiceAction { id, service, order }) = supervisor.poll_action() {
-            let report = match order {
-                Order::Look => {
-                    Report::Observed { service, asked: Some(id), observed: Observed::Stopped }
-                }
-                Order::Start | Order::Stop | Order::Kill | Order::Probe(_) => {
-                    Report::Ended { id, ended: Ended::Done }
-                }
-            };
-            supervisor.handle(now, report);
-            supervisor.decide(now, ids);
-        }
-        assert!(supervisor.all_stopped());
-        supervisor
-    }
-
-    #[test]
-    fn a_start_that_the_gate_is_about_to_refuse_is_not_being_stopped() {
-        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
-        let mut supervisor = verified_stopped(begin, &mut ids);
-        supervisor.handle(begin, see(Observed::Starting));
-        assert_eq!((supervisor.not_gone().len(), supervisor.being_stopped(begin).len()), (1, 0));
-        supervisor.handle(begin, see(Observed::Failed { why: "the gate refused it".to_owned() }));
-        assert!(supervisor.not_gone().is_empty());
-    }
-
-    #[test]
-    fn a_start_that_the_gate_does_not_refuse_is_stopped() {
-        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
-        let mut supervisor = verified_stopped(begin, &mut ids);
-        supervisor.handle(begin, see(Observed::Starting));
-        let late = begin.after(Duration::from_millis(100));
-        supervisor.decide(late, &mut ids);
-        let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
-        assert!(orders.collect::<Vec<_>>().contains(&Order::Stop));
-        assert_eq!(supervisor.being_stopped(late), ["livy"]);
-    }
-
-    #[test]
-    fn a_stop_that_failed_does_not_hold_back_the_kill_at_the_deadline() {
-        let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
-        let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
-        let kill_at = begin.after(Duration::from_millis(500));
-        supervisor.desire(Desired::Stopped { kill_at });
-        supervisor.decide(begin, &mut ids);
-        let stop = supervisor.poll_action().expect("a stop is ordered first");
-        assert_eq!(stop.order, Order::Stop);
-        let why = "processes of it are left".to_owned();
-        let failed = Ended::Failed { why, by_gate: false };
-        supervisor.handle(begin, Report::Ended { id: stop.id, ended: failed });
-        supervisor.distrust();
-        supervisor.decide(kill_at, &mut ids);
-        let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
-        assert!(orders.collect::<Vec<_>>().contains(&Order::Kill));
-    }
-}
+mod tests;

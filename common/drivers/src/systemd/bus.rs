@@ -193,21 +193,29 @@ impl Link {
         Ok((connection, messages, owner))
     }
 
-    /// Asks systemd to send signals; that it does already is no fault. And to keep the units in its memory: it would else
-    /// read their files anew at each look at one that is down, several times in each switchover.
+    /// Asks systemd to send signals; that it does already is no fault.
     async fn subscribe(&self, connection: &Connection) -> zbus::Result<()> {
         match call(connection, SYSTEMD, MANAGER, "Subscribe", &()).await {
             Err(zbus::Error::MethodError(name, _, _)) if name.ends_with("AlreadySubscribed") => {}
             subscribed => drop(subscribed?),
         }
-        // A transient unit that was kept could not be made anew.
-        let files = self.units.values().filter(|unit| !unit.starts_with(TRANSIENT)).cloned();
-        for kept in call_each(connection, SYSTEMD, MANAGER, "RefUnit", files).await {
-            if let Err(error) = kept {
-                tracing::debug!("systemd does not keep a unit in memory: {error}");
-            }
-        }
+        self.keep_units(connection.clone());
         Ok(())
+    }
+
+    /// Asks systemd to keep the units in its memory: it would else read their files anew at each look at one that is down,
+    /// many times in a switchover. Nobody waits for that, as it may take systemd a while, and nothing depends on it.
+    fn keep_units(&self, connection: Connection) {
+        // A transient unit that was kept could not be made anew.
+        let kept = self.units.values().filter(|unit| !unit.starts_with(TRANSIENT));
+        let kept: Vec<String> = kept.cloned().collect();
+        tokio::spawn(async move {
+            for kept in call_each(&connection, SYSTEMD, MANAGER, "RefUnit", kept).await {
+                if let Err(error) = kept {
+                    tracing::debug!("systemd does not keep a unit in memory: {error}");
+                }
+            }
+        });
     }
 
     fn rules(&self) -> Vec<String> {

@@ -2,7 +2,7 @@
 //!
 //! The client library waits with async-io and async-net, whose reactor is a thread of its own: every message and every
 //! tick of a session would wake two threads, half of what a daemon at rest costs. `Cargo.toml` of the workspace puts
-//! this crate and its neighbour in their place, so that a daemon has one thread and one reactor.
+//! this crate and its neighbour in their place, so that a daemon has one reactor.
 
 use std::fmt;
 use std::future::Future;
