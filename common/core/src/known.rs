@@ -29,8 +29,10 @@ pub struct Known<T> {
     content: Content<T>,
     version: Option<Version>,
     changed: i64,
+    /// The transaction that made the present value; none if that was a write of ours.
+    transaction: Option<i64>,
     owner: Option<SessionId>,
-    /// When the present value (content and version) was first read, by our own clock.
+    /// When the present value (content, version and transaction) was first read, by our own clock.
     first_seen: Time,
     fresh: bool,
     asked: Option<ActionId>,
@@ -48,6 +50,7 @@ impl<T: Clone + PartialEq + DeserializeOwned> Known<T> {
             content: Content::Unread,
             version: None,
             changed: 0,
+            transaction: None,
             owner: None,
             first_seen: Time::default(),
             fresh: false,
@@ -157,10 +160,13 @@ impl<T: Clone + PartialEq + DeserializeOwned> Known<T> {
         };
         self.fresh = !self.ask_again;
         self.ask_again = false;
-        let differs = self.content != content || self.version != version;
+        // Content and version alone may come again: somebody deletes the lease, and its holder begins to count anew.
+        let anew = self.transaction.is_some_and(|transaction| transaction != changed);
+        let differs = self.content != content || self.version != version || anew;
         if differs {
             self.first_seen = now;
         }
+        self.transaction = Some(changed);
         (self.content, self.version, self.changed, self.owner) = (content, version, changed, owner);
         differs
     }
@@ -169,11 +175,44 @@ impl<T: Clone + PartialEq + DeserializeOwned> Known<T> {
     pub fn wrote(&mut self, now: Time, record: T, version: Version, owner: Option<SessionId>) {
         self.content = Content::Record(record);
         self.version = Some(version);
+        self.transaction = None;
         self.owner = owner;
         self.first_seen = now;
         // An answer that is under way was asked before the write and shows the older value.
         self.fresh = true;
         self.asked = None;
         self.ask_again = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::epoch::Epoch;
+    use crate::record::{FORMAT, Lease};
+
+    #[test]
+    fn a_record_that_was_deleted_and_made_anew_is_another_value_though_it_reads_the_same() {
+        let (lease_ms, kill_ms) = (6000, 2000);
+        let lease = Lease { format: FORMAT, epoch: Epoch(1), seq: 11, lease_ms, kill_ms };
+        let mut known: Known<Lease> = Known::new(Key::Lease);
+        let mut ids = Ids::default();
+        let mut read = |known: &mut Known<Lease>, seconds: u64, changed| {
+            known.outdate();
+            let (id, _) = known.next_read(&mut ids).expect("it may be old");
+            let (data, version, owner) = (record::write(&lease), Version(11), None);
+            let found = Found::Data { data, version, changed, owner };
+            known.take(Time::from_millis(seconds * 1000), id, &found)
+        };
+        assert!(read(&mut known, 1, 40));
+        assert!(!read(&mut known, 2, 40));
+        assert_eq!(known.first_seen(), Time::from_millis(1000));
+        assert!(read(&mut known, 3, 41));
+        assert_eq!(known.first_seen(), Time::from_millis(3000));
+
+        // What we wrote ourselves is the same value when it is read, whatever its transaction was.
+        known.wrote(Time::from_millis(4000), lease.clone(), Version(11), None);
+        assert!(!read(&mut known, 5, 42));
+        assert!(read(&mut known, 6, 43));
     }
 }

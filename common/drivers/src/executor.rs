@@ -170,18 +170,27 @@ impl Executor {
     }
 }
 
-/// What a service is. If systemd does not answer, the kernel tells at least that it runs. That it does not is no proof of
-/// anything: only systemd knows of a start that has passed the gate and has no process yet.
+/// What a service is, as far as systemd or the kernel tells.
 async fn seen(driver: &Driver) -> Observed {
-    match driver.observe(LOOK_LIMIT).await {
-        Observed::Unknown => match driver.runs() {
-            Ok(true) => Observed::Running,
-            Ok(false) | Err(_) => Observed::Unknown,
-        },
-        observed @ (Observed::Stopped
-        | Observed::Starting
-        | Observed::Running
-        | Observed::Stopping
-        | Observed::Failed { .. }) => observed,
+    or_by_the_kernel(driver.observe(LOOK_LIMIT).await, || driver.runs())
+}
+
+/// If systemd does not answer, the kernel tells at least that a service runs. That it does not is no proof of anything: only
+/// systemd knows of a start that has passed the gate and has no process yet.
+fn or_by_the_kernel(told: Observed, runs: impl FnOnce() -> Result<bool, String>) -> Observed {
+    if told == Observed::Unknown && runs() == Ok(true) { Observed::Running } else { told }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_systemd_the_kernel_can_tell_that_a_service_runs_and_not_that_it_is_down() {
+        let failed = || Err("no control groups".to_owned());
+        assert_eq!(or_by_the_kernel(Observed::Unknown, || Ok(true)), Observed::Running);
+        assert_eq!(or_by_the_kernel(Observed::Unknown, || Ok(false)), Observed::Unknown);
+        assert_eq!(or_by_the_kernel(Observed::Unknown, failed), Observed::Unknown);
+        assert_eq!(or_by_the_kernel(Observed::Stopped, || Ok(true)), Observed::Stopped);
     }
 }
