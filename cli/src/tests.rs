@@ -135,6 +135,17 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
     }
 }
 
+/// A service whose restarts did not help.
+pub(crate) fn given_up() -> ServiceDuty {
+    ServiceDuty {
+        observed: "failed".to_owned(),
+        restarts: 3,
+        given_up: true,
+        critical: false,
+        why: "3 restarts in 600 s did not help".to_owned(),
+    }
+}
+
 /// What master-ha-service does about one service on a headnode.
 pub(crate) fn duty(name: &str, service: &str, duty: ServiceDuty) -> Content<Duty> {
     Content::Record(Duty {

@@ -13,7 +13,7 @@ use headship_core::time::WallTime;
 
 use super::{json, text};
 use crate::standing;
-use crate::tests::{BEGIN, config, duty, identity, node, records};
+use crate::tests::{BEGIN, config, duty, given_up, identity, node, records};
 use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
 
 /// Whether the JSON is compared, too.
@@ -130,14 +130,7 @@ fn automatic_failover_is_paused() {
 #[test]
 fn a_service_is_given_up_on_the_active() {
     let mut records = records();
-    let given_up = ServiceDuty {
-        observed: "failed".to_owned(),
-        restarts: 3,
-        given_up: true,
-        critical: false,
-        why: "3 restarts in 600 s did not help".to_owned(),
-    };
-    records.headnodes[0].duty = duty("hn0", "livy", given_up);
+    records.headnodes[0].duty = duty("hn0", "livy", given_up());
     with_services(&mut records, |services| {
         services.insert("livy".to_owned(), "failed".to_owned());
     });

@@ -40,10 +40,9 @@ pub(super) fn sentence(services: &[String], seen: &Seen) -> String {
 #[cfg(test)]
 mod tests {
     use headship_core::known::Content;
-    use headship_core::record::ServiceDuty;
 
     use super::*;
-    use crate::tests::{duty, node, records};
+    use crate::tests::{duty, given_up, node, records};
 
     fn names() -> Vec<String> {
         ["ambari-server", "job-history", "livy"].map(str::to_owned).to_vec()
@@ -69,14 +68,7 @@ mod tests {
             told(&records),
             "not seen running yet: job-history (stopped), livy (starting); `headship status --watch` shows when they are"
         );
-        let given_up = ServiceDuty {
-            observed: "failed".to_owned(),
-            restarts: 3,
-            given_up: true,
-            critical: false,
-            why: "3 restarts in 600 s did not help".to_owned(),
-        };
-        records.headnodes[0].duty = duty("hn0", "livy", given_up);
+        records.headnodes[0].duty = duty("hn0", "livy", given_up());
         assert!(told(&records).contains("livy (given up)"));
     }
 

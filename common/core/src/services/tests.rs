@@ -24,23 +24,27 @@ fn service() -> Service {
     }
 }
 
-fn see(observed: Observed) -> Report {
-    Report::Observed { service: "livy".to_owned(), asked: None, observed }
+fn seen(asked: Option<ActionId>, observed: Observed) -> Report {
+    Report::Observed { service: "livy".to_owned(), asked, observed }
 }
 
-/// The orders past the limit of a start that was never answered, if by then `seen` was seen.
-fn orders_past_the_limit(seen: Observed) -> Vec<Order> {
+fn orders(supervisor: &mut Supervisor) -> Vec<ServiceAction> {
+    std::iter::from_fn(|| supervisor.poll_action()).collect()
+}
+
+/// The orders past the limit of a start that was never answered, if by then `observed` was seen.
+fn orders_past_the_limit(observed: Observed) -> Vec<Order> {
     let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
     let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
     supervisor.desire(Desired::Running);
-    supervisor.handle(begin, see(Observed::Stopped));
+    supervisor.handle(begin, seen(None, Observed::Stopped));
     supervisor.decide(begin, &mut ids);
     let first = supervisor.poll_action().map(|action| action.order);
     assert_eq!(first, Some(Order::Start));
-    supervisor.handle(begin.after(Duration::from_secs(2)), see(seen));
+    supervisor.handle(begin.after(Duration::from_secs(2)), seen(None, observed));
     let late = begin.after(Duration::from_secs(10));
     supervisor.decide(late, &mut ids);
-    std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order).collect()
+    orders(&mut supervisor).into_iter().map(|action| action.order).collect()
 }
 
 #[test]
@@ -74,9 +78,10 @@ fn verified_stopped(now: Time, ids: &mut Ids) -> Supervisor {
 fn a_start_that_the_gate_is_about_to_refuse_is_not_being_stopped() {
     let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
     let mut supervisor = verified_stopped(begin, &mut ids);
-    supervisor.handle(begin, see(Observed::Starting));
+    supervisor.handle(begin, seen(None, Observed::Starting));
     assert_eq!((supervisor.not_gone().len(), supervisor.being_stopped(begin).len()), (1, 0));
-    supervisor.handle(begin, see(Observed::Failed { why: "the gate refused it".to_owned() }));
+    supervisor
+        .handle(begin, seen(None, Observed::Failed { why: "the gate refused it".to_owned() }));
     assert!(supervisor.not_gone().is_empty());
 }
 
@@ -84,11 +89,10 @@ fn a_start_that_the_gate_is_about_to_refuse_is_not_being_stopped() {
 fn a_start_that_the_gate_does_not_refuse_is_stopped() {
     let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
     let mut supervisor = verified_stopped(begin, &mut ids);
-    supervisor.handle(begin, see(Observed::Starting));
+    supervisor.handle(begin, seen(None, Observed::Starting));
     let late = begin.after(Duration::from_millis(100));
     supervisor.decide(late, &mut ids);
-    let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
-    assert!(orders.collect::<Vec<_>>().contains(&Order::Stop));
+    assert!(orders(&mut supervisor).iter().any(|action| action.order == Order::Stop));
     assert_eq!(supervisor.being_stopped(late), ["livy"]);
 }
 
@@ -106,8 +110,7 @@ fn a_stop_that_failed_does_not_hold_back_the_kill_at_the_deadline() {
     supervisor.handle(begin, Report::Ended { id: stop.id, ended: failed });
     supervisor.distrust();
     supervisor.decide(kill_at, &mut ids);
-    let orders = std::iter::from_fn(|| supervisor.poll_action()).map(|action| action.order);
-    assert!(orders.collect::<Vec<_>>().contains(&Order::Kill));
+    assert!(orders(&mut supervisor).iter().any(|action| action.order == Order::Kill));
 }
 
 /// A supervisor that has ordered `livy` to stop, and the id of that order.
@@ -118,14 +121,6 @@ fn stopping(ids: &mut Ids, begin: Time) -> (Supervisor, ActionId) {
     let stop = supervisor.poll_action().expect("a stop is ordered first");
     assert_eq!(stop.order, Order::Stop);
     (supervisor, stop.id)
-}
-
-fn orders(supervisor: &mut Supervisor) -> Vec<ServiceAction> {
-    std::iter::from_fn(|| supervisor.poll_action()).collect()
-}
-
-fn seen(asked: Option<ActionId>, observed: Observed) -> Report {
-    Report::Observed { service: "livy".to_owned(), asked, observed }
 }
 
 #[test]
