@@ -68,7 +68,7 @@ impl Op {
 }
 
 /// What is asked of the quorum. Each belongs to a session and is dropped unsent once that session is over or while it is
-/// disconnected: the client library would otherwise queue it and write it much later.
+/// disconnected: written much later, it would be about a state of things that has passed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Request {
     /// Read one record.

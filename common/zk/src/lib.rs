@@ -4,10 +4,9 @@
 //! It decides nothing and retries no request. What it does by itself is connecting: for ever, with a new session once one
 //! is lost. Each new session first sees to it that the folders exist and watches everything below the cluster's root.
 //!
-//! Two windows remain that no client can close; both are why every write of office is bound to a version:
-//! - A request passes our look at the connection and the connection breaks before it is sent. The client library keeps it
-//!   and writes it after a reconnect within the same session. Its answer is `Outcome::Unknown`, given at the disconnect.
-//! - A request whose answer nobody awaits any more (the handle was dropped) may still be carried out.
+//! A window remains that no client can close, and it is why every write of office is bound to a version: a request that
+//! was sent may be carried out late, after its answer was given up as `Outcome::Unknown`, or although nobody awaits it any
+//! more (the handle was dropped). What was not sent when the connection broke never is.
 
 mod one_shot;
 mod options;

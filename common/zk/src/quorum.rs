@@ -30,22 +30,15 @@ pub struct Quorum {
 enum Link {
     /// There is no session; one is sought.
     Opening(Pin<Box<dyn Future<Output = Session> + Send>>),
+    /// Disconnected, and said so; a new connection for this session is sought.
+    Resuming(SessionId, Pin<Box<dyn Future<Output = Option<Session>> + Send>>),
+    /// Connected, and said so.
     Open(Open),
 }
 
 struct Open {
     in_flight: VecDeque<InFlight>,
     session: Session,
-    connection: Connection,
-}
-
-enum Connection {
-    /// Disconnected, and said so.
-    Down,
-    /// Connected again, but the watch is not back: changes would go unnoticed.
-    Watching(Pin<Box<dyn Future<Output = ()> + Send>>),
-    /// Connected, and said so.
-    Up,
 }
 
 struct InFlight {
@@ -75,6 +68,10 @@ impl Quorum {
                     let session = opening.await;
                     self.opened(session);
                 }
+                Link::Resuming(_, resuming) => match resuming.await {
+                    Some(session) => self.opened(session),
+                    None => self.lost(),
+                },
                 Link::Open(open) => tokio::select! {
                     // Answers first: one that came before the connection broke is still an answer.
                     biased;
@@ -83,10 +80,6 @@ impl Quorum {
                         self.events.push_back(answer);
                     }
                     told = open.session.watcher.changed() => self.told(told),
-                    () = watching(&mut open.connection) => {
-                        open.connection = Connection::Up;
-                        self.events.push_back(connected(&open.session));
-                    }
                 },
             }
         }
@@ -102,8 +95,7 @@ impl Quorum {
             return;
         };
         // Both what we reported and what the library knows by now: whoever asks has seen the former only.
-        let usable = matches!(open.connection, Connection::Up)
-            && open.session.client.state() == SessionState::SyncConnected;
+        let usable = open.session.client.state() == SessionState::SyncConnected;
         if !usable || session != open.session.id() {
             self.events.push_back(unsent(id, &request));
             return;
@@ -116,14 +108,14 @@ impl Quorum {
     ///
     /// Dropping the handle does the same in the background, as far as the runtime still runs.
     pub async fn close(self, limit: Duration) {
+        // Nobody can be told while the connection is down, and whoever ends then may be in a hurry.
         let Link::Open(open) = self.link else { return };
         let mut state = open.session.client.state_watcher();
-        // Nobody can be told while the connection is down, and whoever ends then may be in a hurry.
-        if !matches!(open.connection, Connection::Up) || state.state().is_terminated() {
+        if state.state() != SessionState::SyncConnected {
             return;
         }
         drop(open);
-        let closed = async { while !state.changed().await.is_terminated() {} };
+        let closed = async { while state.changed().await == SessionState::SyncConnected {} };
         if timeout(limit, closed).await.is_err() {
             debug!("the session could not be closed in time; it expires by itself");
         }
@@ -140,9 +132,16 @@ impl Quorum {
     }
 
     fn opened(&mut self, session: Session) {
-        self.events.push_back(connected(&session));
-        self.link =
-            Link::Open(Open { in_flight: VecDeque::new(), session, connection: Connection::Up });
+        let timeout = session.client.session_timeout();
+        self.events.push_back(Event::Connected { session: session.id(), timeout });
+        self.link = Link::Open(Open { in_flight: VecDeque::new(), session });
+    }
+
+    /// The session is over.
+    fn lost(&mut self) {
+        warn!("the session with the failover quorum is over");
+        self.events.push_back(Event::SessionLost);
+        self.link = Link::Opening(Box::pin(Session::open(self.options.clone())));
     }
 
     /// Takes in what the watcher told: a change of a record or of the connection.
@@ -153,27 +152,20 @@ impl Quorum {
         }
         let Link::Open(open) = &mut self.link else { return };
         match told.session_state {
-            SessionState::SyncConnected => {
-                if matches!(open.connection, Connection::Down) {
-                    let client = Arc::clone(&open.session.client);
-                    let watching = Session::watch_again(client, self.options.clone());
-                    open.connection = Connection::Watching(Box::pin(watching));
-                }
-            }
+            SessionState::SyncConnected => {}
             // The servers' read-only mode is never asked for; should it come, it is no quorum.
             SessionState::Disconnected | SessionState::ConnectedReadOnly => {
-                if matches!(open.connection, Connection::Up) {
-                    open.give_up_answers(&mut self.events);
-                    self.events.push_back(Event::Disconnected);
-                }
-                open.connection = Connection::Down;
+                open.give_up_answers(&mut self.events);
+                self.events.push_back(Event::Disconnected);
+                let (session, options) = (&open.session, self.options.clone());
+                let (id, info) = (session.id(), session.client.session().clone());
+                let resuming = Session::resume(options, info, session.server.clone());
+                // The library's client goes, and what it has not sent yet goes with it.
+                self.link = Link::Resuming(id, Box::pin(resuming));
             }
             SessionState::Expired | SessionState::AuthFailed | SessionState::Closed => {
-                warn!(session = %open.session.client.session_id(), state = %told.session_state,
-                    "the session with the failover quorum is over");
                 open.give_up_answers(&mut self.events);
-                self.events.push_back(Event::SessionLost);
-                self.link = Link::Opening(Box::pin(Session::open(self.options.clone())));
+                self.lost();
             }
         }
     }
@@ -183,9 +175,8 @@ impl fmt::Debug for Quorum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let session = match &self.link {
             Link::Opening(_) => None,
-            Link::Open(open) => {
-                Some((open.session.id(), matches!(open.connection, Connection::Up)))
-            }
+            Link::Resuming(session, _) => Some((*session, false)),
+            Link::Open(open) => Some((open.session.id(), true)),
         };
         f.debug_struct("Quorum").field("options", &self.options).field("session", &session).finish()
     }
@@ -241,19 +232,8 @@ async fn first_answer(in_flight: &mut VecDeque<InFlight>) -> Event {
     }
 }
 
-async fn watching(connection: &mut Connection) {
-    match connection {
-        Connection::Watching(watching) => watching.await,
-        Connection::Down | Connection::Up => pending().await,
-    }
-}
-
 fn poll_once(answer: &mut Pin<Box<dyn Future<Output = Event> + Send>>) -> Poll<Event> {
     answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
-
-fn connected(session: &Session) -> Event {
-    Event::Connected { session: session.id(), timeout: session.client.session_timeout() }
 }
 
 fn unsent(id: ActionId, request: &Request) -> Event {

@@ -1,29 +1,36 @@
-//! A session from nothing to usable: connect, folders, watch; again and again until it stands.
+//! A session that can be used: connect, folders, watch, again and again until it stands; and the same session over a new
+//! connection, once the old one broke.
 //!
-//! What is done with a session, and when one is over, is decided in `quorum`.
+//! The client library reconnects by itself, too, but badly (`async-net` of ours says how), so it is kept from it: each of
+//! its clients has one connection in its life. What is done with a session, and when one is over, is decided in `quorum`.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use headship_core::quorum::SessionId;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
-use zookeeper_client::{Acls, Client, CreateMode, Error, PersistentWatcher};
+use zookeeper_client::{Acls, Client, CreateMode, Error, PersistentWatcher, SessionInfo};
 
 use crate::options::Options;
 
-/// The first pause between two attempts to get a session.
+/// The pause after a round over all servers: a quorum that comes back should not wait for us.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
-/// The longest pause: a quorum that comes back should not wait for us longer than a short lease.
+/// The longest pause, where there is no session that could run out.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How long a server may be silent, and how long it may take to be connected to, as a part of the session timeout. When
-/// a server loses its power the others serve again after a while; whoever was connected to it must have noticed by then,
-/// and may have tried it once more: with a third, and the pauses of the library between its rounds, a renewal goes through
-/// before the grace in each preset, even if each round ends with the lost server. The client looks at its clock eight
+/// How long a server may be silent, as a part of the session timeout. When a server loses its power the others serve again
+/// after a while; whoever was connected to it must have noticed by then, and may have waited in vain for one that has not
+/// noticed yet: with a third, a renewal goes through before the grace in each preset. The client looks at its clock eight
 /// times in that time, which is most of what it costs at rest.
 const SILENCE_PART: u32 = 3;
 /// But this long in any case: below, a busy server would be left for nothing.
 const SILENCE_MIN: Duration = Duration::from_millis(250);
+/// How long a server may take to be connected to, as a part of that time: a host that runs answers at once, and each round
+/// over the servers waits so long for the one that lost its power.
+const CONNECT_PART: u32 = 4;
 
 /// A session that is ready to be used.
 #[derive(Debug)]
@@ -33,6 +40,8 @@ pub(crate) struct Session {
     /// Tells of every change that is watched and, in order with these, of every change of the connection.
     /// Must not be asked again after it told of the session's end.
     pub(crate) watcher: PersistentWatcher,
+    /// Which one of the servers serves it.
+    pub(crate) server: String,
 }
 
 impl Session {
@@ -46,9 +55,10 @@ impl Session {
         let mut pause = PAUSE_MIN;
         let mut said = false;
         loop {
-            match Self::try_open(&options).await {
+            match Self::any_server(&options, None, None).await {
                 Ok(session) => {
-                    info!(session = %session.client.session_id(), "connected to the failover quorum");
+                    let id = session.client.session_id();
+                    info!(session = %id, "connected to the failover quorum at {}", session.server);
                     return session;
                 }
                 Err(error) if said => debug!(%error, "still no session with the failover quorum"),
@@ -60,40 +70,108 @@ impl Session {
                     );
                 }
             }
-            tokio::time::sleep(pause).await;
+            sleep(pause).await;
             pause = pause.saturating_mul(2).min(PAUSE_MAX);
         }
     }
 
-    /// Watches again after a reconnect within the session; ends when that is done. For the connection's sake: should it
-    /// break again, this may have to be dropped and made anew.
+    /// Gets a new connection for a session that lost its own, however long it takes. None if the session is over.
     ///
-    /// The library claims to do that by itself, and does not: it sends a persistent watch in a message that has no place
-    /// for one (0.11.2, `resend_watches`), and the server forgets it.
-    pub(crate) async fn watch_again(client: Arc<Client>, options: Options) {
-        let (path, mode) = options.watch();
-        // The watcher that this returns is not needed: the library tells the first one of whatever the server tells.
-        while let Err(error) = client.watch(&path, mode).await {
-            debug!(%error, "could not watch the failover quorum again yet");
-            tokio::time::sleep(PAUSE_MIN).await;
+    /// Only a server can say that: whether it has run out is not for our clock to tell.
+    pub(crate) async fn resume(
+        options: Options,
+        session: SessionInfo,
+        lost: String,
+    ) -> Option<Self> {
+        loop {
+            match Self::any_server(&options, Some(&session), Some(&lost)).await {
+                Ok(resumed) => {
+                    let id = session.id();
+                    info!(session = %id, "connected to the failover quorum at {} again", resumed.server);
+                    return Some(resumed);
+                }
+                Err(NoSession::Refused(Error::SessionExpired | Error::AuthFailed)) => return None,
+                Err(error) => debug!(%error, "not connected to the failover quorum yet"),
+            }
+            sleep(PAUSE_MIN).await;
         }
     }
 
-    async fn try_open(options: &Options) -> Result<Self, Error> {
-        // One round over the servers, without the library's own pauses, which double up to the session timeout.
-        let client = Client::connector()
+    /// One round over the servers, in random order; the one that was `lost` comes last.
+    async fn any_server(
+        options: &Options,
+        session: Option<&SessionInfo>,
+        lost: Option<&str>,
+    ) -> Result<Self, NoSession> {
+        let mut servers: Vec<&String> = options.servers.iter().collect();
+        fastrand::shuffle(&mut servers);
+        servers.sort_by_key(|server| lost == Some(server.as_str()));
+        let mut failed = NoSession::NoServers;
+        for server in servers {
+            match Self::one_server(options, server, session.cloned()).await {
+                Err(error @ NoSession::Refused(Error::SessionExpired | Error::AuthFailed)) => {
+                    return Err(error);
+                }
+                Err(error) => {
+                    debug!(%error, "no session by this server");
+                    failed = error;
+                }
+                opened => return opened,
+            }
+        }
+        Err(failed)
+    }
+
+    async fn one_server(
+        options: &Options,
+        server: &str,
+        session: Option<SessionInfo>,
+    ) -> Result<Self, NoSession> {
+        let silence = (options.session / SILENCE_PART).max(SILENCE_MIN);
+        let limit = silence / CONNECT_PART;
+        let failed = |reason| NoSession::Unreachable { server: server.to_owned(), reason };
+        let connection = timeout(limit, TcpStream::connect(server)).await;
+        let connection = connection.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let connection = connection.map_err(failed)?;
+        // A small request would otherwise wait until the one before it was acknowledged.
+        connection.set_nodelay(true).map_err(failed)?;
+        let resumed = session.is_some();
+        let mut connector = Client::connector()
             .with_session_timeout(options.session)
-            .with_connection_timeout((options.session / SILENCE_PART).max(SILENCE_MIN))
-            .with_fail_eagerly()
-            .connect(&options.servers.join(","))
-            .await?;
+            .with_connection_timeout(silence)
+            .with_fail_eagerly();
+        if let Some(session) = session {
+            connector = connector.with_session(session);
+        }
+        let client = match async_net::bringing(connection, connector.connect(server)).await {
+            // What the library says of a round that ended with the only server that it was given.
+            Err(Error::NoHosts) => return Err(NoSession::NotServing(server.to_owned())),
+            connected => connected?,
+        };
         let folder = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        for path in options.folders() {
+        for path in options.folders().filter(|_| !resumed) {
             client.mkdir(&path, &folder).await?;
         }
         // No watch of another kind is ever set: one on the same path could silently replace it (ZOOKEEPER-4466).
         let (path, mode) = options.watch();
         let watcher = client.watch(&path, mode).await?;
-        Ok(Self { client: Arc::new(client), watcher })
+        if resumed {
+            // This server may lag behind the last one. The library does not tell it what we have seen already.
+            client.sync(&path).await?;
+        }
+        Ok(Self { client: Arc::new(client), watcher, server: server.to_owned() })
     }
+}
+
+/// Why there is no session.
+#[derive(Debug, thiserror::Error)]
+enum NoSession {
+    #[error("no servers are configured")]
+    NoServers,
+    #[error("`{server}` cannot be connected to: {reason}")]
+    Unreachable { server: String, reason: io::Error },
+    #[error("`{0}` takes connections, and does not serve")]
+    NotServing(String),
+    #[error(transparent)]
+    Refused(#[from] Error),
 }

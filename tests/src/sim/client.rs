@@ -1,5 +1,5 @@
-//! A daemon's link to the failover quorum, as the `headship-zk` crate and its library behave: a dead link is noticed after
-//! a fifth of the session timeout, an end of the session only once a server says so (or after seven fifths).
+//! A daemon's link to the failover quorum, as the `headship-zk` crate behaves: a dead link is noticed after a third of the
+//! session timeout, an end of the session only once a server says so.
 
 use std::time::Duration;
 
@@ -15,15 +15,11 @@ use super::world::World;
 pub(super) struct Client {
     session: Option<SessionId>,
     timeout: Duration,
-    /// The newest transaction it saw.
-    seen: i64,
     conn: Option<ConnId>,
     /// Whether it is connected, and said so.
     up: bool,
     /// When the present connection was tried or something last came over it.
     heard: Duration,
-    /// When the session was last heard of.
-    alive: Duration,
     in_flight: Vec<(ActionId, Request)>,
     next_server: usize,
     timer: u64,
@@ -34,11 +30,9 @@ impl Client {
         Self {
             session: None,
             timeout,
-            seen: 0,
             conn: None,
             up: false,
             heard: now,
-            alive: now,
             in_flight: Vec::new(),
             next_server: first,
             timer: 0,
@@ -54,7 +48,7 @@ impl Client {
     }
 
     fn dead_after(&self) -> Duration {
-        (self.timeout / 5).max(Duration::from_millis(400))
+        (self.timeout / 3).max(Duration::from_millis(250))
     }
 }
 
@@ -67,8 +61,7 @@ impl World {
         let server = ServerId(client.next_server % servers);
         client.next_server += 1;
         client.heard = now;
-        let hello =
-            Up::Hello { session: client.session, seen: client.seen, timeout: client.timeout };
+        let hello = Up::Hello { session: client.session, timeout: client.timeout };
         let conn = self.open(id, process, server, hello);
         if let Some(client) = self.client_mut(id) {
             client.conn = Some(conn);
@@ -93,7 +86,6 @@ impl World {
         let Some(client) = self.client_mut(id).filter(|client| client.timer == timer) else {
             return;
         };
-        let over = client.session.is_some() && now >= client.alive + client.timeout * 7 / 5;
         if client.conn.is_none() {
             self.client_connect(id);
         } else if now >= client.heard + client.dead_after() {
@@ -103,9 +95,6 @@ impl World {
                 self.send_up(conn, Up::Ping);
             }
             self.client_plan(id);
-        }
-        if over {
-            self.client_lost(id);
         }
     }
 
@@ -134,23 +123,18 @@ impl World {
     /// The session is over; a new one is sought.
     fn client_lost(&mut self, id: DaemonId) {
         self.client_broken(id);
-        let now = self.now;
         let Some(client) = self.client_mut(id) else { return };
-        (client.session, client.seen, client.alive) = (None, 0, now);
+        client.session = None;
         self.tell(id, Event::SessionLost);
     }
 
     /// Something came over a connection.
-    pub(super) fn client_received(&mut self, id: DaemonId, conn: ConnId, zxid: i64, message: Down) {
+    pub(super) fn client_received(&mut self, id: DaemonId, conn: ConnId, message: Down) {
         let now = self.now;
         let Some(client) = self.client_mut(id).filter(|client| client.conn == Some(conn)) else {
             return;
         };
         client.heard = now;
-        if !matches!(message, Down::Reset) {
-            client.alive = now;
-        }
-        client.seen = client.seen.max(zxid);
         match message {
             Down::Welcome { session, timeout } => {
                 (client.session, client.timeout, client.up) = (Some(session), timeout, true);

@@ -83,7 +83,7 @@ impl World {
             Life::Hung | Life::Running => {}
         }
         match input {
-            Input::Received(conn, zxid, message) => self.client_received(id, conn, zxid, message),
+            Input::Received(conn, message) => self.client_received(id, conn, message),
             Input::ClientTimer(timer) => self.client_timer(id, timer),
             Input::Wake(wake) => self.woken(id, wake),
             Input::Carry => self.carry_file(id),

@@ -202,11 +202,6 @@ impl Ensemble {
         self.ids().into_iter().find(|id| format!("zk{}", id.0) == name)
     }
 
-    /// The transaction number that a server has reached.
-    pub(super) fn zxid(&self, id: ServerId) -> i64 {
-        i64::try_from(self.server(id).applied).unwrap_or(i64::MAX)
-    }
-
     /// Whether a server is up and sees the others.
     fn takes_part(&self, id: ServerId) -> bool {
         let server = self.server(id);

@@ -77,7 +77,7 @@ pub(super) struct DaemonId {
 /// What reaches a process.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Received(ConnId, i64, Down),
+    Received(ConnId, Down),
     ClientTimer(u64),
     Wake(u64),
     /// The next deed is carried out.

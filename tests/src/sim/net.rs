@@ -31,7 +31,7 @@ pub(super) enum Way {
 /// What a client says.
 #[derive(Clone, Debug)]
 pub(super) enum Up {
-    Hello { session: Option<SessionId>, seen: i64, timeout: Duration },
+    Hello { session: Option<SessionId>, timeout: Duration },
     Ping,
     Ask { id: ActionId, request: Request },
     Close,
@@ -74,7 +74,7 @@ pub(super) struct Conn {
     server: ServerId,
     session: Option<SessionId>,
     up: VecDeque<(Duration, Up)>,
-    down: VecDeque<(Duration, i64, Down)>,
+    down: VecDeque<(Duration, Down)>,
     client_open: bool,
     closed_at: Duration,
     server_open: bool,
@@ -136,11 +136,9 @@ impl World {
 
     fn send_down(&mut self, id: ConnId, message: Down) {
         let at = self.now + self.latency();
-        let Some(server) = self.net.conns.get(&id).map(|conn| conn.server) else { return };
-        let zxid = self.ensemble.zxid(server);
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
-        let at = conn.down.back().map_or(at, |(last, ..)| at.max(*last));
-        conn.down.push_back((at, zxid, message));
+        let at = conn.down.back().map_or(at, |(last, _)| at.max(*last));
+        conn.down.push_back((at, message));
         self.plan_pump(id, Way::Down, at);
     }
 
@@ -216,13 +214,13 @@ impl World {
 
     fn pump_down(&mut self, id: ConnId) {
         while let Some(conn) = self.net.conns.get_mut(&id) {
-            if conn.down.front().is_none_or(|(at, ..)| *at > self.now) {
+            if conn.down.front().is_none_or(|(at, _)| *at > self.now) {
                 return;
             }
-            let Some((_, zxid, message)) = conn.down.pop_front() else { return };
+            let Some((_, message)) = conn.down.pop_front() else { return };
             if conn.client_open {
                 let (daemon, process) = (conn.daemon, conn.process);
-                self.input(daemon, process, Input::Received(id, zxid, message));
+                self.input(daemon, process, Input::Received(id, message));
             }
         }
     }
@@ -243,9 +241,6 @@ impl World {
             self.wait_for(id, *ask, request);
         }
         match (message, session) {
-            (Up::Hello { seen, .. }, _) if seen > self.ensemble.zxid(server) => {
-                self.server_closes(id); // A client never goes back in time.
-            }
             (Up::Hello { session: Some(session), .. }, _) => {
                 let kind = Proposed::Attach { session };
                 self.forward(server, Proposal { conn: id, kind });

@@ -51,7 +51,7 @@ fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
     let mut followers = cluster.lab().servers();
     followers.retain(|server| ensemble::mode(server) == Some(Mode::Follower));
     assert_eq!(followers.len(), 2, "followers of an ensemble of three");
-    leave_the_leader(cluster, &cluster.pair()?.0, &followers)?;
+    served_only_by(cluster, &followers)?;
     let before = cluster.before()?;
     // Each in turn: every daemon of the active is connected to one of the two.
     for server in &followers {
@@ -63,20 +63,30 @@ fn follower_killed(cluster: &Cluster<'_>) -> Outcome {
     unnoticed(cluster, &before)
 }
 
-/// Makes all daemons of a host go to followers: the end of a server to which none is connected would prove nothing.
-fn leave_the_leader(cluster: &Cluster<'_>, host: &Host, followers: &[Host]) -> Outcome {
-    let leader = leader(cluster)?;
-    host.cut_from(&leader)?;
-    let left = cluster.wait("followers serve each daemon of the active", FAILOVER, || {
-        // Nobody tells a server that its client is gone to another one: it may list the session still.
-        let listed = sessions_of(&leader, host)?;
-        let served: Vec<String> =
-            followers.iter().filter_map(|server| sessions_of(server, host)).flatten().collect();
-        let all = listed.iter().all(|session| served.contains(session));
-        (all && !served.is_empty()).then_some(())
-    });
+/// Makes all daemons of the active go to these servers: the end of one to which none is connected would prove nothing.
+fn served_only_by(cluster: &Cluster<'_>, servers: &[Host]) -> Outcome {
+    let (host, _) = cluster.pair()?;
+    let mut others = cluster.lab().servers();
+    others.retain(|other| servers.iter().all(|server| server.name() != other.name()));
+    for other in &others {
+        host.cut_from(other)?;
+    }
+    let moved =
+        cluster.wait("the servers wanted serve each daemon of the active", FAILOVER, || {
+            let listed = |servers: &[Host]| -> Option<Vec<String>> {
+                servers
+                    .iter()
+                    .map(|server| sessions_of(server, &host))
+                    .collect::<Option<Vec<_>>>()
+                    .map(|all| all.concat())
+            };
+            // Nobody tells a server that its client is gone to another one: it may list the session still.
+            let (left, served) = (listed(&others)?, listed(servers)?);
+            let all = left.iter().all(|session| served.contains(session));
+            (all && !served.is_empty()).then_some(())
+        });
     host.heal()?;
-    left
+    moved
 }
 
 /// The sessions of a host's daemons that a server lists.
@@ -94,18 +104,20 @@ fn leader(cluster: &Cluster<'_>) -> Answer<Host> {
 
 // B-12.
 fn leader_killed(cluster: &Cluster<'_>) -> Outcome {
-    let before = cluster.before()?;
     let leader = leader(cluster)?;
+    served_only_by(cluster, std::slice::from_ref(&leader))?;
+    let before = cluster.before()?;
     leader.kill(UNIT, Signal::KILL)?;
     unnoticed(cluster, &before)?;
     start(&leader)?;
     all_serve(cluster)
 }
 
-// B-12.
+// B-12. A lost power is worse than a killed process: no connection is closed, and each of the active's leads there.
 fn leader_without_power(cluster: &Cluster<'_>) -> Outcome {
-    let before = cluster.before()?;
     let leader = leader(cluster)?;
+    served_only_by(cluster, std::slice::from_ref(&leader))?;
+    let before = cluster.before()?;
     leader.power_off()?;
     unnoticed(cluster, &before)?;
     leader.power_on()?;
