@@ -1,6 +1,5 @@
 //! `lab-service NAME PORT`: one HA service of the lab. See `headship_tests::lab::service`.
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,9 +15,9 @@ struct Arguments {
     name: String,
     /// Port to serve at.
     port: u16,
-    /// Address to serve at.
-    #[arg(long, default_value_t = Ipv4Addr::UNSPECIFIED)]
-    address: Ipv4Addr,
+    /// Address or host name to serve at.
+    #[arg(long, default_value = "0.0.0.0")]
+    address: String,
     /// Where the shared log is.
     #[arg(long, default_value = SERVICE_LOG_INSIDE)]
     log_dir: PathBuf,

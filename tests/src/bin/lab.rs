@@ -1,4 +1,4 @@
-//! `lab`: five systemd hosts on this machine, to look at, to break and to repair. See `headship_tests::lab`.
+//! `lab`: seven systemd hosts on this machine, to look at, to break and to repair. See `headship_tests::lab`.
 #![expect(clippy::print_stderr, reason = "a command line program")]
 
 use std::fmt::Write as _;
@@ -237,6 +237,11 @@ fn status(lab: &Lab) -> anyhow::Result<()> {
                 Some(Mode::Follower) => "zookeeper (follower)".to_owned(),
                 None => String::new(),
             },
+            Role::Worker => {
+                let registrations = lab.registrations();
+                let last = registrations.iter().rfind(|one| one.host == host.name());
+                last.map_or_else(String::new, |last| format!("agent registered at {}", last.server))
+            }
         };
         writeln!(
             text,

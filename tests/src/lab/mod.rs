@@ -1,4 +1,4 @@
-//! The lab: five systemd hosts on one machine, two of them headnodes, three a real ZooKeeper ensemble.
+//! The lab: seven systemd hosts on one machine: two headnodes, two workers, and a real ZooKeeper ensemble of three.
 //!
 //! A host is a network namespace and a systemd in a container of its own, over a small Debian. Power, cables and processes
 //! are taken from outside, so that nothing on a host has to play along. The lab knows how the suite is installed (by the
@@ -14,6 +14,7 @@
 //! # Ok::<(), headship_tests::lab::LabError>(())
 //! ```
 
+pub mod agent;
 mod base;
 mod cgroup;
 mod command;
@@ -58,9 +59,9 @@ pub const HA_UNITS: [&str; 4] =
 /// Why nothing can be frozen beyond kill.
 const NO_HARD_FREEZER: &str = "it mounts no version 1 freezer";
 
-/// File lists of the suite that a headnode gets.
-const SUITE_LISTS: [&str; 3] =
-    ["packaging/headnode.files", "packaging/node.files", "packaging/cli.files"];
+/// File lists of the suite that a headnode gets, and those of them that a worker gets as well.
+const HEADNODE_LISTS: [&str; 3] = ["packaging/headnode.files", WORKER_LISTS[0], WORKER_LISTS[1]];
+const WORKER_LISTS: [&str; 2] = ["packaging/node.files", "packaging/cli.files"];
 
 /// What kind of lab to bring up, and where.
 #[derive(Clone, Debug)]
@@ -210,13 +211,13 @@ impl Lab {
         if lab.hosts().iter().any(|host| !host.processes().is_empty()) {
             return Err(LabError::AlreadyUp { dir: options.dir.clone() });
         }
-        let suite =
-            if options.bare { Vec::new() } else { read_lists(&options.sources, &SUITE_LISTS)? };
-        options.sources.check(&suite)?;
+        if !options.bare {
+            options.sources.check(&read_lists(&options.sources, &HEADNODE_LISTS)?)?;
+        }
         let base = base::provide(&options.cache, say)?;
         // What a lab left behind that crashed half way, or that a reboot of this machine ended.
         lab.clear()?;
-        let built = lab.build(options, &suite, &base, say);
+        let built = lab.build(options, &base, say);
         if built.is_err() {
             lab.clear()?;
         }
@@ -226,16 +227,15 @@ impl Lab {
     fn build(
         &self,
         options: &Options,
-        suite: &[Entry],
         base: &Path,
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
         self.lay_ground()?;
-        say("booting hn0, hn1, zk0, zk1 and zk2");
+        say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
         thread::scope(|scope| {
             let hosts = self.hosts().into_iter();
             let booting: Vec<_> = hosts
-                .map(|host| scope.spawn(move || self.boot(&host, options, suite, base)))
+                .map(|host| scope.spawn(move || self.boot(&host, options, base)))
                 .collect();
             booting.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -261,32 +261,39 @@ impl Lab {
         network::create_bridge(&self.place)
     }
 
-    fn boot(&self, host: &Host, options: &Options, suite: &[Entry], base: &Path) -> Result<()> {
+    fn boot(&self, host: &Host, options: &Options, base: &Path) -> Result<()> {
         host.make_disk(base)?;
+        let (headnode, node) = ("tests/lab/headnode.files", "tests/lab/node.files");
         match host.spec().role {
-            Role::Headnode => self.furnish_headnode(host, options, suite)?,
+            Role::Headnode => self.furnish(host, options, &[headnode, node], &HEADNODE_LISTS)?,
+            Role::Worker => self.furnish(host, options, &[node], &WORKER_LISTS)?,
             Role::Quorum => self.furnish_server(host, &options.sources)?,
         }
         host.power_on()
     }
 
-    fn furnish_headnode(&self, host: &Host, options: &Options, suite: &[Entry]) -> Result<()> {
+    /// Installs what is the lab's own, and the suite, on a host that takes part in it.
+    fn furnish(&self, host: &Host, options: &Options, own: &[&str], suite: &[&str]) -> Result<()> {
         let sources = &options.sources;
-        sources.install(&read_lists(sources, &["tests/lab/headnode.files"])?, &host.root())?;
-        if suite.is_empty() {
-            return Ok(());
+        sources.install(&read_lists(sources, own)?, &host.root())?;
+        if options.bare {
+            // What serves at the alias finds it here, as nobody moves it.
+            let hosts = format!("{}{} headnodehost\n", self.place.hosts_text(), host.address());
+            return host.write_file("/etc/hosts", &hosts);
         }
-        sources.install(suite, &host.root())?;
+        let suite = read_lists(sources, suite)?;
+        sources.install(&suite, &host.root())?;
         let configuration = sources.repository.join("tests/lab/headship.toml");
         let text = fs::read_to_string(&configuration)
             .tried(|| format!("read `{}`", configuration.display()))?;
+        let text = text.replace("10.79.0.", &self.place.network());
         host.write_file("/etc/headship/headship.toml", &text)?;
         host.write_file("/etc/headship/conf.d/50-timing.toml", &self.settings.timing_fragment())?;
         for (name, text) in &options.fragments {
             host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), text)?;
         }
         // What the packages' scripts do after the files are there.
-        let units = files::units(suite);
+        let units = files::units(&suite);
         let preset =
             [&["env", "SYSTEMD_OFFLINE=1", "systemctl", "preset"], units.as_slice()].concat();
         host.run_on_disk(&preset)?;
@@ -381,6 +388,12 @@ impl Lab {
         self.hosts().into_iter().filter(|host| host.spec().role == Role::Headnode).collect()
     }
 
+    /// The workers.
+    #[must_use]
+    pub fn workers(&self) -> Vec<Host> {
+        self.hosts().into_iter().filter(|host| host.spec().role == Role::Worker).collect()
+    }
+
     /// The ZooKeeper servers.
     #[must_use]
     pub fn servers(&self) -> Vec<Host> {
@@ -407,6 +420,12 @@ impl Lab {
     /// The log cannot be read.
     pub fn service_log(&self) -> Result<ServiceLog> {
         ServiceLog::read(&self.place.service_log_dir())
+    }
+
+    /// Where agents registered so far, in the order of time.
+    #[must_use]
+    pub fn registrations(&self) -> Vec<agent::Registration> {
+        agent::registrations(&self.place.service_log_dir())
     }
 
     /// Every proof that HA services ran on two headnodes at once, at or after `since`; none is what must hold.

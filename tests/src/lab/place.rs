@@ -19,6 +19,8 @@ pub enum Role {
     Headnode,
     /// Runs one ZooKeeper server of the failover quorum.
     Quorum,
+    /// Runs an agent that follows the active headnode.
+    Worker,
 }
 
 /// Name, role and address of a host: the same in every lab.
@@ -33,12 +35,14 @@ pub struct HostSpec {
 }
 
 /// All hosts of a lab.
-pub const HOSTS: [HostSpec; 5] = [
+pub const HOSTS: [HostSpec; 7] = [
     HostSpec { name: "hn0", role: Role::Headnode, octet: 10 },
     HostSpec { name: "hn1", role: Role::Headnode, octet: 11 },
     HostSpec { name: "zk0", role: Role::Quorum, octet: 20 },
     HostSpec { name: "zk1", role: Role::Quorum, octet: 21 },
     HostSpec { name: "zk2", role: Role::Quorum, octet: 22 },
+    HostSpec { name: "wn0", role: Role::Worker, octet: 30 },
+    HostSpec { name: "wn1", role: Role::Worker, octet: 31 },
 ];
 
 impl HostSpec {
@@ -136,13 +140,18 @@ impl Place {
         self.address_of(host.octet)
     }
 
+    /// What the addresses of all hosts begin with.
+    pub(crate) fn network(&self) -> String {
+        format!("10.79.{}.", self.number)
+    }
+
     /// Address of this machine on the lab's own network.
     pub(crate) fn own_address(&self) -> String {
         self.address_of(1)
     }
 
     fn address_of(&self, octet: u8) -> String {
-        format!("10.79.{}.{octet}", self.number)
+        format!("{}{octet}", self.network())
     }
 
     /// Stable over the life of the lab, different for every host and lab.
@@ -176,7 +185,7 @@ mod tests {
                 HOSTS.map(|host| Place::new(Path::new("/x"), number).machine_id(host))
             })
             .collect();
-        assert_eq!(ids.len(), 10);
+        assert_eq!(ids.len(), 2 * HOSTS.len());
         assert!(ids.iter().all(|id| id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit())));
     }
 

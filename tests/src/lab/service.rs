@@ -3,7 +3,7 @@
 //! What it does wrong, it does on request: a file that a test can change while it runs.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -29,8 +29,8 @@ const CLIENT_LIMIT: Duration = Duration::from_secs(5);
 pub struct Service {
     /// Name, for the log.
     pub name: String,
-    /// Address to serve at.
-    pub address: Ipv4Addr,
+    /// Address or host name to serve at.
+    pub address: String,
     /// Port to serve at.
     pub port: u16,
     /// Host name, for the log.
@@ -134,8 +134,8 @@ impl Service {
     }
 
     fn serve(&self) -> Result<()> {
-        let listener = TcpListener::bind((self.address, self.port))
-            .tried(|| format!("serve at port {}", self.port))?;
+        let listener = TcpListener::bind((self.address.as_str(), self.port))
+            .tried(|| format!("serve at `{}:{}`", self.address, self.port))?;
         let service = self.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -186,7 +186,7 @@ fn beat_until(log: &Writer, stop: &Receiver<()>, when: Instant) -> Result<bool> 
     }
 }
 
-fn stop_orders() -> Result<Receiver<()>> {
+pub(crate) fn stop_orders() -> Result<Receiver<()>> {
     let (tell, told) = channel();
     let mut signals = Signals::new([SIGTERM, SIGINT]).tried(|| "listen for signals".to_owned())?;
     thread::spawn(move || {
@@ -200,7 +200,7 @@ fn stop_orders() -> Result<Receiver<()>> {
 }
 
 /// Tells systemd, if it asked to be told.
-fn notify(message: &str) -> Result<()> {
+pub(crate) fn notify(message: &str) -> Result<()> {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return Ok(()) };
     let sent = UnixDatagram::unbound()
         .and_then(|from| from.send_to(message.as_bytes(), PathBuf::from(&socket)));

@@ -13,7 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Deserialize;
 
 /// The daemons whose lines are shown, as the journal names them.
-const DAEMONS: [&str; 4] = ["master-fc", "master-ha-service", "slave-ha-service", "health-monitor"];
+const DAEMONS: [&str; 5] =
+    ["master-fc", "master-ha-service", "slave-ha-service", "health-monitor", "slave-fc"];
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use anyhow::Result;
-use headship_tests::lab::Lab;
+use headship_tests::lab::{self, Lab};
 use headship_tests::lab::service_log::ServiceLog;
 use headship_tests::plain::Plain;
 
@@ -67,6 +67,34 @@ impl Stage {
         match self {
             Self::Lab(lab) => Ok(lab.service_log()?),
             Self::Plain(plain) => Ok(plain.service_log()?),
+        }
+    }
+
+    /// The nodes that follow whichever headnode is active, with no part in the election. Plain processes have none.
+    pub(crate) fn workers(&self) -> Vec<&'static str> {
+        match self {
+            Self::Lab(lab) => lab.workers().iter().map(lab::Host::name).collect(),
+            Self::Plain(_) => Vec::new(),
+        }
+    }
+
+    /// Whether the agent of each worker is registered at this headnode, which it looks for once, when it starts.
+    pub(crate) fn is_followed(&self, active: &str) -> bool {
+        let Self::Lab(lab) = self else { return true };
+        let registrations = lab.registrations();
+        lab.workers().iter().all(|worker| {
+            let last = registrations.iter().rfind(|one| one.host == worker.name());
+            last.is_some_and(|last| last.server == active)
+        })
+    }
+
+    /// `getent hosts headnodehost` as on that host, ready to run.
+    pub(crate) fn look_up(&self, host: &str) -> Result<Option<Command>> {
+        match self {
+            Self::Lab(lab) => {
+                Ok(Some(lab.host(host)?.command(&["getent", "hosts", "headnodehost"])?))
+            }
+            Self::Plain(_) => Ok(None),
         }
     }
 

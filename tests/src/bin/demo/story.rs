@@ -31,6 +31,7 @@ pub(crate) fn tell(stage: &Stage) -> Result<()> {
 
     step(&format!("{active} {}", stage.deed()));
     failover(stage, &active, standby)?;
+    followed(stage, standby)?;
     show(stage, standby, &["status"])?;
 
     step(&format!("{active} comes back; it must be standby"));
@@ -39,11 +40,12 @@ pub(crate) fn tell(stage: &Stage) -> Result<()> {
     show(stage, standby, &["status"])?;
 
     step(&format!("Switching over to {active} by hand: headship switchover"));
-    let mut seen = Show::begin(stage, &[&active])?;
+    let mut seen = Show::begin(stage, &with_workers(stage, &active))?;
     let status = show(stage, standby, &["switchover"])?;
     ensure!(status.success(), "`headship switchover` failed ({status})");
     println!("What daemons and services told meanwhile:");
     seen.until_all_serve_on(&active, false)?;
+    followed(stage, &active)?;
 
     let overlaps = stage.service_log()?.overlaps();
     for overlap in &overlaps {
@@ -56,7 +58,7 @@ pub(crate) fn tell(stage: &Stage) -> Result<()> {
 
 /// Takes `active` away, and shows what happens until all services serve on `standby`.
 fn failover(stage: &Stage, active: &str, standby: &'static str) -> Result<()> {
-    let mut show = Show::begin(stage, &[standby])?;
+    let mut show = Show::begin(stage, &with_workers(stage, standby))?;
     stage.pull_the_plug(active)?;
     show.until_all_serve_on(standby, true)?;
     let took = Duration::from_nanos(now() - show.since);
@@ -64,6 +66,29 @@ fn failover(stage: &Stage, active: &str, standby: &'static str) -> Result<()> {
         "  all services serve on {standby}, {:.1} s after the last sign of life of {active}",
         took.as_secs_f32()
     );
+    Ok(())
+}
+
+/// The hosts whose daemons are heard: the one that takes over, and those that follow it.
+fn with_workers<'a>(stage: &Stage, host: &'a str) -> Vec<&'a str> {
+    let mut hosts = vec![host];
+    hosts.extend(stage.workers());
+    hosts
+}
+
+/// Waits until all workers' agents are registered at `active`, and shows where their hosts look for it.
+fn followed(stage: &Stage, active: &str) -> Result<()> {
+    let end = Instant::now() + LIMIT;
+    while !stage.is_followed(active) {
+        ensure!(Instant::now() < end, "waited {LIMIT:?} in vain: every worker's agent is registered at {active}");
+        sleep(LOOK_EVERY);
+    }
+    for host in stage.workers() {
+        let Some(mut command) = stage.look_up(host)? else { continue };
+        println!("[{host}] $ getent hosts headnodehost");
+        let status = command.stdin(Stdio::null()).status().context("cannot run `getent`")?;
+        ensure!(status.success(), "{host} does not know `headnodehost`");
+    }
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use super::Cluster;
 /// Lines of each host's journal.
 const LINES: &str = "60";
 
-/// Where services ran since the test began, and what each headnode's daemons said.
+/// Where services ran since the test began, and what each node's daemons said.
 pub(super) fn of(cluster: &Cluster<'_>) -> String {
     let since = cluster.since();
     let mut text = format!("\n--- services, since {}", Seconds(since).to_string().trim());
@@ -16,7 +16,7 @@ pub(super) fn of(cluster: &Cluster<'_>) -> String {
             text.push_str(&format!("\n{life}"));
         }
     }
-    for host in cluster.lab().headnodes() {
+    for host in [cluster.lab().headnodes(), cluster.lab().workers()].concat() {
         text.push_str(&format!("\n--- {}, cable {}", host.name(), host.cuts_text()));
         let mut line =
             vec!["journalctl", "--no-pager", "--output", "short-monotonic", "--lines", LINES];
@@ -28,7 +28,7 @@ pub(super) fn of(cluster: &Cluster<'_>) -> String {
             "-u",
             "health-monitor.service",
         ]);
-        line.extend(["-u", "ambari-server.service", "-u", "livy.service"]);
+        line.extend(["-u", "ambari-server.service", "-u", "livy.service", "-u", "ambari-agent.service"]);
         match host.run(&line) {
             Ok(journal) => text.push_str(&format!("\n{}", journal.trim_end())),
             Err(error) => text.push_str(&format!("\n{error}")),

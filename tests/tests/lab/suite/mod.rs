@@ -1,4 +1,4 @@
-//! The suite on real hosts: two headnodes and a real ensemble, with one thing at a time done to them.
+//! The suite on real hosts: two headnodes, two workers and a real ensemble, with one thing at a time done to them.
 //!
 //! Each test begins with a cluster in order: one headnode active with all services, the other standby and ready, nothing
 //! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ever ran
@@ -8,6 +8,7 @@ mod bystander;
 mod cluster;
 mod daemons;
 mod diagnosis;
+mod followers;
 mod health;
 mod hosts;
 mod on_purpose;
@@ -77,7 +78,7 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST];
-    let cluster = [&orders::FAST[..], &records::FAST, &quorum::FAST];
+    let cluster = [&orders::FAST[..], &records::FAST, &followers::FAST, &quorum::FAST];
     [services, cluster].concat().concat()
 }
 
