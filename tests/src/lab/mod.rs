@@ -224,19 +224,13 @@ impl Lab {
         built.map(|()| lab)
     }
 
-    fn build(
-        &self,
-        options: &Options,
-        base: &Path,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<()> {
+    fn build(&self, options: &Options, base: &Path, say: &mut dyn FnMut(&str)) -> Result<()> {
         self.lay_ground()?;
         say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
         thread::scope(|scope| {
             let hosts = self.hosts().into_iter();
-            let booting: Vec<_> = hosts
-                .map(|host| scope.spawn(move || self.boot(&host, options, base)))
-                .collect();
+            let booting: Vec<_> =
+                hosts.map(|host| scope.spawn(move || self.boot(&host, options, base))).collect();
             booting.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use anyhow::Result;
-use headship_tests::lab::{self, Lab};
 use headship_tests::lab::service_log::ServiceLog;
+use headship_tests::lab::{self, Lab};
 use headship_tests::plain::Plain;
 
 use crate::news::Follower;
@@ -153,11 +153,11 @@ impl Stage {
 }
 
 fn call(lab: &Lab) -> String {
-    let program = headship_tests::lab::Options::for_people().sources.programs.join("lab");
+    let program = lab::Options::for_people().sources.programs.join("lab");
     let own = std::env::current_dir().unwrap_or_default();
     let program = program.strip_prefix(own).unwrap_or(&program).display();
     let dir = lab.place().dir();
-    if dir == std::path::Path::new(headship_tests::lab::DEFAULT_DIR) {
+    if dir == std::path::Path::new(lab::DEFAULT_DIR) {
         format!("{program}")
     } else {
         format!("{program} --dir {}", dir.display())

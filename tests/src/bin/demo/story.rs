@@ -80,7 +80,10 @@ fn with_workers<'a>(stage: &Stage, host: &'a str) -> Vec<&'a str> {
 fn followed(stage: &Stage, active: &str) -> Result<()> {
     let end = Instant::now() + LIMIT;
     while !stage.is_followed(active) {
-        ensure!(Instant::now() < end, "waited {LIMIT:?} in vain: every worker's agent is registered at {active}");
+        ensure!(
+            Instant::now() < end,
+            "waited {LIMIT:?} in vain: every worker's agent is registered at {active}"
+        );
         sleep(LOOK_EVERY);
     }
     for host in stage.workers() {

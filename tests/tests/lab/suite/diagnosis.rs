@@ -28,7 +28,14 @@ pub(super) fn of(cluster: &Cluster<'_>) -> String {
             "-u",
             "health-monitor.service",
         ]);
-        line.extend(["-u", "ambari-server.service", "-u", "livy.service", "-u", "ambari-agent.service"]);
+        line.extend([
+            "-u",
+            "ambari-server.service",
+            "-u",
+            "livy.service",
+            "-u",
+            "ambari-agent.service",
+        ]);
         match host.run(&line) {
             Ok(journal) => text.push_str(&format!("\n{}", journal.trim_end())),
             Err(error) => text.push_str(&format!("\n{error}")),

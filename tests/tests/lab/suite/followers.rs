@@ -138,7 +138,11 @@ fn editor(cluster: &Cluster<'_>) -> Outcome {
 fn bind_mount(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = in_order(cluster)?;
     let worker = worker(cluster)?;
-    worker.run(&["sh", "-c", "cp -p /etc/hosts /root/hosts && mount --bind /root/hosts /etc/hosts"])?;
+    worker.run(&[
+        "sh",
+        "-c",
+        "cp -p /etc/hosts /root/hosts && mount --bind /root/hosts /etc/hosts",
+    ])?;
     switch_over(cluster, &active, &standby)?;
     let followed = wait_followed(cluster, &nodes(cluster), &standby);
     let mounted = worker.run(&["findmnt", "--noheadings", "/etc/hosts"]);
@@ -155,7 +159,11 @@ fn read_only(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = in_order(cluster)?;
     let worker = worker(cluster)?;
     let old = agent(&worker);
-    worker.run(&["sh", "-c", "cp -p /etc/hosts /root/hosts && mount --bind -o ro /root/hosts /etc/hosts"])?;
+    worker.run(&[
+        "sh",
+        "-c",
+        "cp -p /etc/hosts /root/hosts && mount --bind -o ro /root/hosts /etc/hosts",
+    ])?;
     let moved = read_only_switchover(cluster, &active, &standby, &worker);
     let left_alone = agent(&worker) == old;
     worker.run(&["umount", "/etc/hosts"])?;

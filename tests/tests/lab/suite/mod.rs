@@ -77,9 +77,9 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
-    let services = [&services::FAST[..], &units::FAST, &health::FAST];
-    let cluster = [&orders::FAST[..], &records::FAST, &followers::FAST, &quorum::FAST];
-    [services, cluster].concat().concat()
+    let services = [&services::FAST[..], &units::FAST, &health::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &followers::FAST, &quorum::FAST].concat();
+    [services, cluster].concat()
 }
 
 /// What takes long, for `make test-more`.
