@@ -11,6 +11,7 @@
 mod one_shot;
 mod options;
 mod quorum;
+mod servers;
 mod session;
 mod wire;
 pub mod words;

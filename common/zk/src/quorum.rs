@@ -137,9 +137,20 @@ impl Quorum {
         self.link = Link::Open(Open { in_flight: VecDeque::new(), session });
     }
 
-    /// The session is over.
+    /// The connection is over; another one for the same session is sought.
+    fn resume(&mut self) {
+        let opening: Pin<Box<dyn Future<Output = Session> + Send>> =
+            Box::pin(Session::open(self.options.clone()));
+        let link = std::mem::replace(&mut self.link, Link::Opening(opening));
+        if let Link::Open(open) = link {
+            let id = open.session.id();
+            let resuming = Session::resume(self.options.clone(), open.session.lost());
+            self.link = Link::Resuming(id, Box::pin(resuming));
+        }
+    }
+
+    /// The session is over; another one is sought.
     fn lost(&mut self) {
-        warn!("the session with the failover quorum is over");
         self.events.push_back(Event::SessionLost);
         self.link = Link::Opening(Box::pin(Session::open(self.options.clone())));
     }
@@ -157,13 +168,11 @@ impl Quorum {
             SessionState::Disconnected | SessionState::ConnectedReadOnly => {
                 open.give_up_answers(&mut self.events);
                 self.events.push_back(Event::Disconnected);
-                let (session, options) = (&open.session, self.options.clone());
-                let (id, info) = (session.id(), session.client.session().clone());
-                let resuming = Session::resume(options, info, session.server.clone());
-                // The library's client goes, and what it has not sent yet goes with it.
-                self.link = Link::Resuming(id, Box::pin(resuming));
+                self.resume();
             }
             SessionState::Expired | SessionState::AuthFailed | SessionState::Closed => {
+                warn!(session = %open.session.client.session_id(), state = %told.session_state,
+                    "the session with the failover quorum is over");
                 open.give_up_answers(&mut self.events);
                 self.lost();
             }

@@ -9,12 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use headship_core::quorum::SessionId;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
-use zookeeper_client::{Acls, Client, CreateMode, Error, PersistentWatcher, SessionInfo};
+use zookeeper_client::{
+    Acls, Client, CreateMode, Error, PersistentWatcher, SessionInfo, SessionState,
+};
 
 use crate::options::Options;
+use crate::servers::Servers;
 
 /// The pause after a round over all servers: a quorum that comes back should not wait for us.
 const PAUSE_MIN: Duration = Duration::from_millis(100);
@@ -28,9 +30,12 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 const SILENCE_PART: u32 = 3;
 /// But this long in any case: below, a busy server would be left for nothing.
 const SILENCE_MIN: Duration = Duration::from_millis(250);
-/// How long a server may take to be connected to, as a part of that time: a host that runs answers at once, and each round
-/// over the servers waits so long for the one that lost its power.
-const CONNECT_PART: u32 = 4;
+/// How long a server may take to be connected to, and to take up a session that it is given, as a part of that time: one that
+/// serves answers at once, and one that lost its power, or hangs, must not cost a lease. More with each round, in case all
+/// are merely busy.
+const RESUME_PART: u32 = 4;
+/// How many rounds may fail before that is said: the first ones do in each election of the servers.
+const SAY_AFTER: u32 = 5;
 
 /// A session that is ready to be used.
 #[derive(Debug)]
@@ -40,8 +45,17 @@ pub(crate) struct Session {
     /// Tells of every change that is watched and, in order with these, of every change of the connection.
     /// Must not be asked again after it told of the session's end.
     pub(crate) watcher: PersistentWatcher,
-    /// Which one of the servers serves it.
-    pub(crate) server: String,
+    /// The servers, for the next connection.
+    servers: Servers,
+    /// Which one of them serves it.
+    server: String,
+}
+
+/// A session that lost its connection.
+#[derive(Debug)]
+pub(crate) struct Lost {
+    session: SessionInfo,
+    servers: Servers,
 }
 
 impl Session {
@@ -50,16 +64,24 @@ impl Session {
         SessionId(self.client.session_id().0)
     }
 
+    /// What is needed to go on with it over another connection. Its client goes, and what that has not sent goes with it.
+    pub(crate) fn lost(mut self) -> Lost {
+        self.servers.lost(&self.server);
+        Lost { session: self.client.session().clone(), servers: self.servers }
+    }
+
     /// Gets a new session, however long it takes. A failure is said once, not at each attempt.
     pub(crate) async fn open(options: Options) -> Self {
+        let mut servers = Servers::new(options.servers.clone());
         let mut pause = PAUSE_MIN;
         let mut said = false;
+        let limit = silence(&options);
         loop {
-            match Self::any_server(&options, None, None).await {
-                Ok(session) => {
-                    let id = session.client.session_id();
-                    info!(session = %id, "connected to the failover quorum at {}", session.server);
-                    return session;
+            match one_round(&options, &mut servers, None, limit).await {
+                Ok((client, watcher, server)) => {
+                    let id = client.session_id();
+                    info!(session = %id, "connected to the failover quorum at {server}");
+                    return Self { client, watcher, servers, server };
                 }
                 Err(error) if said => debug!(%error, "still no session with the failover quorum"),
                 Err(error) => {
@@ -78,89 +100,115 @@ impl Session {
     /// Gets a new connection for a session that lost its own, however long it takes. None if the session is over.
     ///
     /// Only a server can say that: whether it has run out is not for our clock to tell.
-    pub(crate) async fn resume(
-        options: Options,
-        session: SessionInfo,
-        lost: String,
-    ) -> Option<Self> {
+    pub(crate) async fn resume(options: Options, lost: Lost) -> Option<Self> {
+        let Lost { session, mut servers } = lost;
+        let mut rounds = 0_u32;
         loop {
-            match Self::any_server(&options, Some(&session), Some(&lost)).await {
-                Ok(resumed) => {
-                    let id = session.id();
-                    info!(session = %id, "connected to the failover quorum at {} again", resumed.server);
-                    return Some(resumed);
+            rounds = rounds.saturating_add(1);
+            let limit = (silence(&options) / RESUME_PART).saturating_mul(rounds.min(RESUME_PART));
+            match one_round(&options, &mut servers, Some(&session), limit).await {
+                Ok((client, watcher, server)) => {
+                    let id = client.session_id();
+                    info!(session = %id, "connected to the failover quorum at {server} again");
+                    return Some(Self { client, watcher, servers, server });
                 }
-                Err(NoSession::Refused(Error::SessionExpired | Error::AuthFailed)) => return None,
+                Err(NoSession::Refused(error @ (Error::SessionExpired | Error::AuthFailed))) => {
+                    warn!(session = %session.id(), "the session with the failover quorum is over: {error}");
+                    return None;
+                }
+                Err(error) if rounds == SAY_AFTER => {
+                    let servers = options.servers.join(", ");
+                    warn!("the failover quorum ({servers}) cannot be reached, trying on: {error}");
+                }
                 Err(error) => debug!(%error, "not connected to the failover quorum yet"),
             }
             sleep(PAUSE_MIN).await;
         }
     }
+}
 
-    /// One round over the servers, in random order; the one that was `lost` comes last.
-    async fn any_server(
-        options: &Options,
-        session: Option<&SessionInfo>,
-        lost: Option<&str>,
-    ) -> Result<Self, NoSession> {
-        let mut servers: Vec<&String> = options.servers.iter().collect();
-        fastrand::shuffle(&mut servers);
-        servers.sort_by_key(|server| lost == Some(server.as_str()));
-        let mut failed = NoSession::NoServers;
-        for server in servers {
-            match Self::one_server(options, server, session.cloned()).await {
-                Err(error @ NoSession::Refused(Error::SessionExpired | Error::AuthFailed)) => {
-                    return Err(error);
-                }
-                Err(error) => {
-                    debug!(%error, "no session by this server");
-                    failed = error;
-                }
-                opened => return opened,
+type Connected = (Arc<Client>, PersistentWatcher, String);
+
+fn silence(options: &Options) -> Duration {
+    (options.session / SILENCE_PART).max(SILENCE_MIN)
+}
+
+/// One round over the servers. Of a session that is resumed each may take `limit` to be connected to, and as long to answer.
+async fn one_round(
+    options: &Options,
+    servers: &mut Servers,
+    session: Option<&SessionInfo>,
+    limit: Duration,
+) -> Result<Connected, NoSession> {
+    let mut failed = NoSession::NoServers;
+    for server in servers.round() {
+        let attempt = one_server(options, servers, &server, session, limit).await;
+        match attempt {
+            Err(error @ NoSession::Refused(Error::SessionExpired | Error::AuthFailed)) => {
+                return Err(error);
             }
+            Err(error) => {
+                debug!(%error, "no session by this server");
+                if error.is_silence() {
+                    servers.last(&server);
+                }
+                failed = error;
+            }
+            Ok((client, watcher)) => return Ok((client, watcher, server)),
         }
-        Err(failed)
     }
+    Err(failed)
+}
 
-    async fn one_server(
-        options: &Options,
-        server: &str,
-        session: Option<SessionInfo>,
-    ) -> Result<Self, NoSession> {
-        let silence = (options.session / SILENCE_PART).max(SILENCE_MIN);
-        let limit = silence / CONNECT_PART;
-        let failed = |reason| NoSession::Unreachable { server: server.to_owned(), reason };
-        let connection = timeout(limit, TcpStream::connect(server)).await;
-        let connection = connection.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let connection = connection.map_err(failed)?;
-        // A small request would otherwise wait until the one before it was acknowledged.
-        connection.set_nodelay(true).map_err(failed)?;
-        let resumed = session.is_some();
-        let mut connector = Client::connector()
-            .with_session_timeout(options.session)
-            .with_connection_timeout(silence)
-            .with_fail_eagerly();
-        if let Some(session) = session {
-            connector = connector.with_session(session);
-        }
-        let client = match async_net::bringing(connection, connector.connect(server)).await {
-            // What the library says of a round that ended with the only server that it was given.
-            Err(Error::NoHosts) => return Err(NoSession::NotServing(server.to_owned())),
-            connected => connected?,
-        };
-        let folder = CreateMode::Persistent.with_acls(Acls::anyone_all());
-        for path in options.folders().filter(|_| !resumed) {
-            client.mkdir(&path, &folder).await?;
-        }
-        // No watch of another kind is ever set: one on the same path could silently replace it (ZOOKEEPER-4466).
-        let (path, mode) = options.watch();
-        let watcher = client.watch(&path, mode).await?;
-        if resumed {
-            // This server may lag behind the last one. The library does not tell it what we have seen already.
-            client.sync(&path).await?;
-        }
-        Ok(Self { client: Arc::new(client), watcher, server: server.to_owned() })
+async fn one_server(
+    options: &Options,
+    servers: &mut Servers,
+    server: &str,
+    session: Option<&SessionInfo>,
+    limit: Duration,
+) -> Result<(Arc<Client>, PersistentWatcher), NoSession> {
+    let failed = |reason| NoSession::Unreachable { server: server.to_owned(), reason };
+    let connection = servers.connect(server, limit).await.map_err(failed)?;
+    let mut connector = Client::connector()
+        .with_session_timeout(options.session)
+        .with_connection_timeout(silence(options))
+        .with_fail_eagerly();
+    if let Some(session) = session {
+        connector = connector.with_session(session.clone());
     }
+    let connecting = async_net::bringing(connection, connector.connect(server));
+    let client = match timeout(limit, connecting).await {
+        Err(_) => return Err(failed(io::ErrorKind::TimedOut.into())),
+        // What the library says of a round that ended with the only server that it was given.
+        Ok(Err(Error::NoHosts)) => return Err(NoSession::NotServing(server.to_owned())),
+        Ok(connected) => connected?,
+    };
+    let folder = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    for path in options.folders().filter(|_| session.is_none()) {
+        client.mkdir(&path, &folder).await?;
+    }
+    let watcher = loop {
+        match watch(&client, options).await {
+            Ok(watcher) => break watcher,
+            // Dropping a client that is connected would end the session.
+            Err(error) if session.is_some() && client.state() == SessionState::SyncConnected => {
+                debug!(%error, "could not watch the failover quorum yet");
+                sleep(PAUSE_MIN).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    Ok((Arc::new(client), watcher))
+}
+
+/// Sets the one watch that a session has, and catches up with what earlier connections of this process have seen: this
+/// server may lag behind, and the library does not tell it.
+async fn watch(client: &Client, options: &Options) -> Result<PersistentWatcher, Error> {
+    // No watch of another kind is ever set: one on the same path could silently replace it (ZOOKEEPER-4466).
+    let (path, mode) = options.watch();
+    let watcher = client.watch(&path, mode).await?;
+    client.sync(&path).await?;
+    Ok(watcher)
 }
 
 /// Why there is no session.
@@ -168,10 +216,20 @@ impl Session {
 enum NoSession {
     #[error("no servers are configured")]
     NoServers,
-    #[error("`{server}` cannot be connected to: {reason}")]
+    #[error("`{server}`: {reason}")]
     Unreachable { server: String, reason: io::Error },
     #[error("`{0}` takes connections, and does not serve")]
     NotServing(String),
     #[error(transparent)]
     Refused(#[from] Error),
+}
+
+impl NoSession {
+    /// Whether the server let us wait for nothing.
+    fn is_silence(&self) -> bool {
+        match self {
+            Self::Unreachable { reason, .. } => reason.kind() == io::ErrorKind::TimedOut,
+            Self::NoServers | Self::NotServing(_) | Self::Refused(_) => false,
+        }
+    }
 }

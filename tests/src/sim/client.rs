@@ -1,5 +1,6 @@
-//! A daemon's link to the failover quorum, as the `headship-zk` crate behaves: a dead link is noticed after a third of the
-//! session timeout, an end of the session only once a server says so.
+//! A daemon's link to the failover quorum, as the `headship-zk` crate behaves, or worse: a dead link is noticed after a
+//! third of the session timeout, an end of the session only once a server says so; the next server may be the lost one, and
+//! is waited for as long.
 
 use std::time::Duration;
 

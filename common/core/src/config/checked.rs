@@ -11,7 +11,7 @@ use crate::time::millis;
 const RESTART: Duration = Duration::from_millis(300);
 
 /// What an ensemble needs beyond `syncLimit` ticks to commit again after its leader lost power: measured 0.4 to 0.6 s,
-/// whatever the tick.
+/// whatever the tick. The rest is for its clients, who find it again within a round over the servers.
 const LEADER_CHANGE: Duration = Duration::from_secs(1);
 
 /// How long a program takes from its start until it guards.

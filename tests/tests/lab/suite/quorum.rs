@@ -12,22 +12,27 @@ use super::cluster::{Before, Cluster, FAILOVER, SERVICES, SOON};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 6] = [
+pub(super) const NORMAL: [Test; 7] = [
     ("a_zookeeper_server_is_killed_and_no_service_notices", follower_killed),
     ("the_leader_of_the_ensemble_is_killed_and_no_service_notices", leader_killed),
     ("the_leader_of_the_ensemble_loses_its_power_and_no_service_notices", leader_without_power),
+    ("the_leader_of_the_ensemble_hangs_and_no_service_notices", leader_hangs),
     ("the_ensemble_is_away_for_longer_than_the_lease_and_comes_back", ensemble_away),
     ("without_a_majority_nobody_takes_office", no_majority),
     ("the_lock_is_deleted_by_hand_and_no_service_notices", lock_deleted),
 ];
 
-pub(super) const FAST: [Test; 2] = [
+pub(super) const FAST: [Test; 3] = [
     ("with_fast_figures_the_ensembles_leader_is_killed_and_no_service_notices", leader_killed),
     (
         "with_fast_figures_the_ensembles_leader_loses_its_power_and_no_service_notices",
         leader_without_power,
     ),
+    ("with_fast_figures_the_ensembles_leader_hangs_and_no_service_notices", leader_hangs),
 ];
+
+/// The daemons of an active headnode that have a session each.
+const SESSIONS: usize = 4;
 
 /// Waits for what shows that the headnodes got over it, then that no service noticed.
 fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
@@ -83,7 +88,7 @@ fn served_only_by(cluster: &Cluster<'_>, servers: &[Host]) -> Outcome {
             // Nobody tells a server that its client is gone to another one: it may list the session still.
             let (left, served) = (listed(&others)?, listed(servers)?);
             let all = left.iter().all(|session| served.contains(session));
-            (all && !served.is_empty()).then_some(())
+            (all && served.len() >= SESSIONS).then_some(())
         });
     host.heal()?;
     moved
@@ -121,6 +126,17 @@ fn leader_without_power(cluster: &Cluster<'_>) -> Outcome {
     leader.power_off()?;
     unnoticed(cluster, &before)?;
     leader.power_on()?;
+    all_serve(cluster)
+}
+
+// B-12. A host that hangs is worse still: its kernel goes on taking connections.
+fn leader_hangs(cluster: &Cluster<'_>) -> Outcome {
+    let leader = leader(cluster)?;
+    served_only_by(cluster, std::slice::from_ref(&leader))?;
+    let before = cluster.before()?;
+    leader.freeze(UNIT)?;
+    unnoticed(cluster, &before)?;
+    leader.thaw(UNIT)?;
     all_serve(cluster)
 }
 
