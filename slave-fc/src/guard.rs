@@ -97,7 +97,8 @@ impl SlaveHaService {
             Driver::Command { start: arguments.command("master-ha-service") }
         };
         let duty = duty::as_service(&config, driver);
-        let services = config.services.iter().cloned().chain([duty.clone()]).collect();
+        let services = config.services.iter().chain(&config.pinned).cloned();
+        let services = services.chain([duty.clone()]).collect();
         let executor = Executor::new(services, &run, &arguments.programs.join("gate"))?;
         Ok(Self {
             quorum: config

@@ -235,6 +235,7 @@ async fn drivers_of_commands_are_plain_processes_without_systemd() {
         after: std::collections::BTreeSet::new(),
         announce: false,
         critical: false,
+        pinned: None,
         start_limit: LIMIT,
         stop_limit: LIMIT,
         restart: RestartBudget { times: 1, within: LIMIT, back_off: vec![] },

@@ -27,6 +27,7 @@ pub fn as_service(config: &Config, driver: Driver) -> Service {
         after: config.services.iter().map(|service| service.name.clone()).collect(),
         announce: false,
         critical: false,
+        pinned: None,
         start_limit: Duration::from_secs(10),
         stop_limit: Duration::from_secs(5),
         // It is one of ours: it is never given up.

@@ -31,8 +31,9 @@ fn the_sample_written_out_says_exactly_the_defaults() {
     let defaults = load(&[("sample", SAMPLE)]);
     let spelt = written_out();
     assert!(spelt.contains("\nlease_ms = 6000") && spelt.contains("\npreset = \"normal\""));
-    // The one line that cannot be a default beside the sample's own choice of driver.
+    // The lines that cannot be defaults beside the sample's own choice of driver, and of what moves.
     let spelt = spelt.replace("start = [\"/usr/bin/program\", \"argument\"]\n", "");
+    let spelt = spelt.replace("pinned = \"hn0\"\n", "");
     assert_eq!(load(&[("sample", &spelt)]), defaults);
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `gate [--run FOLDER] UNIT` is what PID 1 runs right before it executes the unit. It exits with 0, or says why not and
 //! exits with a code of its own. `gate --launch FOLDER SERVICE COMMAND…` becomes the command, in a session of its own,
-//! where there is no systemd to do that. `gate --guard-ended` is what PID 1 runs whenever the guard has ended: if it
+//! where there is no systemd to do that. `gate --pinned HEADNODE UNIT` refuses what belongs on another headnode.
+//! `gate --guard-ended` is what PID 1 runs whenever the guard has ended: if it
 //! failed, and failed before within lease and kill time while a permit lets services run, the host reboots at once.
 //!
 //! The rules are in `headship_core::lease`; nothing is decided here.
@@ -30,6 +31,9 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["--launch", run, service, command @ ..] => become_command(run, service, command),
         ["--guard-ended"] => guard_ended(),
+        ["--pinned", headnode, unit] => {
+            refuse(unit, &format!("it is pinned to {headnode}, and runs nowhere else"))
+        }
         ["--run", run, unit] => check(Path::new(run), unit),
         [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit),
         _ => {
@@ -42,12 +46,14 @@ fn main() -> ExitCode {
 fn check(run: &Path, unit: &str) -> ExitCode {
     match gate::check(&RunDir::new(run)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(refused) => {
-            std::thread::sleep(HEARD);
-            say(io::stderr(), &format!("{unit}: {refused}"));
-            ExitCode::from(REFUSED)
-        }
+        Err(refused) => refuse(unit, &refused.to_string()),
     }
+}
+
+fn refuse(unit: &str, why: &str) -> ExitCode {
+    std::thread::sleep(HEARD);
+    say(io::stderr(), &format!("{unit}: {why}"));
+    ExitCode::from(REFUSED)
 }
 
 fn guard_ended() -> ExitCode {

@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use headship_core::config::checked::{Driver, Service};
 use headship_core::config::{Config, OWN_UNITS};
+use headship_core::node::NodeName;
 use headship_daemon::configuration::{self, ConfigurationError, FOLDER};
 use headship_drivers::host::gate::GATE;
 
@@ -40,8 +41,8 @@ fn main() -> ExitCode {
         }
     };
     let mut code = ExitCode::SUCCESS;
-    for (unit, after) in units {
-        if let Err(error) = write_drop_in(&folder, &unit, &after) {
+    for (unit, drop_in) in units {
+        if let Err(error) = write_drop_in(&folder, &unit, &drop_in) {
             say(&format!("{unit} is NOT gated: cannot write its drop-in: {error}"));
             code = ExitCode::FAILURE;
         }
@@ -49,8 +50,28 @@ fn main() -> ExitCode {
     code
 }
 
-/// The units of the HA services, each with those that it comes after.
-type Units = BTreeMap<String, BTreeSet<String>>;
+/// The units of the HA services, each with what is put before it.
+type Units = BTreeMap<String, DropIn>;
+
+/// What a unit gets.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct DropIn {
+    gate: Gate,
+    /// The units that it comes after.
+    after: BTreeSet<String>,
+}
+
+/// Whether a unit may start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Gate {
+    /// Under a permit.
+    #[default]
+    Permit,
+    /// Never here: it is pinned to this headnode.
+    Elsewhere(NodeName),
+    /// Always: it is pinned to the headnode that this is.
+    Open,
+}
 
 /// The units of the HA services. Commands need no drop-in: their transient units carry the gate themselves.
 fn units(config: &Config) -> Units {
@@ -58,15 +79,16 @@ fn units(config: &Config) -> Units {
         Driver::Systemd { unit } => Some(unit.clone()),
         Driver::Command { .. } => None,
     };
-    let services = &config.services;
-    let after = |service: &Service| {
-        services
-            .iter()
-            .filter(|other| service.after.contains(&other.name))
-            .filter_map(unit)
-            .collect()
+    let all = || config.services.iter().chain(&config.pinned);
+    let drop_in = |service: &Service| DropIn {
+        gate: match &service.pinned {
+            None => Gate::Permit,
+            Some(node) if *node == config.node => Gate::Open,
+            Some(node) => Gate::Elsewhere(node.clone()),
+        },
+        after: all().filter(|other| service.after.contains(&other.name)).filter_map(unit).collect(),
     };
-    services.iter().filter_map(|service| Some((unit(service)?, after(service)))).collect()
+    all().filter_map(|service| Some((unit(service)?, drop_in(service)))).collect()
 }
 
 /// The texts of the main file and its fragments, as far as they can be read.
@@ -90,7 +112,7 @@ fn named_units(texts: &[String]) -> Units {
     let is_unit = |name: &&str| {
         name.ends_with(".service") && !name.contains('/') && !OWN_UNITS.contains(name)
     };
-    values.filter(is_unit).map(|name| (name.to_owned(), BTreeSet::new())).collect()
+    values.filter(is_unit).map(|name| (name.to_owned(), DropIn::default())).collect()
 }
 
 /// What stands in quotes behind an equals sign.
@@ -100,21 +122,34 @@ fn quoted(text: &str) -> Option<&str> {
     value.get(1..)?.split(quote).next()
 }
 
-fn write_drop_in(folder: &Path, unit: &str, after: &BTreeSet<String>) -> io::Result<()> {
+fn write_drop_in(folder: &Path, unit: &str, drop_in: &DropIn) -> io::Result<()> {
     let folder = folder.join(format!("{unit}.d"));
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(DROP_IN), drop_in(after))
+    fs::write(folder.join(DROP_IN), drop_in.text())
 }
 
-/// `%n` is the unit's full name, escaped as PID 1 likes it. `+` runs the gate as root, outside of the unit's sandbox.
-/// Restarts and their budget are the suite's: systemd's own would race with it, and its start limit refuse it.
-/// The order is the suite's as well; systemd needs it at a shutdown, when it stops all units by itself.
-fn drop_in(after: &BTreeSet<String>) -> String {
-    let after: String = after.iter().map(|unit| format!("After={unit}\n")).collect();
-    format!(
-        "# Written by headship-generator from {FOLDER}: this HA service starts only where headship permits it.\n\
-         [Unit]\nStartLimitIntervalSec=0\n{after}\n[Service]\nExecStartPre=+{GATE} %n\nRestart=no\n"
-    )
+impl DropIn {
+    /// `%n` is the unit's full name, escaped as PID 1 likes it. `+` runs the gate as root, outside of the unit's sandbox.
+    /// Restarts and their budget are the suite's: systemd's own would race with it, and its start limit refuse it.
+    /// The order is the suite's as well; systemd needs it at a shutdown, when it stops all units by itself.
+    fn text(&self) -> String {
+        let after: String = self.after.iter().map(|unit| format!("After={unit}\n")).collect();
+        let (what, gate) = match &self.gate {
+            Gate::Permit => (
+                "starts only where headship permits it".to_owned(),
+                format!("ExecStartPre=+{GATE} %n\n"),
+            ),
+            Gate::Elsewhere(node) => (
+                format!("is pinned to {node}, and runs nowhere else"),
+                format!("ExecStartPre=+{GATE} --pinned {node} %n\n"),
+            ),
+            Gate::Open => ("is pinned to this headnode".to_owned(), String::new()),
+        };
+        format!(
+            "# Written by headship-generator from {FOLDER}: this HA service {what}.\n\
+             [Unit]\nStartLimitIntervalSec=0\n{after}\n[Service]\n{gate}Restart=no\n"
+        )
+    }
 }
 
 /// To the journal where it runs (at a reload), otherwise to the kernel's log (at boot), otherwise to whoever called.
@@ -167,10 +202,38 @@ mod tests {
     fn a_drop_in_lies_where_systemd_looks_for_it() {
         let folder = tempfile::tempdir().unwrap();
         let after = ["ambari-server.service".to_owned()].into();
-        write_drop_in(folder.path(), "livy.service", &after).unwrap();
+        let drop_in = DropIn { gate: Gate::Permit, after };
+        write_drop_in(folder.path(), "livy.service", &drop_in).unwrap();
         let text =
             fs::read_to_string(folder.path().join("livy.service.d/zz-headship.conf")).unwrap();
         assert!(text.contains("ExecStartPre=+/usr/lib/headship/gate %n\nRestart=no\n"), "{text}");
         assert!(text.contains("StartLimitIntervalSec=0\nAfter=ambari-server.service\n"), "{text}");
+    }
+
+    #[test]
+    fn a_pinned_unit_starts_on_its_headnode_and_nowhere_else() {
+        let text = r#"
+            cluster = "c"
+            failover_quorum.servers = ["zk0:2181"]
+            headnode = [{ name = "hn0", address = "10.0.0.1" }, { name = "hn1", address = "10.0.0.2" }]
+            service = [
+                { name = "a", unit = "a.service", started_by = "master-fc" },
+                { name = "p", unit = "p.service", pinned = "hn0" },
+            ]
+        "#;
+        let on = |node: &str| {
+            let fragments = [("headship.toml".to_owned(), text.to_owned())];
+            let config =
+                headship_core::config::load(&fragments, NodeName::try_from(node).unwrap()).unwrap();
+            units(&config)["p.service"].text()
+        };
+        assert!(on("hn0").ends_with("[Service]\nRestart=no\n"), "{}", on("hn0"));
+        for other in ["hn1", "wn0"] {
+            let text = on(other);
+            assert!(
+                text.contains("ExecStartPre=+/usr/lib/headship/gate --pinned hn0 %n\n"),
+                "{text}"
+            );
+        }
     }
 }

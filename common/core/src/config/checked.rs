@@ -32,14 +32,26 @@ pub struct Config {
     pub timing: Timing,
     /// When a headnode is eligible.
     pub health: HealthLimits,
-    /// The HA services, in an order in which each comes after all that it names in `after`.
+    /// The moving HA services, in an order in which each comes after all that it names in `after`.
     pub services: Vec<Service>,
+    /// The pinned ones, in such an order, too. They have no part in office, permits and promises.
+    pub pinned: Vec<Service>,
 }
 
 impl Config {
     /// Whether the node this was loaded on is a headnode.
     pub fn is_headnode(&self) -> bool {
         self.headnodes.iter().any(|headnode| headnode.name == self.node)
+    }
+
+    /// The pinned services of this headnode.
+    pub fn pinned_here(&self) -> impl Iterator<Item = &Service> {
+        self.pinned.iter().filter(|service| service.pinned.as_ref() == Some(&self.node))
+    }
+
+    /// The pinned services of the other headnodes.
+    pub fn pinned_elsewhere(&self) -> impl Iterator<Item = &Service> {
+        self.pinned.iter().filter(|service| service.pinned.as_ref() != Some(&self.node))
     }
 
     /// The headnodes other than this one.
@@ -162,6 +174,8 @@ pub struct Service {
     pub announce: bool,
     /// Whether the headnode yields to an eligible and ready peer when this service is given up.
     pub critical: bool,
+    /// The headnode where it runs, and nowhere else; none for a service that moves with the office.
+    pub pinned: Option<NodeName>,
     /// How long a start may take.
     pub start_limit: Duration,
     /// How long a graceful stop may take before the control group is killed.

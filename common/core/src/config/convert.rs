@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::checked::{Config, Headnode, HealthLimits, Quorum, Timing};
+use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
 use super::{order, preset, relations, service};
@@ -37,6 +37,9 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         order::announced(reader, &services);
     }
     let services = order::services(reader, services);
+    order::pinned(reader, &services, &headnodes);
+    let (pinned, services) =
+        services.into_iter().partition(|service: &Service| service.pinned.is_some());
     Some(Config {
         cluster: cluster?.as_str().to_owned(),
         node: node?,
@@ -45,6 +48,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         timing,
         health,
         services,
+        pinned,
     })
 }
 

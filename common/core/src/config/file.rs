@@ -106,6 +106,7 @@ pub(super) struct Service {
     pub(super) after: Option<Given<Vec<String>>>,
     pub(super) announce: Option<Given<bool>>,
     pub(super) critical: Option<Given<bool>>,
+    pub(super) pinned: Option<Given<String>>,
     pub(super) start_limit_ms: Option<Given<u64>>,
     pub(super) stop_limit_ms: Option<Given<u64>>,
     pub(super) restart: Option<Spanned<Restart>>,

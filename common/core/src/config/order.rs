@@ -2,14 +2,68 @@
 
 use std::collections::BTreeSet;
 
-use super::checked::{Service, Starter};
+use super::checked::{Driver, Headnode, Service, Starter};
 use super::reader::Reader;
 
 /// Whether some service announces the active.
 pub(super) fn announced(reader: &mut Reader, services: &[Service]) {
-    if !services.iter().any(|service| service.announce) {
+    if !services.iter().any(|service| service.announce && service.pinned.is_none()) {
         let text = "no service announces the active, so nobody would ever be active: set `announce = true`, or `started_by = \"master-fc\"`, for the service that the others depend on";
         reader.fault(&["service.1"], text.to_owned());
+    }
+}
+
+/// What cannot be said of a pinned service, which has no part in office, and what cannot wait for each other.
+pub(super) fn pinned(reader: &mut Reader, services: &[Service], headnodes: &[Headnode]) {
+    for service in services {
+        if let Some(node) = &service.pinned {
+            pinned_alone(reader, service, node.as_str(), headnodes);
+        }
+        for earlier in services.iter().filter(|other| service.after.contains(&other.name)) {
+            if earlier.pinned != service.pinned {
+                let key = format!("service.{}.after", service.name);
+                let text = format!(
+                    "service `{}` cannot come after `{}`: they need not run on the same headnode; remove it from `after`, or give both the same `pinned`",
+                    service.name, earlier.name
+                );
+                reader.fault(&[&key], text);
+            }
+        }
+    }
+}
+
+fn pinned_alone(reader: &mut Reader, service: &Service, node: &str, headnodes: &[Headnode]) {
+    let key = |field: &str| format!("service.{}.{field}", service.name);
+    if !headnodes.iter().any(|headnode| headnode.name.as_str() == node) {
+        let names: Vec<&str> = headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
+        let text = format!(
+            "`{}` names `{node}`, which is no headnode: write one of `{}`",
+            key("pinned"),
+            names.join("`, `")
+        );
+        reader.fault(&[&key("pinned")], text);
+    }
+    let in_office = [
+        ("announce", service.announce),
+        ("critical", service.critical),
+        ("started_by", service.started_by == Starter::MasterFc),
+    ];
+    for (field, _) in in_office.into_iter().filter(|(_, said)| *said) {
+        let text = format!(
+            "service `{}` is pinned to `{node}` and has no part in office: remove `{field}`, or `pinned`",
+            service.name
+        );
+        reader.fault(&[&key(field), &key("pinned")], text);
+    }
+    match service.driver {
+        Driver::Systemd { .. } => {}
+        Driver::Command { .. } => {
+            let text = format!(
+                "service `{}` is pinned, and a command runs under a permit only: give it a systemd unit, or remove `pinned`",
+                service.name
+            );
+            reader.fault(&[&key("driver"), &key("pinned")], text);
+        }
     }
 }
 

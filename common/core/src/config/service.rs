@@ -62,9 +62,12 @@ fn service(reader: &mut Reader, name: &str, place: &str, table: file::Service) -
     let probes = probes
         .filter_map(|(number, table)| probe(reader, &key(&format!("probe.{}", number + 1)), table))
         .collect();
+    let pinned = reader.value(&key("pinned"), table.pinned);
+    let pinned = pinned.and_then(|node| super::convert::name(reader, &key("pinned"), node));
     Service {
         name: name.to_owned(),
         started_by,
+        pinned,
         after: after.into_iter().collect(),
         // What master-fc starts itself is what the others depend on, so that is what makes the cluster usable.
         announce: reader

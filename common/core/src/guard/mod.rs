@@ -3,6 +3,7 @@
 //! The guard goes by the permit on disk and the clock; it needs neither master-fc nor the quorum to stop everything at D.
 //! What the quorum shows can only shorten a permit, never lengthen one. `protocol.md`, 6.
 
+mod pinned;
 mod promise;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use crate::record::{self, Active, FORMAT, Key, Phase, Promise, Rest, ServicesSta
 use crate::say::{Level, Line};
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
 use crate::time::Time;
+use pinned::Pinned;
 
 /// What happens to a slave-ha-service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -92,6 +94,7 @@ pub struct Guard {
     /// What the quorum said when it last denied a promise.
     denied: Option<String>,
     services: Supervisor,
+    pinned: Pinned,
     presence: Presence,
     why: String,
     period_due: Time,
@@ -113,6 +116,7 @@ impl Guard {
         let permit = permit.filter(|permit| permit.boot == me.boot);
         Self {
             services: Supervisor::new(services, config.timing.period, |_| false),
+            pinned: Pinned::new(&config),
             active: Known::new(Key::Active),
             promise: Known::new(Key::Promise(me.node.clone())),
             presence: Presence::new(Key::Services(me.node.clone()), me.machine.clone()),
@@ -150,6 +154,7 @@ impl Guard {
             Event::ClosedWritten { id, error } => self.closed_written(now, id, error),
             Event::Service(report) => {
                 self.say_if_uncovered(&report);
+                self.pinned.handle(now, &report);
                 self.services.handle(now, report);
             }
         }
@@ -168,8 +173,9 @@ impl Guard {
 
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let timers = [Some(self.period_due), self.wake, self.services.poll_timeout()];
-        timers.into_iter().flatten().filter(|at| *at > self.decided).min()
+        let services = [self.services.poll_timeout(), self.pinned.poll_timeout()];
+        let timers = [Some(self.period_due), self.wake].into_iter().chain(services);
+        timers.flatten().filter(|at| *at > self.decided).min()
     }
 
     /// What the guard does and why, in one sentence.
@@ -200,7 +206,16 @@ impl Guard {
             self.actions.push_back(Action::Service(action));
         }
         self.last_resort(now);
+        self.keep_pinned(now);
         self.ask(now);
+    }
+
+    fn keep_pinned(&mut self, now: Time) {
+        let mut orders = VecDeque::new();
+        for text in self.pinned.decide(now, &mut self.ids, &mut orders) {
+            self.say(Level::Error, text, None);
+        }
+        self.actions.extend(orders.into_iter().map(Action::Service));
     }
 
     fn wake_at(&mut self, at: Time) {
@@ -342,6 +357,7 @@ impl Guard {
     /// A service that comes up while nothing covers it was started past the gate: that is said with its name.
     fn say_if_uncovered(&mut self, report: &Report) {
         if let Report::Observed { service, observed: Observed::Running, .. } = report
+            && !self.pinned.has(service)
             && matches!(self.services.desired(), Desired::Stopped { .. })
             && self.services.all_stopped()
         {
@@ -363,6 +379,7 @@ impl Guard {
                 reasons.insert(service.name.clone(), why.clone());
             }
         }
+        self.pinned.observations(now, &mut services, &mut reasons);
         (services, reasons)
     }
 

@@ -13,6 +13,7 @@ fn service() -> Service {
         after: BTreeSet::new(),
         announce: false,
         critical: false,
+        pinned: None,
         start_limit: Duration::from_secs(10),
         stop_limit: Duration::from_secs(10),
         restart: RestartBudget {
