@@ -13,6 +13,7 @@ mod health;
 mod hosts;
 mod on_purpose;
 mod orders;
+mod pinned;
 mod quorum;
 mod records;
 mod services;
@@ -47,6 +48,11 @@ restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
 name = "livy"
 critical = true
 restart = { times = 3, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "zeppelin"
+unit = "zeppelin.service"
+pinned = "hn0"
 "#;
 
 /// With these, nobody being active for long is over within a test.
@@ -78,7 +84,9 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST, &followers::FAST, &quorum::FAST].concat();
+    let cluster =
+        [&orders::FAST[..], &records::FAST, &followers::FAST, &pinned::FAST, &quorum::FAST]
+            .concat();
     [services, cluster].concat()
 }
 
