@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
-use super::{order, preset, relations, service};
+use super::{follow, order, preset, relations, service};
 use crate::node::NodeName;
 use crate::time::millis;
 
@@ -37,6 +37,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         order::announced(reader, &services);
     }
     let services = order::services(reader, services);
+    let follow = follow::follow(reader, file.follow, &headnodes, &services);
     Some(Config {
         cluster: cluster?.as_str().to_owned(),
         node: node?,
@@ -44,6 +45,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         quorum,
         timing,
         health,
+        follow,
         services,
     })
 }
