@@ -17,7 +17,7 @@ const BEGIN_LINE: &str = "# headship begin: slave-fc keeps these lines, do not e
 const OURS: &[u8] = b"# headship";
 /// The longest file that is edited. Every look-up of every program on the node reads all of it, so a longer one is an
 /// accident: lists that block the whole world's advertisers have some 5 MB.
-const LARGEST: usize = 8 * 1024 * 1024;
+pub const LARGEST: usize = 8 * 1024 * 1024;
 /// The most lines of a difference that are shown, and the most characters of each: a log is no copy of the file.
 const SHOWN_LINES: usize = 20;
 const SHOWN_CHARACTERS: usize = 120;
