@@ -19,6 +19,7 @@ use headship_daemon::{Exit, log};
 use headship_drivers::Drivers;
 use headship_drivers::host::identity;
 use headship_drivers::host::run::{LockError, RunDir};
+use headship_drivers::process::Gated;
 use headship_zk::{Options, Quorum, Watched};
 use tokio::sync::mpsc;
 
@@ -87,7 +88,8 @@ impl Monitor {
         run: RunDir,
         arguments: &Arguments,
     ) -> Result<Self, Refusal> {
-        let drivers = Drivers::new(&config.services, &run, &arguments.programs.join("gate"))?;
+        let drivers =
+            Drivers::new(&config.services, &run, &arguments.programs.join("gate"), Gated::Yes)?;
         let (tell, measured) = mpsc::unbounded_channel();
         Ok(Self {
             monitor: HealthMonitor::new(config.health.clone(), me),

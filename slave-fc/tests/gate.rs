@@ -12,7 +12,7 @@ use headship_core::lease::{Closed, Permit};
 use headship_core::services::{Ended, Observed};
 use headship_drivers::host::run::RunDir;
 use headship_drivers::host::{clock, identity};
-use headship_drivers::process::Process;
+use headship_drivers::process::{Gated, Process};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -46,7 +46,7 @@ impl Host {
     /// A service that runs a line of shell.
     fn service(&self, line: &str) -> Process {
         let command = ["/bin/sh", "-c", line].map(str::to_owned).to_vec();
-        Process::new("livy".to_owned(), command, self.run.clone(), PathBuf::from(GATE))
+        Process::new("livy".to_owned(), command, self.run.clone(), PathBuf::from(GATE), Gated::Yes)
     }
 
     fn file(&self, name: &str) -> PathBuf {
@@ -152,7 +152,8 @@ async fn without_a_permit_no_process_is_started() {
 async fn a_command_that_cannot_be_executed_does_not_run() {
     let host = Host::with_permit();
     let command = vec!["/nonexistent".to_owned()];
-    let service = Process::new("livy".to_owned(), command, host.run.clone(), PathBuf::from(GATE));
+    let service =
+        Process::new("livy".to_owned(), command, host.run.clone(), PathBuf::from(GATE), Gated::Yes);
     service.start(LIMIT).await;
     until("its end", || matches!(service.observe(), Observed::Failed { .. })).await;
 }
@@ -205,7 +206,8 @@ async fn starts_and_deaths_are_told_at_once() {
 async fn start_and_die() {
     let Some(run) = std::env::var_os("HEADSHIP_TEST_RUN") else { return };
     let command = ["/bin/sleep", "1000"].map(str::to_owned).to_vec();
-    let service = Process::new("livy".to_owned(), command, RunDir::new(run), PathBuf::from(GATE));
+    let service =
+        Process::new("livy".to_owned(), command, RunDir::new(run), PathBuf::from(GATE), Gated::Yes);
     assert_eq!(service.start(LIMIT).await, Ended::Done);
     nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL).unwrap();
 }
@@ -241,7 +243,8 @@ async fn drivers_of_commands_are_plain_processes_without_systemd() {
         restart: RestartBudget { times: 1, within: LIMIT, back_off: vec![] },
         probes: vec![],
     };
-    let drivers = headship_drivers::Drivers::new(&[service], &host.run, Path::new(GATE)).unwrap();
+    let drivers =
+        headship_drivers::Drivers::new(&[service], &host.run, Path::new(GATE), Gated::Yes).unwrap();
     assert!(drivers.systemd().is_none());
     let livy = drivers.get("livy").unwrap();
     let mut changes = drivers.changes();

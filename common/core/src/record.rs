@@ -4,6 +4,7 @@
 //! and written back, so that an older and a newer daemon can share a cluster. When to write a record is decided elsewhere.
 
 mod key;
+mod node;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +16,7 @@ use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
 pub use key::Key;
+pub use node::{AgentState, NodeState, RestartSlot};
 
 /// The format version that this program writes; records of a higher one are refused, not guessed at.
 pub const FORMAT: u32 = 1;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use crate::host::cgroup::Cgroups;
 use crate::host::gate;
 use crate::host::run::RunDir;
-use crate::process::Process;
+use crate::process::{Gated, Process};
 use crate::systemd::{self, Systemd, TRANSIENT, Transient};
 use crate::unit::Unit;
 
@@ -33,6 +33,7 @@ pub struct Driver {
     kind: Kind,
     run: RunDir,
     gate: PathBuf,
+    gated: Gated,
 }
 
 #[derive(Clone, Debug)]
@@ -71,11 +72,12 @@ pub enum DriverError {
 
 impl Drivers {
     /// The drivers of `services`. Must be called within a tokio runtime. Under systemd commands run as transient units,
-    /// elsewhere as plain processes. `gate` is the start gate's program.
+    /// elsewhere as plain processes. `gate` is the start gate's program; what is no HA service needs not pass it.
     pub fn new(
         services: &[checked::Service],
         run: &RunDir,
         gate: &Path,
+        gated: Gated,
     ) -> Result<Self, DriverError> {
         let units = services.iter().map(unit_name);
         let systemd = run.under_systemd().then(|| Systemd::open(units));
@@ -102,9 +104,10 @@ impl Drivers {
                     start.clone(),
                     run.clone(),
                     gate.to_owned(),
+                    gated,
                 )),
             };
-            let driver = Driver { kind, run: run.clone(), gate: gate.to_owned() };
+            let driver = Driver { kind, run: run.clone(), gate: gate.to_owned(), gated };
             drivers.insert(name, driver);
         }
         Ok(Self { drivers, systemd })
@@ -171,16 +174,23 @@ async fn forward(
 }
 
 impl Driver {
-    /// Starts the service, through the gate.
+    /// Starts the service, through the gate if it must.
     pub async fn start(&self, limit: Duration) -> Ended {
         let ended = match &self.kind {
             Kind::Unit(unit) => unit.systemd().start(unit.name(), &self.gate, limit).await,
             Kind::Command { unit, name, command, stop_limit } => {
+                let (word, gate) = match self.gated {
+                    Gated::Yes => {
+                        let gate = self.gate.display().to_string();
+                        ("HA service ", Some(vec![gate, unit.name().to_owned()]))
+                    }
+                    Gated::No => ("headship: ", None),
+                };
                 let transient = Transient {
                     unit: unit.name(),
-                    description: format!("HA service {name}"),
+                    description: format!("{word}{name}"),
                     slice: SLICE,
-                    gate: vec![self.gate.display().to_string(), unit.name().to_owned()],
+                    gate,
                     command,
                     stop_limit: *stop_limit,
                 };

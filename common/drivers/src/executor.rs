@@ -13,6 +13,7 @@ use headship_core::services::{Ended, Observed, Order, Report, ServiceAction};
 use tokio::sync::mpsc;
 
 use crate::host::run::RunDir;
+use crate::process::Gated;
 use crate::systemd::Systemd;
 use crate::{Change, Driver, DriverError, Drivers, probe};
 
@@ -45,9 +46,23 @@ struct Told {
 }
 
 impl Executor {
-    /// An executor for `services`. Must be made within a tokio runtime. `gate` is the start gate's program.
+    /// An executor for HA services. Must be made within a tokio runtime. `gate` is the start gate's program.
     pub fn new(services: Vec<Service>, run: &RunDir, gate: &Path) -> Result<Self, DriverError> {
-        let drivers = Drivers::new(&services, run, gate)?;
+        Self::with(services, run, gate, Gated::Yes)
+    }
+
+    /// As `new`, for programs of the node that run whoever is active.
+    pub fn ungated(services: Vec<Service>, run: &RunDir, gate: &Path) -> Result<Self, DriverError> {
+        Self::with(services, run, gate, Gated::No)
+    }
+
+    fn with(
+        services: Vec<Service>,
+        run: &RunDir,
+        gate: &Path,
+        gated: Gated,
+    ) -> Result<Self, DriverError> {
+        let drivers = Drivers::new(&services, run, gate, gated)?;
         let changes = drivers.changes();
         let (tell, told) = mpsc::unbounded_channel();
         let services =

@@ -47,6 +47,7 @@ pub struct Process {
     command: Vec<String>,
     run: RunDir,
     gate: PathBuf,
+    gated: Gated,
 }
 
 /// Why `launch` did not become the command.
@@ -71,9 +72,18 @@ pub enum LaunchError {
     },
 }
 
+/// Whether a start passes the gate, as each of an HA service must.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gated {
+    /// It does.
+    Yes,
+    /// It is a program of the node that runs whoever is active, such as its agent.
+    No,
+}
+
 /// Becomes `command` as the service `name`: what `gate --launch` does. Returns only if it must not, or cannot.
-pub fn launch(run: &RunDir, name: &str, command: &[String]) -> LaunchError {
-    match prepare(run, name) {
+pub fn launch(run: &RunDir, name: &str, command: &[String], gated: Gated) -> LaunchError {
+    match prepare(run, name, gated) {
         // The lock goes with the exec.
         Ok((log, _lock)) => {
             let Some((program, arguments)) = command.split_first() else {
@@ -99,7 +109,7 @@ fn kernel(what: &'static str, source: io::Error) -> LaunchError {
     LaunchError::Kernel { what, source }
 }
 
-fn prepare(run: &RunDir, name: &str) -> Result<(File, Flock<File>), LaunchError> {
+fn prepare(run: &RunDir, name: &str, gated: Gated) -> Result<(File, Flock<File>), LaunchError> {
     let place = Place::new(run, name);
     let lock = place.lock()?;
     let members = place.members().map_err(|source| kernel("see its processes", source))?;
@@ -112,7 +122,11 @@ fn prepare(run: &RunDir, name: &str) -> Result<(File, Flock<File>), LaunchError>
     let boot = identity::boot().map_err(|error| gate::Refused::Boot { error })?;
     // First the file, then the gate: whoever closes the gate looks for the file afterwards, so one of the two sees the other.
     files::write(&place.file, &Leader { boot, pid, start }, Durable::No)?;
-    let opened = gate::check(run).map_err(LaunchError::from).and_then(|()| place.log());
+    let passed = match gated {
+        Gated::Yes => gate::check(run).map_err(LaunchError::from),
+        Gated::No => Ok(()),
+    };
+    let opened = passed.and_then(|()| place.log());
     match opened {
         Ok(log) => Ok((log, lock)),
         Err(error) => {
@@ -124,11 +138,17 @@ fn prepare(run: &RunDir, name: &str) -> Result<(File, Flock<File>), LaunchError>
 
 impl Process {
     /// The service `name`; `gate` is the start gate's program.
-    pub fn new(name: String, command: Vec<String>, run: RunDir, gate: PathBuf) -> Self {
-        Self { name, command, run, gate }
+    pub fn new(
+        name: String,
+        command: Vec<String>,
+        run: RunDir,
+        gate: PathBuf,
+        gated: Gated,
+    ) -> Self {
+        Self { name, command, run, gate, gated }
     }
 
-    /// Starts it, through the gate.
+    /// Starts it, through the gate if it must.
     pub async fn start(&self, limit: Duration) -> Ended {
         match timeout(limit, self.try_start()).await {
             Ok(Ok(ended)) => ended,
@@ -143,7 +163,10 @@ impl Process {
         }
         // The launcher's standard output ends when it becomes the command; until then it may say why it does not.
         let mut launcher = tokio::process::Command::new(&self.gate)
-            .arg("--launch")
+            .arg(match self.gated {
+                Gated::Yes => "--launch",
+                Gated::No => "--launch-ungated",
+            })
             .arg(self.run.path())
             .arg(&self.name)
             .args(&self.command)

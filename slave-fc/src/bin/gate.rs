@@ -2,7 +2,8 @@
 //!
 //! `gate [--run FOLDER] UNIT` is what PID 1 runs right before it executes the unit. It exits with 0, or says why not and
 //! exits with a code of its own. `gate --launch FOLDER SERVICE COMMAND…` becomes the command, in a session of its own,
-//! where there is no systemd to do that. `gate --pinned HEADNODE UNIT` refuses what belongs on another headnode.
+//! where there is no systemd to do that; `--launch-ungated` does so for what is no HA service, such as a node's agent.
+//! `gate --pinned HEADNODE UNIT` refuses what belongs on another headnode.
 //! `gate --guard-ended` is what PID 1 runs whenever the guard has ended: if it
 //! failed, and failed before within lease and kill time while a permit lets services run, the host reboots at once.
 //!
@@ -16,7 +17,7 @@ use std::time::Duration;
 use headship_drivers::host::gate::{self, REFUSED};
 use headship_drivers::host::reboot;
 use headship_drivers::host::run::{RUN, RunDir};
-use headship_drivers::process::{LaunchError, launch};
+use headship_drivers::process::{Gated, LaunchError, launch};
 
 /// Exit code for a command line that nobody understands, and for a command that cannot be executed.
 const FAILED: u8 = 1;
@@ -29,7 +30,12 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
-        ["--launch", run, service, command @ ..] => become_command(run, service, command),
+        ["--launch", run, service, command @ ..] => {
+            become_command(run, service, command, Gated::Yes)
+        }
+        ["--launch-ungated", run, service, command @ ..] => {
+            become_command(run, service, command, Gated::No)
+        }
         ["--guard-ended"] => guard_ended(),
         ["--pinned", headnode, unit] => {
             refuse(unit, &format!("it is pinned to {headnode}, and runs nowhere else"))
@@ -76,9 +82,9 @@ fn guard_ended() -> ExitCode {
 }
 
 /// Returns only if the command was not executed: the driver then reads the reason from our standard output.
-fn become_command(run: &str, service: &str, command: &[&str]) -> ExitCode {
+fn become_command(run: &str, service: &str, command: &[&str], gated: Gated) -> ExitCode {
     let command: Vec<String> = command.iter().map(|&word| word.to_owned()).collect();
-    let error = launch(&RunDir::new(run), service, &command);
+    let error = launch(&RunDir::new(run), service, &command, gated);
     say(io::stdout(), &format!("{service}: {error}"));
     ExitCode::from(match error {
         LaunchError::Refused(_) => REFUSED,

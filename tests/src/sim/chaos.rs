@@ -61,6 +61,7 @@ impl World {
             0..4 => Kind::Controller,
             4..7 => Kind::Guard,
             7..9 => Kind::Duty,
+            _ if self.setup.follow && self.rng.bool() => Kind::Follower,
             _ => Kind::Monitor,
         };
         let id = DaemonId { host, kind };
@@ -99,7 +100,7 @@ impl World {
         let other = match id.kind {
             Kind::Controller => Kind::Guard,
             Kind::Guard => Kind::Controller,
-            Kind::Monitor | Kind::Duty => return true,
+            Kind::Monitor | Kind::Duty | Kind::Follower => return true,
         };
         let daemon = self.host(id.host).daemon(other);
         let long_there =
@@ -126,7 +127,7 @@ impl World {
             Kind::Controller | Kind::Guard => {
                 both.iter().all(|daemon| daemon.life == Life::Running && daemon.wanted)
             }
-            Kind::Monitor => true,
+            Kind::Monitor | Kind::Follower => true,
             // systemd starts it again, or master-fc does.
             Kind::Duty => false,
         }
@@ -333,9 +334,9 @@ impl World {
             self.after(Duration::from_secs(1), Happening::Host(host, boot, HostStep::Boot));
             return;
         }
-        for kind in [Kind::Controller, Kind::Guard, Kind::Monitor, Kind::Duty] {
+        for kind in Kind::ALL {
             self.thaw_daemon(DaemonId { host, kind });
-            if kind != Kind::Duty {
+            if kind != Kind::Duty && (kind != Kind::Follower || self.setup.follow) {
                 self.order(&format!("start {name} {}", kind.name()));
             }
         }

@@ -286,7 +286,9 @@ impl World {
     pub(super) fn controller(&self, host: HostId) -> Option<&Controller> {
         match self.host(host).daemon(Kind::Controller).machine.as_ref()? {
             Machine::Controller(controller) => Some(controller),
-            Machine::Guard(_) | Machine::Monitor(_) | Machine::Duty(_) => None,
+            Machine::Guard(_) | Machine::Monitor(_) | Machine::Duty(_) | Machine::Follower(_) => {
+                None
+            }
         }
     }
 
@@ -325,7 +327,7 @@ impl World {
             Kind::Guard => true,
             Kind::Controller => self.role(by.host) == "active",
             Kind::Duty => self.is_sound(by.host, &action.service),
-            Kind::Monitor => false,
+            Kind::Monitor | Kind::Follower => false,
         };
         if !stops || !wants {
             return;
@@ -389,6 +391,9 @@ impl World {
                         host.0
                     ));
                 }
+            }
+            if let Some(why) = self.not_following(host, *active) {
+                return Some(why);
             }
             for kind in [Kind::Controller, Kind::Guard, Kind::Monitor] {
                 if self.life(DaemonId { host, kind }) != Life::Running {

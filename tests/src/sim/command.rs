@@ -40,6 +40,10 @@ impl World {
                 | "lease",
                 ..,
             ] => self.host_command(&words),
+            ["hosts" | "agent", host, ..] => {
+                let host = self.named_host(host)?;
+                self.follow_command(host, &words)
+            }
             ["freeze", host] => {
                 let host = self.named_host(host)?;
                 self.freeze_host(host);

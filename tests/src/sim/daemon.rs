@@ -151,6 +151,9 @@ impl World {
                 | Deed::Remember(_)
                 | Deed::Reboot { .. }
                 | Deed::Measure
+                | Deed::PutHosts { .. }
+                | Deed::NoteAgent { .. }
+                | Deed::Follow(_)
                 | Deed::Say(_)
                 | Deed::Exit => {}
             }
@@ -264,9 +267,14 @@ impl World {
                 self.file_done(id, Heard::ClosedWritten { id: action, error });
             }
             Deed::Remember(remembered) => self.remember(id, remembered),
-            Deed::Service(action) => {
-                self.unit_order(id, action);
+            Deed::Service(action) if id.kind == Kind::Follower => self.agent_order(id, action),
+            Deed::Service(action) => self.unit_order(id, action),
+            Deed::PutHosts { id: action, address } => self.put_hosts(id, action, address),
+            Deed::NoteAgent { id: action, note } => {
+                self.host_mut(id.host).follow.note = Some(note);
+                self.file_done(id, Heard::AgentNoted { id: action, error: None });
             }
+            Deed::Follow(followed) => self.host_mut(id.host).follow.followed = Some(followed),
             Deed::Reboot { why } => {
                 self.notice(&self.who(id), format!("reboots: {why}"));
                 let off = self.between(8_000_000, 20_000_000);
@@ -292,7 +300,7 @@ impl World {
         None
     }
 
-    fn file_done(&mut self, id: DaemonId, heard: Heard) {
+    pub(super) fn file_done(&mut self, id: DaemonId, heard: Heard) {
         let process = self.process(id);
         let back = self.between(10, 500);
         self.input_at(self.now + back, id, process, Input::Told(heard));
@@ -350,6 +358,7 @@ impl World {
             Kind::Guard => Machine::Guard(Box::new(Guard::new(config, me, permit, closed, duty))),
             Kind::Monitor => Machine::Monitor(Box::new(HealthMonitor::new(config.health, me))),
             Kind::Duty => Machine::Duty(Box::new(DutyKeeper::new(&config, me, permit, closed))),
+            Kind::Follower => Machine::Follower(Box::new(self.new_follower(id, &config, me))),
         };
         let first = self.pick(3);
         let now = self.now;

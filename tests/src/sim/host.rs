@@ -13,6 +13,7 @@ use headship_core::time::Time;
 
 use super::client::Client;
 use super::clock::Clock;
+use super::follow::Follow;
 use super::machine::{Deed, Machine};
 use super::net::{ConnId, Down};
 use super::unit::Unit;
@@ -31,10 +32,12 @@ pub(super) enum Kind {
     Guard,
     Monitor,
     Duty,
+    Follower,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 4] = [Self::Controller, Self::Guard, Self::Monitor, Self::Duty];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Controller, Self::Guard, Self::Monitor, Self::Duty, Self::Follower];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -42,6 +45,7 @@ impl Kind {
             Self::Guard => "slave-ha-service",
             Self::Monitor => "health-monitor",
             Self::Duty => "master-ha-service",
+            Self::Follower => "slave-fc",
         }
     }
 
@@ -53,7 +57,7 @@ impl Kind {
     pub(super) fn watches(self, key: &Key) -> bool {
         match self {
             Self::Controller => true,
-            Self::Guard => *key == Key::Active,
+            Self::Guard | Self::Follower => *key == Key::Active,
             Self::Monitor | Self::Duty => false,
         }
     }
@@ -62,7 +66,7 @@ impl Kind {
     pub(super) fn watchdog(self) -> Duration {
         match self {
             Self::Controller | Self::Guard => Duration::from_secs(1),
-            Self::Monitor | Self::Duty => Duration::from_secs(5),
+            Self::Monitor | Self::Duty | Self::Follower => Duration::from_secs(5),
         }
     }
 }
@@ -178,6 +182,8 @@ pub(super) struct Host {
     pub(super) wall_offset_ms: u64,
     pub(super) run: Run,
     pub(super) remembered: Option<Remembered>,
+    /// What slave-fc works on.
+    pub(super) follow: Follow,
     pub(super) daemons: BTreeMap<Kind, Daemon>,
     pub(super) units: BTreeMap<String, Unit>,
     /// Until when PID 1 and the bus do not answer.
@@ -230,6 +236,7 @@ impl Host {
             wall_offset_ms: 0,
             run: Run::default(),
             remembered: None,
+            follow: Follow::default(),
             daemons: Kind::ALL.into_iter().map(|kind| (kind, daemon.clone())).collect(),
             units,
             bus_back: Duration::ZERO,
@@ -258,11 +265,11 @@ impl Host {
     }
 
     pub(super) fn daemon(&self, kind: Kind) -> &Daemon {
-        self.daemons.get(&kind).expect("every host has all four")
+        self.daemons.get(&kind).expect("every host has all of them")
     }
 
     pub(super) fn daemon_mut(&mut self, kind: Kind) -> &mut Daemon {
-        self.daemons.get_mut(&kind).expect("every host has all four")
+        self.daemons.get_mut(&kind).expect("every host has all of them")
     }
 }
 
@@ -332,7 +339,8 @@ impl World {
         let boot = host.boot;
         let name = host.name.to_string();
         self.notice(&name, "boots".to_owned());
-        for kind in [Kind::Guard, Kind::Monitor, Kind::Controller] {
+        let follower = self.setup.follow.then_some(Kind::Follower);
+        for kind in [Kind::Guard, Kind::Monitor, Kind::Controller].into_iter().chain(follower) {
             if kind == Kind::Guard && self.setup.broken.no_guard {
                 continue;
             }
@@ -363,6 +371,7 @@ impl World {
         host.boot += 1;
         let boot = host.boot;
         host.units.values_mut().for_each(Unit::power_lost);
+        host.follow.power_lost();
         if let Some(off) = off {
             self.after(off, Happening::Host(id, boot, HostStep::Boot));
         }

@@ -1,9 +1,12 @@
-//! The four root machines behind one face: what each hears, and what each wants done.
+//! The five root machines behind one face: what each hears, and what each wants done.
+
+use std::net::IpAddr;
 
 use headship_core::controller::{self, Controller};
 use headship_core::duty::{self, DutyKeeper};
 use headship_core::eligibility::{self, HealthMonitor, Measured};
 use headship_core::epoch::Remembered;
+use headship_core::follower::{self, AgentNote, Followed, Follower};
 use headship_core::guard::{self, Guard};
 use headship_core::lease::{Closed, Permit};
 use headship_core::quorum::{ActionId, Ask, Event as QuorumEvent};
@@ -18,6 +21,7 @@ pub(super) enum Machine {
     Guard(Box<Guard>),
     Monitor(Box<HealthMonitor>),
     Duty(Box<DutyKeeper>),
+    Follower(Box<Follower>),
 }
 
 /// What a daemon hears.
@@ -36,6 +40,14 @@ pub(super) enum Heard {
         error: Option<String>,
     },
     Measured(Measured),
+    HostsPut {
+        id: ActionId,
+        outcome: Result<Vec<String>, String>,
+    },
+    AgentNoted {
+        id: ActionId,
+        error: Option<String>,
+    },
     Stop,
     Timeout,
 }
@@ -51,6 +63,9 @@ pub(super) enum Deed {
     Service(ServiceAction),
     Reboot { why: String },
     Measure,
+    PutHosts { id: ActionId, address: IpAddr },
+    NoteAgent { id: ActionId, note: AgentNote },
+    Follow(Followed),
     Say(Line),
     Exit,
 }
@@ -62,7 +77,10 @@ impl Deed {
             Self::WritePermit { .. }
             | Self::RemovePermit { .. }
             | Self::WriteClosed { .. }
-            | Self::Remember(_) => true,
+            | Self::Remember(_)
+            | Self::PutHosts { .. }
+            | Self::NoteAgent { .. }
+            | Self::Follow(_) => true,
             Self::Ask(_)
             | Self::Service(_)
             | Self::Reboot { .. }
@@ -98,7 +116,10 @@ impl Machine {
                     }
                     Heard::Stop => machine.handle(now, Event::Stop),
                     Heard::Timeout => machine.handle_timeout(now),
-                    Heard::ClosedWritten { .. } | Heard::Measured(_) => {}
+                    Heard::ClosedWritten { .. }
+                    | Heard::Measured(_)
+                    | Heard::HostsPut { .. }
+                    | Heard::AgentNoted { .. } => {}
                 }
             }
             Self::Guard(machine) => {
@@ -114,6 +135,8 @@ impl Machine {
                     Heard::Files
                     | Heard::PermitWritten { .. }
                     | Heard::Measured(_)
+                    | Heard::HostsPut { .. }
+                    | Heard::AgentNoted { .. }
                     | Heard::Stop => {}
                 }
             }
@@ -127,6 +150,8 @@ impl Machine {
                     | Heard::Files
                     | Heard::PermitWritten { .. }
                     | Heard::ClosedWritten { .. }
+                    | Heard::HostsPut { .. }
+                    | Heard::AgentNoted { .. }
                     | Heard::Stop => {}
                 }
             }
@@ -141,7 +166,28 @@ impl Machine {
                     Heard::Files
                     | Heard::PermitWritten { .. }
                     | Heard::ClosedWritten { .. }
+                    | Heard::HostsPut { .. }
+                    | Heard::AgentNoted { .. }
                     | Heard::Measured(_) => {}
+                }
+            }
+            Self::Follower(machine) => {
+                use follower::Event;
+                match heard {
+                    Heard::Quorum(event) => machine.handle(now, Event::Quorum(event)),
+                    Heard::Report(report) => machine.handle(now, Event::Service(report)),
+                    Heard::HostsPut { id, outcome } => {
+                        machine.handle(now, Event::HostsPut { id, outcome });
+                    }
+                    Heard::AgentNoted { id, error } => {
+                        machine.handle(now, Event::AgentNoted { id, error });
+                    }
+                    Heard::Timeout => machine.handle_timeout(now),
+                    Heard::Files
+                    | Heard::PermitWritten { .. }
+                    | Heard::ClosedWritten { .. }
+                    | Heard::Measured(_)
+                    | Heard::Stop => {}
                 }
             }
         }
@@ -178,6 +224,16 @@ impl Machine {
                 duty::Action::Say(line) => Deed::Say(line),
                 duty::Action::Exit => Deed::Exit,
             },
+            Self::Follower(machine) => match machine.poll_action()? {
+                follower::Action::Ask(ask) => Deed::Ask(ask),
+                follower::Action::PutHosts { id, alias: _, address } => {
+                    Deed::PutHosts { id, address }
+                }
+                follower::Action::NoteAgent { id, note } => Deed::NoteAgent { id, note },
+                follower::Action::Remember(followed) => Deed::Follow(followed),
+                follower::Action::Service(action) => Deed::Service(action),
+                follower::Action::Say(line) => Deed::Say(line),
+            },
         })
     }
 
@@ -188,6 +244,7 @@ impl Machine {
             Self::Guard(machine) => machine.poll_timeout(),
             Self::Monitor(machine) => machine.poll_timeout(),
             Self::Duty(machine) => machine.poll_timeout(),
+            Self::Follower(machine) => machine.poll_timeout(),
         }
     }
 }

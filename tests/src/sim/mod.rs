@@ -1,6 +1,6 @@
 //! The whole cluster around the real core, in virtual time.
 //!
-//! Nothing of `headship-core` is replaced: its four root machines run as they do on hosts. What is simulated is everything
+//! Nothing of `headship-core` is replaced: its five root machines run as they do on hosts. What is simulated is everything
 //! else: the failover quorum, the network, hosts and their clocks, systemd, the services. All chance comes from one seed, so
 //! that a run can be had again, line for line. `check` compares what happens with the invariants of ARCHITECTURE.md.
 
@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod daemon;
 mod ensemble;
+mod follow;
 mod host;
 mod log;
 mod machine;

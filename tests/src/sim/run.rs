@@ -45,6 +45,8 @@ fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
     Setup {
         seed,
         headnodes: if rng.u32(0..20) < 3 { 3 } else { 2 },
+        // Drawn apart from all else, so that the rest of a seed is as it would be without.
+        follow: Rng::with_seed(seed ^ 0xf0110).u32(0..4) == 0,
         preset,
         calm: false,
         detailed,

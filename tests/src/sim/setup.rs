@@ -12,6 +12,8 @@ pub struct Setup {
     pub seed: u64,
     /// Two, or three.
     pub headnodes: usize,
+    /// Whether they follow the active with hosts file and agent.
+    pub follow: bool,
     /// The preset of `[timing]`.
     pub preset: &'static str,
     /// Nothing is left to chance: every delay is the shortest.
@@ -52,6 +54,7 @@ impl Setup {
         Self {
             seed: 0,
             headnodes: 2,
+            follow: false,
             preset: "normal",
             calm: true,
             detailed: false,
@@ -68,9 +71,10 @@ impl Setup {
             .map(|n| format!("[[headnode]]\nname = \"hn{n}\"\naddress = \"10.0.0.1{n}\"\n"))
             .collect::<String>();
         let tick = self.tick().as_millis();
+        let follow = if self.follow { "[follow]\nagent_unit = \"agent.service\"\n" } else { "" };
         let text = format!(
             "cluster = \"sim\"\n[failover_quorum]\nservers = [\"zk0:2181\", \"zk1:2181\", \"zk2:2181\"]\n\
-             tick_ms = {tick}\n{headnodes}[timing]\npreset = \"{}\"\n{SERVICES}",
+             tick_ms = {tick}\n{headnodes}{follow}[timing]\npreset = \"{}\"\n{SERVICES}",
             self.preset
         );
         let mut config = config::load(&[("sim".to_owned(), text)], node.clone())

@@ -1,6 +1,7 @@
 //! The configuration as code uses it: complete, and consistent in itself.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::lease::{self, KILL_AND_VERIFY};
@@ -32,6 +33,8 @@ pub struct Config {
     pub timing: Timing,
     /// When a headnode is eligible.
     pub health: HealthLimits,
+    /// What the nodes do to follow the active; without it they do not follow.
+    pub follow: Option<Follow>,
     /// The moving HA services, in an order in which each comes after all that it names in `after`.
     pub services: Vec<Service>,
     /// The pinned ones, in such an order, too. They have no part in office, permits and promises.
@@ -67,6 +70,30 @@ pub struct Headnode {
     pub name: NodeName,
     /// Its address or host name.
     pub address: String,
+}
+
+impl Headnode {
+    /// Its address as a number, if it is written as one. Where nodes follow it is.
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.address.parse().ok()
+    }
+}
+
+/// What the nodes do to follow the active.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Follow {
+    /// The name that stands for the active headnode.
+    pub alias: String,
+    /// The hosts file that says where it is.
+    pub hosts_file: String,
+    /// The agent that is restarted when the alias has moved, if there is one.
+    pub agent: Option<Driver>,
+    /// How many agents of nodes that are no headnodes may be restarting at a time.
+    pub restart_slots: u32,
+    /// How often the active is asked for, and the hosts file verified, without an event.
+    pub poll: Duration,
+    /// How long a new active waits for its own alias before it starts services all the same.
+    pub bind_limit: Duration,
 }
 
 /// The failover quorum.

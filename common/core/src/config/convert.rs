@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
-use super::{order, preset, relations, service};
+use super::{follow, order, preset, relations, service};
 use crate::node::NodeName;
 use crate::time::millis;
 
@@ -37,6 +37,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         order::announced(reader, &services);
     }
     let services = order::services(reader, services);
+    let follow = follow::follow(reader, file.follow, &headnodes, &services);
     order::pinned(reader, &services, &headnodes);
     let (pinned, services) =
         services.into_iter().partition(|service: &Service| service.pinned.is_some());
@@ -47,6 +48,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         quorum,
         timing,
         health,
+        follow,
         services,
         pinned,
     })

@@ -34,6 +34,7 @@ pub(super) struct File {
     pub(super) headnode: Vec<Spanned<Headnode>>,
     pub(super) timing: Option<Spanned<Timing>>,
     pub(super) health: Option<Spanned<Health>>,
+    pub(super) follow: Option<Spanned<Follow>>,
     pub(super) service: Vec<Spanned<Service>>,
 }
 
@@ -92,6 +93,19 @@ pub(super) struct Health {
     pub(super) fall: Option<Given<u32>>,
     pub(super) disk_free_mib: Option<Given<u64>>,
     pub(super) memory_available_mib: Option<Given<u64>>,
+}
+
+/// `[follow]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Follow {
+    pub(super) alias: Option<Given<String>>,
+    pub(super) hosts_file: Option<Given<String>>,
+    pub(super) agent_unit: Option<Given<String>>,
+    pub(super) agent_command: Option<Given<Vec<String>>>,
+    pub(super) restart_slots: Option<Given<u32>>,
+    pub(super) poll_ms: Option<Given<u64>>,
+    pub(super) bind_limit_ms: Option<Given<u64>>,
 }
 
 /// `[[service]]`

@@ -7,6 +7,7 @@ pub mod checked;
 mod convert;
 mod fault;
 mod file;
+mod follow;
 mod order;
 mod preset;
 mod reader;

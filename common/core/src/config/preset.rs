@@ -33,6 +33,23 @@ pub(super) const PROBE_FALL: u32 = 3;
 /// The status that an HTTP probe expects.
 pub(super) const PROBE_STATUS: u16 = 200;
 
+/// The alias where none is written: the name that the agents of such clusters are installed with.
+pub(super) const ALIAS: &str = "headnodehost";
+
+/// The hosts file where none is written.
+pub(super) const HOSTS_FILE: &str = "/etc/hosts";
+
+/// How many agents may be restarting at a time where nothing is written: a registration costs the server a second or so
+/// of work, and ten at a time bring a thousand nodes over within minutes.
+pub(super) const RESTART_SLOTS: u32 = 10;
+
+/// How often a node asks for the active without an event.
+pub(super) const POLL: Duration = Duration::from_secs(10);
+
+/// How long a new active waits for its own alias. slave-fc needs some ten milliseconds; what takes longer than this is
+/// more likely broken than slow, and a service that cannot bind is tried again anyway.
+pub(super) const BIND_LIMIT: Duration = Duration::from_secs(2);
+
 /// The timing of a preset.
 pub(super) fn timing(preset: Preset) -> Timing {
     // The grace of each is what the lease has left above the time in which an ensemble replaces its leader (`relations`):

@@ -152,7 +152,7 @@ fn driver(
     }
 }
 
-fn is_service_unit(unit: &str) -> bool {
+pub(super) fn is_service_unit(unit: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
     unit.strip_suffix(".service").is_some_and(|stem| !stem.is_empty() && !stem.ends_with('@'))
         && unit.chars().all(allowed)

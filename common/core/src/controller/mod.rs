@@ -7,6 +7,7 @@
 //!
 //! At most one write of office is under way at a time. Whatever ends unknown is read again.
 
+mod alias;
 mod compete;
 mod fitness;
 mod hold;
@@ -18,6 +19,7 @@ mod tell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use self::alias::AliasWait;
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
 use crate::known::Known;
@@ -27,8 +29,8 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, Promise, Role, ServicesState,
-    Settings, SwitchoverOrder, Transition,
+    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, NodeState, Promise, Role,
+    ServicesState, Settings, SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -114,6 +116,8 @@ struct Records {
     duty: Known<Duty>,
     /// What this host's own guard shows: without one nothing holds D but master-fc.
     guard: Known<ServicesState>,
+    /// How far this host's own slave-fc is, where nodes follow.
+    follower: Option<Known<NodeState>>,
     promises: BTreeMap<NodeName, Known<Promise>>,
     health: BTreeMap<NodeName, Known<Health>>,
     headnodes: BTreeMap<NodeName, Known<HeadnodeState>>,
@@ -210,6 +214,7 @@ pub struct Controller {
     pending: Option<Pending>,
     held: Option<Held>,
     permit: PermitFile,
+    alias_wait: AliasWait,
     renew_due: Time,
     wait_from: Option<Time>,
     polled: Time,
@@ -285,6 +290,7 @@ impl Controller {
                 error: None,
                 removal_due: Time::default(),
             },
+            alias_wait: AliasWait::No,
             renew_due: Time::default(),
             wait_from: None,
             polled: Time::default(),

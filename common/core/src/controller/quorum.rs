@@ -47,6 +47,9 @@ macro_rules! each {
             let $known = &mut records.guard;
             $do;
         }
+        if let Some($known) = &mut records.follower {
+            $do;
+        }
         for $known in records.promises.values_mut() {
             $do;
         }
@@ -71,6 +74,7 @@ impl Records {
             history: Known::new(Key::History),
             duty: Known::new(Key::Duty(me.node.clone())),
             guard: Known::new(Key::Services(me.node.clone())),
+            follower: config.follow.as_ref().map(|_| Known::new(Key::Node(me.node.clone()))),
             promises: names().map(|name| (name.clone(), Known::new(Key::Promise(name)))).collect(),
             health: names().map(|name| (name.clone(), Known::new(Key::Health(name)))).collect(),
             // One's own record is published, not read.

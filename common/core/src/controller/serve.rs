@@ -43,7 +43,9 @@ impl Controller {
         // Told to stop, ceded or not: where it cannot be ceded the taker waits.
         let stops = self.leaving.is_some() || self.stop;
         if permitted && !held.lost && !stops && now < grace_from {
-            return Desired::Running;
+            // Whatever runs already, as of a term that was resumed, goes on meanwhile.
+            let waits = self.waits_for_alias(now, held.epoch);
+            return if waits { Desired::Alone } else { Desired::Running };
         }
         // Who notices late has no grace left.
         Desired::Stopped { kill_at: deadline.max(now) }

@@ -141,9 +141,10 @@ impl Controller {
                 | Phase::Ceded { .. },
             ) => {
                 let missing = self.services.not_serving(|service| service.announce);
-                let what = match missing.as_slice() {
-                    [] => "about to announce office".to_owned(),
-                    missing => format!("starting {}", missing.join(", ")),
+                let what = match (self.alias_waited_for(), missing.as_slice()) {
+                    (Some(waits), _) => waits,
+                    (None, []) => "about to announce office".to_owned(),
+                    (None, missing) => format!("starting {}", missing.join(", ")),
                 };
                 (Role::BecomingActive, format!("{what}{doubts}"))
             }

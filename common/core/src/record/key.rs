@@ -23,6 +23,10 @@ pub enum Key {
     Services(NodeName),
     /// What master-ha-service does on a headnode; ephemeral.
     Duty(NodeName),
+    /// How far a node follows the active; ephemeral.
+    Node(NodeName),
+    /// Who may restart its agent now, by the slot's number; ephemeral.
+    Restart(u32),
     /// An operator's order to switch over.
     Switchover,
     /// The history of transitions, as one bounded list.
@@ -31,8 +35,8 @@ pub enum Key {
 
 impl Key {
     /// The folders below the cluster's root that must exist before records can be created.
-    pub const FOLDERS: [&'static str; 6] =
-        ["promise", "headnodes", "health", "services", "duty", "orders"];
+    pub const FOLDERS: [&'static str; 8] =
+        ["promise", "headnodes", "health", "services", "duty", "nodes", "restarts", "orders"];
 
     /// The path below the cluster's root, without a leading slash.
     pub fn path(&self) -> String {
@@ -46,6 +50,8 @@ impl Key {
             Self::Health(node) => format!("health/{node}"),
             Self::Services(node) => format!("services/{node}"),
             Self::Duty(node) => format!("duty/{node}"),
+            Self::Node(node) => format!("nodes/{node}"),
+            Self::Restart(slot) => format!("restarts/{slot}"),
             Self::Switchover => "orders/switchover".to_owned(),
             Self::History => "history".to_owned(),
         }
@@ -68,6 +74,11 @@ impl Key {
             Some(("health", name)) => node(name).map(Self::Health),
             Some(("services", name)) => node(name).map(Self::Services),
             Some(("duty", name)) => node(name).map(Self::Duty),
+            Some(("nodes", name)) => node(name).map(Self::Node),
+            // One way to write each: `7`, not `07` or `+7`.
+            Some(("restarts", slot)) => {
+                slot.parse().ok().map(Self::Restart).filter(|key| key.path() == path)
+            }
             Some(("orders", "switchover")) => Some(Self::Switchover),
             Some(_) => None,
         }
@@ -80,7 +91,9 @@ impl Key {
             | Self::Headnode(_)
             | Self::Health(_)
             | Self::Services(_)
-            | Self::Duty(_) => true,
+            | Self::Duty(_)
+            | Self::Node(_)
+            | Self::Restart(_) => true,
             Self::Settings
             | Self::Active
             | Self::Lease
@@ -107,7 +120,9 @@ mod tests {
             Key::Headnode(hn0.clone()),
             Key::Health(hn0.clone()),
             Key::Services(hn0.clone()),
-            Key::Duty(hn0),
+            Key::Duty(hn0.clone()),
+            Key::Node(hn0),
+            Key::Restart(7),
             Key::Switchover,
             Key::History,
         ] {
@@ -115,5 +130,6 @@ mod tests {
         }
         assert_eq!(Key::from_path("promise"), None);
         assert_eq!(Key::from_path("zookeeper/quota"), None);
+        assert_eq!(Key::from_path("restarts/07"), None);
     }
 }

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod clock;
 pub(crate) mod files;
 pub mod gate;
+pub mod hosts;
 pub mod identity;
 pub mod reboot;
 pub mod run;

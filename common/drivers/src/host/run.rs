@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use headship_core::follower::AgentNote;
 use headship_core::lease::{Closed, Permit};
 use headship_core::time::Time;
 use nix::errno::Errno;
@@ -24,6 +25,7 @@ const PERMIT: &str = "permit";
 const CLOSED: &str = "closed";
 const STATUS: &str = "status";
 const GUARD_FAILED: &str = "guard-failed";
+const AGENT: &str = "agent";
 
 /// The folder of the host's contract.
 #[derive(Clone, Debug)]
@@ -155,6 +157,16 @@ impl RunDir {
     /// Notes that the guard failed.
     pub fn write_guard_failed(&self, at: Time) -> Result<(), FileError> {
         files::write(&self.0.join(GUARD_FAILED), &at, Durable::No)
+    }
+
+    /// What the agent was last started with, if there is a note of it that can be read.
+    pub fn readable_agent_note(&self) -> Option<AgentNote> {
+        readable(files::read(&self.0.join(AGENT)))
+    }
+
+    /// Notes what the agent was last started with.
+    pub fn write_agent_note(&self, note: &AgentNote) -> Result<(), FileError> {
+        files::write(&self.0.join(AGENT), note, Durable::No)
     }
 
     /// Tells of changes of `permit` and `closed` from now on.

@@ -1,8 +1,9 @@
-//! What a headnode remembers over a reboot: the highest epoch it saw.
+//! What a node remembers over a reboot: a headnode the highest epoch it saw, and each node whom it follows.
 
 use std::path::{Path, PathBuf};
 
 use headship_core::epoch::Remembered;
+use headship_core::follower::Followed;
 
 use super::files::{self, Durable, FileError};
 
@@ -31,6 +32,16 @@ impl StateDir {
     pub fn remember(&self, seen: &Remembered) -> Result<(), FileError> {
         files::write(&self.0.join("epoch"), seen, Durable::Yes)
     }
+
+    /// Whom this node followed last; `None` if it never followed anybody. As with `seen`, damage is an error.
+    pub fn followed(&self) -> Result<Option<Followed>, FileError> {
+        files::read(&self.0.join("followed"))
+    }
+
+    /// Remembers whom this node follows. Blocks until the disk has it.
+    pub fn follow(&self, followed: &Followed) -> Result<(), FileError> {
+        files::write(&self.0.join("followed"), followed, Durable::Yes)
+    }
 }
 
 #[cfg(test)]
@@ -50,6 +61,18 @@ mod tests {
         assert_eq!(state.seen().unwrap(), None);
         state.remember(&seen(7)).unwrap();
         assert_eq!(state.seen().unwrap(), Some(seen(7)));
+    }
+
+    #[test]
+    fn whom_a_node_follows_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = StateDir::new(dir.path());
+        assert_eq!(state.followed().unwrap(), None);
+        let Remembered { incarnation, epoch } = seen(7);
+        let node = "hn0".try_into().unwrap();
+        let followed = Followed { incarnation, epoch, node, address: "10.0.0.10".parse().unwrap() };
+        state.follow(&followed).unwrap();
+        assert_eq!(state.followed().unwrap(), Some(followed));
     }
 
     #[test]

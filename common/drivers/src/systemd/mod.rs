@@ -80,7 +80,8 @@ pub(crate) struct Transient<'a> {
     pub(crate) unit: &'a str,
     pub(crate) description: String,
     pub(crate) slice: &'a str,
-    pub(crate) gate: Vec<String>,
+    /// What runs before it, unless it needs not pass the gate.
+    pub(crate) gate: Option<Vec<String>>,
     pub(crate) command: &'a [String],
     pub(crate) stop_limit: Duration,
 }

@@ -172,7 +172,7 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
         Variant::new(vec![(path, line.to_vec(), false)])
     };
     let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
-    vec![
+    let mut properties = vec![
         ("Description", Variant::new(it.description.clone())),
         ("Slice", Variant::new(it.slice)),
         ("Type", Variant::new("exec")),
@@ -180,9 +180,10 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
         // The restart budget is ours; systemd's own limit would refuse a start that we owe.
         ("StartLimitIntervalUSec", Variant::new(0_u64)),
         ("TimeoutStopUSec", Variant::new(micros(it.stop_limit))),
-        ("ExecStartPre", command(&it.gate)),
         ("ExecStart", command(it.command)),
-    ]
+    ];
+    properties.extend(it.gate.as_ref().map(|gate| ("ExecStartPre", command(gate))));
+    properties
 }
 
 #[cfg(test)]

@@ -1,0 +1,200 @@
+//! The second step: the agent is restarted where it was started with another alias than the hosts file has now.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::keeper::Keeper;
+use super::{Action, AgentNote, Follower};
+use crate::config::checked::Service;
+use crate::epoch::Epoch;
+use crate::quorum::ActionId;
+use crate::say::Level;
+use crate::time::Time;
+
+/// How long a node keeps its slot at most: an agent that does not stop or start must not hold up the others. It is longer
+/// than the stop limit, so that the slot is kept while a stop may still end well.
+const SLOT_LIMIT: Duration = Duration::from_secs(60);
+
+/// The pause before the note is written again after it could not be.
+const NOTE_PAUSE: Duration = Duration::from_secs(10);
+
+/// How far a restart is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Restart {
+    /// None is due, or it has not begun.
+    No,
+    /// It waits for a slot.
+    Waiting,
+    /// The agent is being stopped.
+    Stopping {
+        /// Since when.
+        since: Time,
+    },
+    /// It is being started, with this alias and for this epoch.
+    Starting {
+        /// Since when the restart is under way.
+        since: Time,
+        /// What the alias stands for.
+        address: IpAddr,
+        /// Whose holder that is.
+        epoch: Epoch,
+    },
+}
+
+/// The node's agent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Agent {
+    pub(super) keeper: Keeper,
+    pub(super) restart: Restart,
+    /// Whether it is restarted at once, as on headnodes: the others wait for their turn.
+    at_once: bool,
+    /// What it was last started with.
+    pub(super) note: AgentNote,
+    /// What of that is on record.
+    written: Option<AgentNote>,
+    writing: Option<(ActionId, AgentNote)>,
+    write_due: Time,
+    /// Why the note could not be written.
+    error: Option<String>,
+}
+
+impl Agent {
+    /// `note` is what is on record; without it the agent was started with what the hosts file says now, `alias`.
+    pub(super) fn new(
+        service: Service,
+        period: Duration,
+        at_once: bool,
+        note: Option<AgentNote>,
+        alias: Option<IpAddr>,
+    ) -> Self {
+        Self {
+            keeper: Keeper::new("the agent", service, period),
+            restart: Restart::No,
+            at_once,
+            written: note.clone(),
+            note: note.unwrap_or(AgentNote { address: alias, epoch: Epoch::default() }),
+            writing: None,
+            write_due: Time::default(),
+            error: None,
+        }
+    }
+
+    /// Whether it is on record what the agent was started with, or cannot be: the alias of a node is worth more than the
+    /// certainty that its agent is restarted if we die at this very moment.
+    pub(super) fn is_noted(&self) -> bool {
+        self.written.is_some() || self.error.is_some()
+    }
+}
+
+impl Follower {
+    pub(super) fn keep_agent(&mut self, now: Time) {
+        self.turn_restart(now);
+        let Some(agent) = &mut self.agent else { return };
+        self.actions
+            .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
+        let news = agent.keeper.news(now);
+        if let Some((level, text)) = news {
+            self.say(level, text, None);
+        }
+        // A start that just ended may have brought the restart further.
+        self.turn_restart(now);
+        self.note_agent(now);
+    }
+
+    /// The next step of a restart, if one is due.
+    fn turn_restart(&mut self, now: Time) {
+        let due = self.restart_due();
+        let Some(agent) = &mut self.agent else { return };
+        match agent.restart {
+            Restart::No | Restart::Waiting => match due {
+                Some(_) if agent.at_once || self.slots.is_held() => {
+                    agent.keeper.stop(now);
+                    agent.restart = Restart::Stopping { since: now };
+                }
+                Some(_) => {
+                    agent.restart = Restart::Waiting;
+                    self.slots.want(true);
+                }
+                None => {
+                    agent.restart = Restart::No;
+                    self.slots.want(false);
+                }
+            },
+            Restart::Stopping { since } => {
+                self.give_up_slot(now, since);
+                let Some(agent) = &mut self.agent else { return };
+                // It starts with what the file says now, which may be newer than what it was stopped for.
+                let applied = self.hosts.applied.as_ref().filter(|_| agent.keeper.is_stopped());
+                if let Some(applied) = applied {
+                    let (address, epoch) = (applied.address, applied.epoch);
+                    agent.restart = Restart::Starting { since, address, epoch };
+                    agent.keeper.start();
+                }
+            }
+            Restart::Starting { since, address, epoch } => {
+                if agent.keeper.runs(now) {
+                    agent.note = AgentNote { address: Some(address), epoch };
+                    agent.restart = Restart::No;
+                    self.slots.want(false);
+                    self.say(Level::Info, "the agent is restarted".to_owned(), Some(epoch));
+                } else {
+                    self.give_up_slot(now, since);
+                }
+            }
+        }
+    }
+
+    /// The slot goes back after a while, whatever became of the agent.
+    fn give_up_slot(&mut self, now: Time, since: Time) {
+        let at = since.after(SLOT_LIMIT);
+        if now >= at {
+            self.slots.want(false);
+        } else {
+            self.wake_at(at);
+        }
+    }
+
+    /// What the agent is to be restarted with, if it runs with something else. Never while the hosts file is not right.
+    pub(super) fn restart_due(&self) -> Option<IpAddr> {
+        let applied = self.hosts.applied.as_ref()?;
+        let settled = self.target.as_ref() == Some(applied) && self.hosts.error.is_none();
+        let started_with = self.agent.as_ref()?.note.address;
+        (settled && started_with != Some(applied.address)).then_some(applied.address)
+    }
+
+    fn note_agent(&mut self, now: Time) {
+        let Some(agent) = &mut self.agent else { return };
+        if agent.writing.is_some() || agent.written.as_ref() == Some(&agent.note) {
+            return;
+        }
+        if now < agent.write_due {
+            let due = agent.write_due;
+            return self.wake_at(due);
+        }
+        let id = self.ids.draw();
+        agent.writing = Some((id, agent.note.clone()));
+        self.actions.push_back(Action::NoteAgent { id, note: agent.note.clone() });
+    }
+
+    pub(super) fn agent_noted(&mut self, now: Time, id: ActionId, error: Option<String>) {
+        let Some(agent) = &mut self.agent else { return };
+        let Some((_, note)) = agent.writing.take_if(|(writing, _)| *writing == id) else { return };
+        match error {
+            None => {
+                agent.written = Some(note);
+                agent.error = None;
+            }
+            Some(why) => {
+                agent.write_due = now.after(NOTE_PAUSE);
+                let said = agent.error.as_ref() == Some(&why);
+                agent.error = Some(why.clone());
+                if !said {
+                    let text = format!(
+                        "it cannot be noted what the agent was started with: {why}; a restart of slave-fc may now leave out one of the agent"
+                    );
+                    self.say(Level::Warn, text, None);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The first step: the alias in the hosts file, written anew when the active changes and verified at each poll.
+
+use std::time::Duration;
+
+use super::{Action, Followed, Follower};
+use crate::quorum::ActionId;
+use crate::say::Level;
+use crate::time::Time;
+
+/// The pauses between tries to write a hosts file that cannot be written: the first is short, as an editor may only have
+/// been in the way; the last is what a full disk or a wrong line is worth until somebody mends it.
+const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// What is known of the hosts file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Hosts {
+    /// Whom it named when this process last saw or wrote it.
+    pub(super) applied: Option<Followed>,
+    /// What is remembered on disk, or about to be.
+    remembered: Option<Followed>,
+    pending: Option<(ActionId, Followed)>,
+    /// Whether it is to be looked at though nothing is known to have changed.
+    verify: bool,
+    /// Why it is not as it should be, since it could last not be written.
+    pub(super) error: Option<String>,
+    not_before: Time,
+    tries: u32,
+}
+
+impl Hosts {
+    pub(super) fn new(remembered: Option<Followed>) -> Self {
+        Self {
+            applied: None,
+            remembered,
+            pending: None,
+            verify: false,
+            error: None,
+            not_before: Time::default(),
+            tries: 0,
+        }
+    }
+
+    /// It is to be looked at, for an editor may have undone what was written.
+    pub(super) fn verify(&mut self) {
+        self.verify = true;
+    }
+}
+
+impl Follower {
+    pub(super) fn keep_hosts(&mut self, now: Time) {
+        let (Some(follow), Some(target)) = (&self.follow, &self.target) else { return };
+        // What the agent was started with is on record before the file can say something else.
+        let noted = self.agent.as_ref().is_none_or(|agent| agent.is_noted());
+        let right = self.hosts.applied.as_ref() == Some(target) && !self.hosts.verify;
+        if right || self.hosts.pending.is_some() || !noted {
+            return;
+        }
+        if now < self.hosts.not_before {
+            self.wake_at(self.hosts.not_before);
+            return;
+        }
+        let id = self.ids.draw();
+        let (alias, address) = (follow.alias.clone(), target.address);
+        self.hosts.verify = false;
+        self.hosts.pending = Some((id, target.clone()));
+        self.actions.push_back(Action::PutHosts { id, alias, address });
+    }
+
+    pub(super) fn hosts_put(
+        &mut self,
+        now: Time,
+        id: ActionId,
+        outcome: Result<Vec<String>, String>,
+    ) {
+        let Some((_, put)) = self.hosts.pending.take_if(|(pending, _)| *pending == id) else {
+            return;
+        };
+        match outcome {
+            Ok(changes) => self.hosts_are_right(put, &changes),
+            Err(why) => {
+                let pause = PAUSE.saturating_mul(1 << self.hosts.tries.min(10)).min(PAUSE_MAX);
+                self.hosts.not_before = now.after(self.jitter.less(pause));
+                self.hosts.tries = self.hosts.tries.saturating_add(1);
+                self.hosts.verify = true;
+                if self.hosts.error.as_ref() != Some(&why) {
+                    let text = format!("{}, and so this node does not follow: {why}", self.file());
+                    self.say(Level::Error, text, Some(put.epoch));
+                    self.hosts.error = Some(why);
+                }
+            }
+        }
+    }
+
+    fn hosts_are_right(&mut self, put: Followed, changes: &[String]) {
+        let before = self.hosts.applied.replace(put.clone());
+        let failed = self.hosts.error.take().is_some();
+        (self.hosts.tries, self.hosts.not_before) = (0, Time::default());
+        let alias = self.follow.as_ref().map_or("", |follow| follow.alias.as_str());
+        let Followed { epoch, node, address, .. } = &put;
+        let now_is = format!("`{alias}` is {node} ({address}, epoch {epoch})");
+        // Another address than was last written here is news; the same one again is somebody's edit that was undone.
+        let known = before.as_ref().or(self.hosts.remembered.as_ref());
+        let again = known.is_some_and(|known| known.address == *address);
+        let (level, text) = if again && !changes.is_empty() && !failed {
+            let changes = changes.join(" | ");
+            let file = self.follow.as_ref().map_or("", |follow| follow.hosts_file.as_str());
+            (Level::Warn, format!("somebody changed `{file}`; put right again: {changes}"))
+        } else if changes.is_empty() && before.as_ref() == Some(&put) {
+            (Level::Info, String::new())
+        } else {
+            (Level::Info, now_is)
+        };
+        if !text.is_empty() {
+            self.say(level, text, Some(put.epoch));
+        }
+        if self.hosts.remembered.as_ref() != Some(&put) {
+            self.hosts.remembered = Some(put.clone());
+            self.actions.push_back(Action::Remember(put));
+        }
+    }
+
+    /// The hosts file in the words of a fault.
+    fn file(&self) -> String {
+        let file = self.follow.as_ref().map_or("", |follow| follow.hosts_file.as_str());
+        format!("`{file}` cannot be written")
+    }
+}

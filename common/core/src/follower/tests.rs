@@ -1,0 +1,541 @@
+//! A node, its disk, its agent and a quorum: what slave-fc does with them.
+
+use super::*;
+use crate::config::checked::{Config, Driver};
+use crate::hosts_file;
+use crate::quorum::{Found as Read, Op, Outcome, Refusal, Request, SessionId, Version};
+use crate::record::{self, FORMAT, NodeState, Rest};
+use crate::services::{Ended, Observed, Order};
+use crate::time::WallTime;
+
+const SESSION: SessionId = SessionId(1);
+const CONFIG: &str = r#"cluster = "main"
+failover_quorum.servers = ["zk0:2181", "zk1:2181", "zk2:2181"]
+[[headnode]]
+name = "hn0"
+address = "10.0.0.10"
+[[headnode]]
+name = "hn1"
+address = "10.0.0.11"
+[follow]
+agent_unit = "agent.service"
+restart_slots = 2
+[[service]]
+name = "ambari-server"
+unit = "ambari-server.service"
+started_by = "master-fc"
+"#;
+
+fn name(node: &str) -> NodeName {
+    NodeName::try_from(node).unwrap()
+}
+
+fn identity(node: &str) -> Identity {
+    Identity { node: name(node), machine: node.into(), boot: "b".into(), process: "p".into() }
+}
+
+fn config(node: &str) -> Config {
+    crate::config::load(&[("headship.toml".into(), CONFIG.into())], name(node)).unwrap()
+}
+
+fn office(epoch: u64, node: &str, phase: Phase) -> Active {
+    Active {
+        format: FORMAT,
+        incarnation: Incarnation("i".into()),
+        epoch: Epoch(epoch),
+        holder: Some(identity(node)),
+        phase,
+        claimant: None,
+        lease_ms: 1,
+        kill_ms: 1,
+        services: vec![],
+        addresses: vec![],
+        since: WallTime(0),
+        rest: Rest::new(),
+    }
+}
+
+/// A node with its disk, its agent and a quorum that answers at once.
+struct World {
+    name: &'static str,
+    config: Config,
+    follower: Follower,
+    now: u64,
+    hosts: Vec<u8>,
+    hosts_fault: Option<&'static str>,
+    note: Option<AgentNote>,
+    followed: Option<Followed>,
+    records: BTreeMap<Key, (String, SessionId)>,
+    running: BTreeMap<String, bool>,
+    agent_fault: Option<&'static str>,
+    away: bool,
+    /// Dies right after this action, before anything comes of it.
+    dies_after: Option<&'static str>,
+    dead: bool,
+    log: Vec<String>,
+}
+
+impl World {
+    fn new(node: &'static str) -> Self {
+        let config = config(node);
+        let mut world = Self {
+            name: node,
+            follower: follower(&config, node, Found::default()),
+            config,
+            now: 1000,
+            hosts: b"127.0.0.1 localhost\n".to_vec(),
+            hosts_fault: None,
+            note: None,
+            followed: None,
+            records: BTreeMap::new(),
+            running: BTreeMap::from([(AGENT.into(), true), (GUARD.into(), true)]),
+            agent_fault: None,
+            away: true,
+            dies_after: None,
+            dead: false,
+            log: vec![],
+        };
+        world.connect();
+        world
+    }
+
+    /// A new process on the same node.
+    fn restart(&mut self) {
+        let found = Found {
+            followed: self.followed.clone(),
+            note: self.note.clone(),
+            alias: hosts_file::current(&self.hosts, "headnodehost"),
+        };
+        self.follower = follower(&self.config, self.name, found);
+        (self.dead, self.away) = (false, true);
+        self.connect();
+    }
+
+    fn time(&self) -> Time {
+        Time::from_millis(self.now)
+    }
+
+    fn connect(&mut self) {
+        self.away = false;
+        let timeout = Duration::from_secs(4);
+        self.tell(Event::Quorum(QuorumEvent::Connected { session: SESSION, timeout }));
+    }
+
+    fn disconnect(&mut self) {
+        self.away = true;
+        self.tell(Event::Quorum(QuorumEvent::Disconnected));
+    }
+
+    fn set(&mut self, key: Key, data: String, owner: SessionId) {
+        self.records.insert(key.clone(), (data, owner));
+        if !self.away {
+            self.tell(Event::Quorum(QuorumEvent::Changed(key)));
+        }
+    }
+
+    fn office(&mut self, active: &Active) {
+        self.set(Key::Active, record::write(active), SessionId(0));
+    }
+
+    fn take_slots(&mut self) {
+        for slot in 0..2 {
+            self.set(Key::Restart(slot), "other".into(), SessionId(9));
+        }
+    }
+
+    fn service(&mut self, service: &str, running: bool) {
+        self.running.insert(service.into(), running);
+        let observed =
+            if running { Observed::Running } else { Observed::Failed { why: "killed".into() } };
+        let service = service.to_owned();
+        self.tell(Event::Service(Report::Observed { service, asked: None, observed }));
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.follower.handle(self.time(), event);
+        self.settle();
+    }
+
+    fn settle(&mut self) {
+        while let Some(action) = self.follower.poll_action() {
+            if self.dead {
+                return;
+            }
+            let Some((word, event)) = self.carry_out(action) else { continue };
+            if self.dies_after == Some(word) {
+                (self.dead, self.dies_after) = (true, None);
+                return;
+            }
+            self.follower.handle(self.time(), event);
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        let end = self.now + seconds * 1000;
+        let mut turns = 0;
+        while let Some(at) = self.follower.poll_timeout().filter(|at| *at <= Time::from_millis(end))
+        {
+            turns += 1;
+            assert!(turns < 40_000, "it spins");
+            self.now = self.now.max(at.as_micros().div_ceil(1000));
+            self.follower.handle_timeout(self.time());
+            self.settle();
+        }
+        self.now = end;
+        self.follower.handle_timeout(self.time());
+        self.settle();
+    }
+
+    fn carry_out(&mut self, action: Action) -> Option<(&'static str, Event)> {
+        Some(match action {
+            Action::Ask(ask) if self.away => panic!("asked while disconnected: {ask:?}"),
+            Action::Ask(Ask { id, request: Request::Read(key), .. }) => {
+                let found = self.records.get(&key).map_or(Read::Missing, |(data, owner)| {
+                    let (data, owner) = (data.clone(), Some(*owner));
+                    Read::Data { data, version: Version(0), changed: 0, owner }
+                });
+                ("read", Event::Quorum(QuorumEvent::Read { id, key, found }))
+            }
+            Action::Ask(Ask { id, request: Request::Write(ops), .. }) => {
+                let outcome = self.write(&ops[0]);
+                ("write", Event::Quorum(QuorumEvent::Wrote { id, outcome }))
+            }
+            Action::PutHosts { id, alias, address } => {
+                let outcome = match self.hosts_fault {
+                    Some(fault) => Err(fault.to_owned()),
+                    None => hosts_file::rewrite(&self.hosts, &alias, address)
+                        .map(|new| {
+                            self.hosts = new.text;
+                            new.diff
+                        })
+                        .map_err(|why| why.to_string()),
+                };
+                if outcome.as_ref().is_ok_and(|diff| !diff.is_empty()) {
+                    self.log.push(format!("hosts {address}"));
+                }
+                ("hosts", Event::HostsPut { id, outcome })
+            }
+            Action::NoteAgent { id, note } => {
+                self.note = Some(note);
+                ("note", Event::AgentNoted { id, error: None })
+            }
+            Action::Remember(followed) => {
+                self.followed = Some(followed);
+                return None;
+            }
+            Action::Service(action) => self.order(action),
+            Action::Say(line) => {
+                self.log.push(line.text);
+                return None;
+            }
+        })
+    }
+
+    fn write(&mut self, op: &Op) -> Outcome {
+        let refused = |why| Outcome::Refused { step: 0, why };
+        match op {
+            Op::Create { key, .. } if self.records.contains_key(key) => {
+                return refused(Refusal::Exists);
+            }
+            Op::Create { key, data } | Op::Set { key, data, .. } => {
+                self.records.insert(key.clone(), (data.clone(), SESSION));
+                if let Key::Restart(slot) = key {
+                    self.log.push(format!("slot {slot} taken"));
+                }
+            }
+            Op::Delete { key, .. } => {
+                self.records.remove(key);
+                if let Key::Restart(slot) = key {
+                    self.log.push(format!("slot {slot} freed"));
+                }
+            }
+            Op::Check { .. } => panic!("nothing is checked"),
+        }
+        Outcome::Done { versions: vec![Version(0)] }
+    }
+
+    fn order(
+        &mut self,
+        ServiceAction { id, service, order }: ServiceAction,
+    ) -> (&'static str, Event) {
+        let is_agent = service == AGENT;
+        let fault = self.agent_fault.filter(|_| is_agent);
+        let (word, ended) = match order {
+            Order::Look => {
+                let running = self.running.get(&service) == Some(&true);
+                let observed = if running { Observed::Running } else { Observed::Stopped };
+                let report = Report::Observed { service, asked: Some(id), observed };
+                return ("look", Event::Service(report));
+            }
+            Order::Start => {
+                self.log.push(format!("start {service}"));
+                self.running.insert(service, fault.is_none());
+                let failed = |why: &str| Ended::Failed { why: why.into(), by_gate: false };
+                ("start", fault.map_or(Ended::Done, failed))
+            }
+            Order::Stop | Order::Kill | Order::Probe(_) => {
+                self.log.push(format!("stop {service}"));
+                self.running.insert(service, false);
+                ("stop", Ended::Done)
+            }
+        };
+        (word, Event::Service(Report::Ended { id, ended }))
+    }
+
+    fn log(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.log)
+    }
+
+    fn shown(&self) -> NodeState {
+        let key = Key::Node(name(self.name));
+        record::parse(&key, &self.records.get(&key).expect("it shows itself").0).unwrap()
+    }
+
+    fn alias(&self) -> Option<String> {
+        hosts_file::current(&self.hosts, "headnodehost").map(|address| address.to_string())
+    }
+}
+
+fn follower(config: &Config, node: &str, found: Found) -> Follower {
+    let driver = |unit: &str| Driver::Systemd { unit: unit.into() };
+    let agent = as_service(AGENT, driver("agent.service"));
+    let guard = as_service(GUARD, driver("slave-ha-service.service"));
+    Follower::new(config, identity(node), found, Some(agent), Some(guard), 7)
+}
+
+const MOVED: [&str; 5] = [
+    "hosts 10.0.0.10",
+    "`headnodehost` is hn0 (10.0.0.10, epoch 1)",
+    "stop slave-fc-agent",
+    "start slave-fc-agent",
+    "the agent is restarted",
+];
+
+#[test]
+fn the_alias_comes_first_and_the_agent_second_at_becoming_active() {
+    let mut world = World::new("hn1");
+    assert!(world.shown().why.starts_with("no active is known yet"));
+    world.office(&office(1, "hn0", Phase::BecomingActive));
+    assert_eq!(world.log(), MOVED);
+    let shown = world.shown();
+    assert_eq!((shown.epoch, shown.follows, shown.active), (Epoch(1), true, Some(name("hn0"))));
+    assert_eq!(shown.agent.unwrap().epoch, Epoch(1));
+    assert_eq!(shown.why, "`headnodehost` is hn0 (epoch 1)");
+    // Serving changes nothing, nor does time.
+    world.office(&office(1, "hn0", Phase::Active));
+    world.pass(3600);
+    assert_eq!(world.log(), [""; 0]);
+}
+
+#[test]
+fn claims_and_cessions_move_nothing() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    world.log();
+    let claimed = Active { claimant: Some(identity("hn1")), ..office(1, "hn0", Phase::Active) };
+    world.office(&claimed);
+    world.office(&office(1, "hn0", Phase::BecomingStandby));
+    world.office(&office(1, "hn0", Phase::Ceded { to: None, until_ms: 0 }));
+    world.pass(60);
+    assert_eq!((world.log(), world.alias()), (vec![], Some("10.0.0.10".to_owned())));
+    world.office(&office(2, "hn1", Phase::BecomingActive));
+    assert_eq!(world.alias().unwrap(), "10.0.0.11");
+}
+
+#[test]
+fn a_lower_epoch_is_not_followed_and_another_incarnation_is_said() {
+    let mut world = World::new("wn0");
+    world.office(&office(7, "hn0", Phase::Active));
+    world.log();
+    world.office(&office(6, "hn1", Phase::Active));
+    world.pass(60);
+    assert_eq!((world.log(), world.alias().unwrap()), (vec![], "10.0.0.10".to_owned()));
+    assert!(world.shown().why.contains("shows epoch 6"), "{}", world.shown().why);
+    // Neither by a new process.
+    world.restart();
+    world.pass(60);
+    assert_eq!(world.alias().unwrap(), "10.0.0.10");
+    world.log();
+    let foreign = Incarnation("other".into());
+    world.office(&Active { incarnation: foreign, ..office(9, "hn1", Phase::Active) });
+    world.pass(600);
+    let log = world.log();
+    assert_eq!((log.len(), world.alias().unwrap()), (1, "10.0.0.10".to_owned()), "{log:?}");
+    assert!(log[0].contains("incarnation other") && log[0].contains("`headship adopt`"));
+    assert!(!world.shown().follows);
+}
+
+#[test]
+fn a_quorum_that_is_away_for_an_hour_changes_nothing() {
+    let mut world = World::new("wn0");
+    world.office(&office(1, "hn0", Phase::Active));
+    world.pass(60);
+    world.log();
+    let before = world.hosts.clone();
+    world.disconnect();
+    world.pass(3600);
+    assert!(world.follower.status().ends_with("; the failover quorum is out of sight"));
+    // Nor does a slave-fc that starts meanwhile.
+    world.restart();
+    world.disconnect();
+    world.pass(3600);
+    assert_eq!(world.log(), ["`headnodehost` is hn0 (10.0.0.10, epoch 1)"]);
+    assert_eq!(world.hosts, before);
+}
+
+#[test]
+fn the_agent_is_left_alone_while_the_hosts_file_cannot_be_written() {
+    let mut world = World::new("hn1");
+    world.hosts_fault = Some("No space left on device");
+    world.office(&office(1, "hn0", Phase::BecomingActive));
+    world.pass(300);
+    let said =
+        "`/etc/hosts` cannot be written, and so this node does not follow: No space left on device";
+    assert_eq!(world.log(), [said], "said once, and the agent is not touched");
+    assert!(!world.shown().follows);
+    assert_eq!(world.shown().epoch, Epoch(0));
+    world.hosts_fault = None;
+    world.pass(30);
+    assert_eq!(world.log(), MOVED);
+}
+
+#[test]
+fn an_agent_that_was_started_with_this_very_alias_is_not_restarted() {
+    let mut world = World::new("hn1");
+    let address = "10.0.0.10".parse().unwrap();
+    world.hosts = hosts_file::rewrite(&world.hosts, "headnodehost", address).unwrap().text;
+    world.note = None;
+    world.restart();
+    world.office(&office(1, "hn0", Phase::Active));
+    assert_eq!(world.log(), ["`headnodehost` is hn0 (10.0.0.10, epoch 1)"]);
+    // The same holder in a new epoch.
+    world.office(&office(2, "hn0", Phase::BecomingActive));
+    assert_eq!(world.log(), ["`headnodehost` is hn0 (10.0.0.10, epoch 2)"]);
+    assert_eq!(world.shown().epoch, Epoch(2));
+}
+
+#[test]
+fn what_an_editor_undid_is_put_right_with_the_difference_and_no_restart() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    world.log();
+    world.hosts = b"127.0.0.1 localhost\n1.2.3.4 new\n".to_vec();
+    world.pass(10);
+    let said = "somebody changed `/etc/hosts`; put right again: +# headship begin: slave-fc keeps these lines, do not edit them | +10.0.0.10 headnodehost # headship | +# headship end";
+    assert_eq!(world.log(), ["hosts 10.0.0.10", said]);
+    assert!(world.hosts.starts_with(b"127.0.0.1 localhost\n1.2.3.4 new\n"));
+}
+
+#[test]
+fn a_crash_after_any_step_ends_with_alias_and_agent_right() {
+    for node in ["hn1", "wn0"] {
+        for step in ["note", "hosts", "read", "write", "stop", "start", "look"] {
+            let mut world = World::new(node);
+            world.office(&office(1, "hn0", Phase::Active));
+            world.pass(60);
+            assert_eq!(world.note.as_ref().unwrap().epoch, Epoch(1));
+            world.log();
+            world.dies_after = Some(step);
+            world.office(&office(2, "hn1", Phase::BecomingActive));
+            world.pass(20);
+            let what = format!("{node} dies after {step}: {:?}", world.log);
+            assert!(world.dead, "{what}");
+            // Its session is over.
+            world.records.retain(|_, (_, owner)| *owner != SESSION);
+            world.restart();
+            world.pass(60);
+            assert_eq!(world.alias().unwrap(), "10.0.0.11", "{what}");
+            let right = AgentNote { address: "10.0.0.11".parse().ok(), epoch: Epoch(2) };
+            assert_eq!(world.note.as_ref(), Some(&right), "{what}");
+            assert_eq!(world.running.get(AGENT), Some(&true), "{what}");
+            assert!(world.shown().follows, "{what}: {}", world.shown().why);
+            let log = world.log();
+            let hosts = log.iter().position(|line| line == "hosts 10.0.0.11").unwrap();
+            let start = log.iter().rposition(|line| line == "start slave-fc-agent").unwrap();
+            assert!(hosts < start, "{what}");
+        }
+    }
+}
+
+#[test]
+fn other_nodes_wait_for_a_slot_and_give_it_back_when_the_agent_runs() {
+    let mut world = World::new("wn0");
+    world.take_slots();
+    world.office(&office(1, "hn0", Phase::BecomingActive));
+    world.pass(60);
+    assert_eq!(world.log(), MOVED[..2], "no agent is restarted without a slot");
+    assert!(world.shown().why.ends_with("the agent waits for its turn to be restarted"));
+    world.records.remove(&Key::Restart(1));
+    world.pass(11);
+    let log = world.log();
+    let expected = ["slot 1 taken", MOVED[2], MOVED[3], MOVED[4], "slot 1 freed"];
+    assert_eq!(log, expected);
+    assert!(world.shown().follows);
+}
+
+#[test]
+fn an_agent_that_will_not_restart_is_said_once_and_its_slot_is_freed() {
+    let mut world = World::new("wn0");
+    world.agent_fault = Some("exited with status 1");
+    world.office(&office(1, "hn0", Phase::BecomingActive));
+    world.pass(300);
+    let log = world.log();
+    let said = log.iter().filter(|line| line.starts_with("the agent is down")).count();
+    let starts = log.iter().filter(|line| *line == "start slave-fc-agent").count();
+    assert_eq!(said, 1, "{log:?}");
+    assert!((5..20).contains(&starts), "{starts} starts in five minutes");
+    assert!(log.iter().any(|line| line.ends_with("freed")));
+    let shown = world.shown();
+    assert!(!shown.follows);
+    assert!(shown.why.ends_with("the agent is down: exited with status 1"), "{}", shown.why);
+    assert_eq!((shown.epoch, shown.agent.unwrap().epoch), (Epoch(1), Epoch(0)));
+    world.agent_fault = None;
+    world.pass(61);
+    assert!(world.shown().follows);
+    assert_eq!(
+        world.log(),
+        ["start slave-fc-agent", "the agent is restarted", "the agent runs again"]
+    );
+}
+
+#[test]
+fn agent_and_guard_are_started_again_when_they_end() {
+    let mut world = World::new("wn0");
+    for service in [AGENT, GUARD] {
+        world.service(service, false);
+        world.pass(2);
+        assert_eq!(world.running.get(service), Some(&true), "{service}");
+        let log = world.log();
+        assert_eq!(log.len(), 3, "{log:?}");
+        assert!(log[0].ends_with("is down: killed; it is started again"));
+        assert_eq!(log[1], format!("start {service}"));
+        assert!(log[2].ends_with("runs again"));
+    }
+}
+
+#[test]
+fn without_a_table_nobody_is_followed_and_the_guard_still_runs() {
+    let mut world = World::new("wn0");
+    world.config.follow = None;
+    world.records.clear();
+    world.office(&office(1, "hn0", Phase::Active));
+    world.log();
+    world.hosts = vec![];
+    world.records.remove(&Key::Node(name("wn0")));
+    world.running.insert(GUARD.into(), false);
+    world.restart();
+    world.pass(60);
+    assert_eq!(world.log(), ["start slave-ha-service"]);
+    assert!(world.hosts.is_empty() && world.records.len() == 1, "{:?}", world.records);
+    assert_eq!(world.follower.status(), "follows nobody: the configuration has no `[follow]`");
+}
+
+#[test]
+fn polls_find_what_no_watch_told() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    let data = record::write(&office(2, "hn1", Phase::BecomingActive));
+    world.records.insert(Key::Active, (data, SessionId(0)));
+    world.pass(10);
+    assert_eq!(world.alias().unwrap(), "10.0.0.11");
+}

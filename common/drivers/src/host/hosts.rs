@@ -1,0 +1,371 @@
+//! The node's hosts file: read, and replaced so that nobody ever sees a part of it, with all that belongs to it.
+//!
+//! What is written is a function of what was read (`headship_core::hosts_file`). A file beside it takes its place, with its
+//! mode, owner and extended attributes (of which one is the SELinux label); where that cannot be, because the file is a mount
+//! point or has other names, it is written in place. Another editor may be at work at the same moment: what it wrote since we
+//! read is read again, never written over.
+
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use headship_core::hosts_file::{self, Refused};
+use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags};
+use rustix::io::Errno;
+
+/// How often it is begun anew because somebody else wrote meanwhile. Whoever writes that often is no editor.
+const ATTEMPTS: u32 = 20;
+/// The mode of a file that did not exist: everybody reads it.
+const MODE: u32 = 0o644;
+/// What ends the name of the file that is about to take the place.
+const NEW: &str = ".headship-new";
+/// Attributes that seal the old content: the kernel makes them anew.
+const SEALS: [&str; 2] = ["security.ima", "security.evm"];
+
+/// Why the hosts file is not as it should be. What stood in it stands there still.
+#[derive(Debug, thiserror::Error)]
+pub enum HostsError {
+    /// It is not sure which bytes are ours.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It is no file.
+    #[error("it is no plain file: put one in its place")]
+    NoFile,
+    /// It is a link to nothing.
+    #[error("it is a link to `{target}`, which is not there: make that file, or remove the link")]
+    Dangling {
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// Somebody else keeps writing it.
+    #[error("somebody else writes it all the time: find out who")]
+    Contended,
+    /// The kernel refused.
+    #[error("cannot {what}")]
+    Kernel {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+    /// The old content could neither be replaced nor put back whole.
+    #[error(
+        "it could not be written to its end, nor put back: what it held before is in `{kept}`, restore it from there"
+    )]
+    Torn {
+        /// A copy of the old content.
+        kept: PathBuf,
+        /// What the kernel said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A file as it was read.
+#[derive(Debug)]
+struct Seen {
+    text: Vec<u8>,
+    /// None: there was no such file.
+    file: Option<Metadata>,
+}
+
+/// How one attempt ended.
+#[derive(Debug)]
+enum Attempt {
+    Done,
+    /// Somebody else wrote meanwhile.
+    Overtaken,
+    /// It has to be written in place.
+    InPlace,
+}
+
+/// Where `alias` points by our own line of the file, if it says so.
+pub fn current(path: &Path, alias: &str) -> Option<IpAddr> {
+    let seen = see(&real(path).ok()?).ok()?;
+    hosts_file::current(&seen.text, alias)
+}
+
+/// Makes `alias` stand for `address` in the file at `path`, and tells what had to be changed. Blocks until the disk has it.
+/// `keep` is a folder where the old content is laid down should all else fail.
+pub fn put(
+    path: &Path,
+    alias: &str,
+    address: IpAddr,
+    keep: &Path,
+) -> Result<Vec<String>, HostsError> {
+    put_with(path, alias, address, keep, &mut || {})
+}
+
+/// Like `put`; `meanwhile` is called between reading and replacing.
+fn put_with(
+    path: &Path,
+    alias: &str,
+    address: IpAddr,
+    keep: &Path,
+    meanwhile: &mut dyn FnMut(),
+) -> Result<Vec<String>, HostsError> {
+    for _ in 0..ATTEMPTS {
+        let path = real(path)?;
+        let seen = see(&path)?;
+        let new = hosts_file::rewrite(&seen.text, alias, address)?;
+        if new.diff.is_empty() {
+            return Ok(new.diff);
+        }
+        meanwhile();
+        let attempt = match replace(&path, &seen, &new.text)? {
+            Attempt::InPlace => write_in_place(&path, &seen, &new.text, keep)?,
+            other @ (Attempt::Done | Attempt::Overtaken) => other,
+        };
+        match attempt {
+            Attempt::Done => return Ok(new.diff),
+            Attempt::Overtaken | Attempt::InPlace => {}
+        }
+    }
+    Err(HostsError::Contended)
+}
+
+/// The file itself, behind links. A file that does not exist may be made.
+fn real(path: &Path) -> Result<PathBuf, HostsError> {
+    match fs::canonicalize(path) {
+        Ok(path) => Ok(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => match fs::read_link(path) {
+            Ok(target) => Err(HostsError::Dangling { target }),
+            Err(_) => Ok(path.to_owned()),
+        },
+        Err(source) => Err(HostsError::Kernel { what: "find it", source }),
+    }
+}
+
+fn see(path: &Path) -> Result<Seen, HostsError> {
+    let unreadable = |source| HostsError::Kernel { what: "read it", source };
+    let data = match fs::metadata(path) {
+        Ok(data) => data,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Ok(Seen { text: Vec::new(), file: None });
+        }
+        Err(source) => return Err(unreadable(source)),
+    };
+    // Before it is opened: to open a pipe would wait for whoever writes it.
+    if !data.is_file() {
+        return Err(HostsError::NoFile);
+    }
+    let bytes = usize::try_from(data.len()).unwrap_or(usize::MAX);
+    if bytes > hosts_file::LARGEST {
+        return Err(Refused::TooLarge { bytes }.into());
+    }
+    let mut file = File::open(path).map_err(unreadable)?;
+    // Of the file that was opened: another one may have taken the place since.
+    let data = file.metadata().map_err(unreadable)?;
+    let mut text = Vec::with_capacity(bytes);
+    file.read_to_end(&mut text).map_err(unreadable)?;
+    Ok(Seen { text, file: Some(data) })
+}
+
+impl Seen {
+    /// Whether the file at `path` is still this very one, with this very content.
+    fn is_still(&self, path: &Path) -> bool {
+        see(path).is_ok_and(|now| self.is(&now))
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        let which = |seen: &Self| seen.file.as_ref().map(|file| (file.dev(), file.ino()));
+        which(self) == which(other) && self.text == other.text
+    }
+}
+
+/// Lets a new file take the place of the old one.
+fn replace(path: &Path, seen: &Seen, text: &[u8]) -> Result<Attempt, HostsError> {
+    // Other names of the file would keep the old content.
+    if seen.file.as_ref().is_some_and(|file| file.nlink() > 1) {
+        return Ok(Attempt::InPlace);
+    }
+    let mut new = path.as_os_str().to_owned();
+    new.push(NEW);
+    let new = PathBuf::from(new);
+    let attempt = match make(&new, seen.file.as_ref().map(|file| (path, file)), text) {
+        Ok(()) => take_place(path, &new, seen),
+        // The folder cannot be written, or the file's attributes not be copied; the file itself may be writable.
+        // Its attributes went with the file, for example.
+        Err(_) if !seen.is_still(path) => Ok(Attempt::Overtaken),
+        Err(Beside::Impossible(_)) if seen.file.is_some() => Ok(Attempt::InPlace),
+        Err(Beside::Impossible(error) | Beside::Failed(error)) => Err(error),
+    };
+    // What is left of an attempt must not keep a full disk full. If it cannot be removed the next attempt does it.
+    drop(fs::remove_file(&new));
+    attempt.map_err(|source| HostsError::Kernel { what: "put a new file in its place", source })
+}
+
+/// Why there is no new file beside the old one.
+#[derive(Debug)]
+enum Beside {
+    /// There never will be.
+    Impossible(io::Error),
+    Failed(io::Error),
+}
+
+impl From<io::Error> for Beside {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ReadOnlyFilesystem
+            | io::ErrorKind::Unsupported => Self::Impossible(error),
+            _ => Self::Failed(error),
+        }
+    }
+}
+
+impl From<Errno> for Beside {
+    fn from(errno: Errno) -> Self {
+        io::Error::from(errno).into()
+    }
+}
+
+/// Makes the file that is to take the place, with all that belongs to the old one, and on disk.
+fn make(new: &Path, old: Option<(&Path, &Metadata)>, text: &[u8]) -> Result<(), Beside> {
+    match fs::remove_file(new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    // Until it has its owner nobody else reads it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    file.write_all(text)?;
+    let mode = match old {
+        Some((path, data)) => {
+            // In this order: a change of the owner drops bits of the mode, and one of the mode changes access lists.
+            fchown(&file, Some(data.uid()), Some(data.gid()))?;
+            file.set_permissions(fs::Permissions::from_mode(data.mode() & 0o7777))?;
+            return copy_attributes(path, &file).and_then(|()| Ok(file.sync_all()?));
+        }
+        None => MODE,
+    };
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file.sync_all()?)
+}
+
+fn copy_attributes(from: &Path, to: &File) -> Result<(), Beside> {
+    let names = match attribute(|list| rustix::fs::listxattr(from, list)) {
+        Ok(names) => names,
+        // The file system has none.
+        Err(Errno::OPNOTSUPP) => return Ok(()),
+        Err(errno) => return Err(errno.into()),
+    };
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    for name in names.filter(|name| !SEALS.iter().any(|seal| seal.as_bytes() == *name)) {
+        let value = attribute(|value| rustix::fs::getxattr(from, name, value))?;
+        rustix::fs::fsetxattr(to, name, &value, XattrFlags::empty())?;
+    }
+    Ok(())
+}
+
+/// What an attribute call tells, however long it is: the kernel's own limit is 64 KiB.
+fn attribute(read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; 64 * 1024];
+    let length = read(&mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// The moment of the change. Where the file system can, the two files change places, so that what was there is looked at
+/// once more after nobody can write it by its name any more.
+fn take_place(path: &Path, new: &Path, seen: &Seen) -> io::Result<Attempt> {
+    if !seen.is_still(path) {
+        return Ok(Attempt::Overtaken);
+    }
+    let way = if seen.file.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    match rustix::fs::renameat_with(CWD, new, CWD, path, way) {
+        Ok(()) => {}
+        Err(Errno::EXIST | Errno::NOENT) => return Ok(Attempt::Overtaken),
+        Err(Errno::BUSY | Errno::XDEV) => return Ok(Attempt::InPlace),
+        // An immutable file, which in place says so too; or a file system that can only rename.
+        Err(Errno::PERM) => return Ok(Attempt::InPlace),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => match fs::rename(new, path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return Ok(Attempt::InPlace);
+            }
+            Err(error) => return Err(error),
+        },
+        Err(errno) => return Err(errno.into()),
+    }
+    if way == RenameFlags::EXCHANGE && new.exists() && !seen.is_still(new) {
+        // An editor was faster by a moment: its file goes back, and is read anew.
+        rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE)?;
+        return Ok(Attempt::Overtaken);
+    }
+    let folder = path.parent().unwrap_or_else(|| Path::new("/"));
+    File::open(folder)?.sync_all()?;
+    Ok(Attempt::Done)
+}
+
+/// Writes the file where it is. What the new text has more is written first, behind the old end: if the disk is full that
+/// fails, and nothing of the old text was touched. What is equal at the beginning is never written.
+fn write_in_place(
+    path: &Path,
+    seen: &Seen,
+    text: &[u8],
+    keep: &Path,
+) -> Result<Attempt, HostsError> {
+    let unwritable = |source: io::Error| {
+        let what = match source.kind() {
+            io::ErrorKind::PermissionDenied => "write it, which may be immutable (`lsattr`)",
+            _ => "write it",
+        };
+        HostsError::Kernel { what, source }
+    };
+    let file = OpenOptions::new().read(true).write(true).open(path).map_err(unwritable)?;
+    let old = seen.text.as_slice();
+    let (old_end, new_end) = (length(old), length(text));
+    if new_end > old_end {
+        // Space for all of it, if the file system can tell; if not, the writes will.
+        let more = new_end.saturating_sub(old_end);
+        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, old_end, more) {
+            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
+            Err(errno) => return Err(unwritable(errno.into())),
+        }
+    }
+    if !seen.is_still(path) {
+        return Ok(Attempt::Overtaken);
+    }
+    let tail = text.get(old.len()..).unwrap_or_default();
+    if let Err(source) = file.write_all_at(tail, old_end) {
+        return Err(match file.set_len(old_end) {
+            Ok(()) => unwritable(source),
+            Err(_) => torn(old, keep, source),
+        });
+    }
+    let same = old.iter().zip(text).take_while(|(old, new)| old == new).count();
+    let middle = text.get(same..old.len().min(text.len())).unwrap_or_default();
+    let from = u64::try_from(same).unwrap_or(u64::MAX);
+    let written = file
+        .write_all_at(middle, from)
+        .and_then(|()| file.set_len(new_end))
+        .and_then(|()| file.sync_all());
+    let Err(source) = written else { return Ok(Attempt::Done) };
+    // Back to what it was, as far as it goes.
+    let back = file
+        .write_all_at(old.get(same..).unwrap_or_default(), from)
+        .and_then(|()| file.set_len(old_end));
+    Err(match back {
+        Ok(()) => unwritable(source),
+        Err(_) => torn(old, keep, source),
+    })
+}
+
+/// Lays down the old content elsewhere: better than nothing.
+fn torn(old: &[u8], keep: &Path, source: io::Error) -> HostsError {
+    let kept = keep.join("hosts.kept");
+    if let Err(error) = fs::write(&kept, old) {
+        tracing::error!("the old content of the hosts file cannot be kept: {error}");
+    }
+    HostsError::Torn { kept, source }
+}
+
+fn length(text: &[u8]) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

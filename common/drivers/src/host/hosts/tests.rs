@@ -1,0 +1,301 @@
+//! The real thing: files, links, mounts and full disks.
+
+use std::os::unix::fs::{chown, symlink};
+use std::process::Command;
+
+use super::*;
+
+const ALIAS: &str = "headnodehost";
+const PLAIN: &str = "127.0.0.1 localhost\n10.0.0.10 hn0\n";
+const OURS: &str = "# headship begin: slave-fc keeps these lines, do not edit them\n10.0.0.10 headnodehost # headship\n# headship end\n";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
+}
+
+struct Place {
+    dir: tempfile::TempDir,
+    file: PathBuf,
+}
+
+fn place(text: &str) -> Place {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("hosts");
+    fs::write(&file, text).unwrap();
+    Place { dir, file }
+}
+
+fn put_10(path: &Path) -> Result<Vec<String>, HostsError> {
+    put(path, ALIAS, address("10.0.0.10"), path.parent().unwrap())
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// The file is right, and nothing of ours lies beside it.
+fn assert_right(path: &Path) {
+    assert_eq!(read(path), format!("{PLAIN}{OURS}"));
+    assert_eq!(current(path, ALIAS), Some(address("10.0.0.10")));
+    let beside = fs::read_dir(path.parent().unwrap()).unwrap();
+    let names: Vec<_> = beside.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!names.iter().any(|name| name.to_str().unwrap().contains("headship")), "{names:?}");
+}
+
+/// Everything an error says, as the log shows it.
+fn told(error: &HostsError) -> String {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}"));
+    format!("{error}{}", source.unwrap_or_default())
+}
+
+/// Runs a command as root; false, with a reason, if this machine does not let us.
+fn can(program: &str, arguments: &[&str]) -> bool {
+    let output = Command::new(program).args(arguments).output();
+    let said = match output {
+        Ok(output) if output.status.success() => return true,
+        Ok(output) => String::from_utf8_lossy(&output.stderr).into_owned(),
+        Err(error) => error.to_string(),
+    };
+    println!("skipped, as `{program} {}` is not possible here: {said}", arguments.join(" "));
+    false
+}
+
+/// A mount that goes away with the test.
+struct Mount(PathBuf);
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let gone = Command::new("umount").arg("--lazy").arg(&self.0).status();
+        assert!(gone.is_ok_and(|status| status.success()), "{} stays mounted", self.0.display());
+    }
+}
+
+fn mount(arguments: &[&str], at: &Path) -> Option<Mount> {
+    let at_text = at.display().to_string();
+    can("mount", &[arguments, &[&at_text]].concat()).then(|| Mount(at.to_owned()))
+}
+
+#[test]
+fn a_new_file_takes_the_place_with_mode_owner_and_attributes() {
+    let place = place(PLAIN);
+    fs::set_permissions(&place.file, fs::Permissions::from_mode(0o640)).unwrap();
+    let owned = chown(&place.file, Some(1234), Some(2345)).is_ok();
+    let named = rustix::fs::setxattr(&place.file, "user.label", b"as it was", XattrFlags::empty());
+    let before = fs::metadata(&place.file).unwrap();
+    let diff = put_10(&place.file).unwrap();
+    assert_eq!(diff.len(), 3);
+    assert_right(&place.file);
+    let after = fs::metadata(&place.file).unwrap();
+    assert_ne!(after.ino(), before.ino(), "another file, put in its place");
+    let facts = |data: &Metadata| (data.mode(), data.uid(), data.gid());
+    assert_eq!(facts(&after), facts(&before));
+    assert_eq!(after.mode() & 0o7777, 0o640);
+    if !owned {
+        println!("its owner could not be changed here, as this is not root");
+    }
+    match named {
+        Ok(()) => {
+            let label = attribute(|value| rustix::fs::getxattr(&place.file, "user.label", value));
+            assert_eq!(label.unwrap(), b"as it was");
+        }
+        Err(errno) => println!("attributes were not tested: {errno}"),
+    }
+    // Right as it is: nothing is written.
+    assert_eq!(put_10(&place.file).unwrap(), [""; 0]);
+    assert_eq!(fs::metadata(&place.file).unwrap().ino(), after.ino());
+}
+
+#[test]
+fn a_missing_file_is_made_and_a_link_is_followed() {
+    let place = place(PLAIN);
+    let link = place.dir.path().join("link");
+    symlink("hosts", &link).unwrap();
+    put_10(&link).unwrap();
+    assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_right(&place.file);
+    let missing = place.dir.path().join("missing");
+    put_10(&missing).unwrap();
+    assert_eq!(read(&missing), OURS);
+    assert_eq!(fs::metadata(&missing).unwrap().mode() & 0o7777, 0o644);
+    symlink("nowhere", place.dir.path().join("dangling")).unwrap();
+    let error = put_10(&place.dir.path().join("dangling")).unwrap_err();
+    assert!(told(&error).starts_with("it is a link to `nowhere`, which is not there"), "{error}");
+    assert!(!place.dir.path().join("nowhere").exists());
+}
+
+#[test]
+fn what_is_no_file_is_left_alone() {
+    let place = place(PLAIN);
+    let folder = place.dir.path().join("folder");
+    fs::create_dir(&folder).unwrap();
+    let pipe = place.dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for path in [&folder, &pipe] {
+        assert_eq!(told(&put_10(path).unwrap_err()), "it is no plain file: put one in its place");
+    }
+}
+
+#[test]
+fn a_refused_file_stays_byte_for_byte() {
+    for text in ["a\0b\n", "# headship begin\n", "10.0.0.9 headnodehost\n", &"x\n".repeat(5 << 20)]
+    {
+        let place = place(text);
+        let inode = fs::metadata(&place.file).unwrap().ino();
+        assert!(matches!(put_10(&place.file), Err(HostsError::Refused(_))));
+        assert!(read(&place.file) == text);
+        assert_eq!(fs::metadata(&place.file).unwrap().ino(), inode);
+    }
+}
+
+#[test]
+fn a_file_with_other_names_is_written_in_place() {
+    let place = place(PLAIN);
+    let other = place.dir.path().join("other-name");
+    fs::hard_link(&place.file, &other).unwrap();
+    put_10(&place.file).unwrap();
+    assert_right(&place.file);
+    assert_right(&other);
+    // A shorter address, with lines of others behind ours.
+    let text = format!("{PLAIN}{OURS}1.2.3.4 behind\n");
+    fs::write(&other, &text).unwrap();
+    put(&place.file, ALIAS, address("1.1.1.1"), place.dir.path()).unwrap();
+    assert_eq!(read(&other), text.replace("10.0.0.10 headnodehost", "1.1.1.1 headnodehost"));
+    put_10(&place.file).unwrap();
+    assert_eq!(read(&other), text);
+}
+
+#[test]
+fn an_editor_at_the_same_moment_loses_nothing() {
+    // It replaces the file, writes it in place, appends, and removes it; twice each.
+    type Edit = fn(&Path);
+    let edits: [(Edit, &str); 4] = [
+        (
+            |path| {
+                fs::write(path.with_extension("tmp"), "1.2.3.4 edit\n")
+                    .and_then(|()| fs::rename(path.with_extension("tmp"), path))
+                    .unwrap()
+            },
+            "1.2.3.4 edit\n",
+        ),
+        (|path| fs::write(path, "1.2.3.4 edit\n").unwrap(), "1.2.3.4 edit\n"),
+        (
+            |path| fs::write(path, [fs::read(path).unwrap(), b"x\n".to_vec()].concat()).unwrap(),
+            "a\nx\nx\n",
+        ),
+        (|path| drop(fs::remove_file(path)), ""),
+    ];
+    for (edit, expected) in edits {
+        let place = place("a\n");
+        let mut times = 0;
+        let mut meanwhile = || {
+            times += 1;
+            if times <= 2 {
+                edit(&place.file);
+            }
+        };
+        let keep = place.dir.path();
+        put_with(&place.file, ALIAS, address("10.0.0.10"), keep, &mut meanwhile).unwrap();
+        assert_eq!(read(&place.file), format!("{expected}{OURS}"));
+    }
+}
+
+#[test]
+fn who_writes_it_all_the_time_is_told_of() {
+    let place = place("a\n");
+    let mut count = 0;
+    let mut meanwhile = || {
+        count += 1;
+        fs::write(&place.file, format!("{count}\n")).unwrap();
+    };
+    let keep = place.dir.path();
+    let result = put_with(&place.file, ALIAS, address("10.0.0.10"), keep, &mut meanwhile);
+    assert!(matches!(result, Err(HostsError::Contended)));
+    assert_eq!(read(&place.file), "20\n");
+}
+
+#[test]
+fn a_mount_point_is_written_in_place() {
+    let place = place("");
+    let source = place.dir.path().join("source");
+    fs::write(&source, PLAIN).unwrap();
+    let Some(_mount) = mount(&["--bind", source.to_str().unwrap()], &place.file) else { return };
+    put_10(&place.file).unwrap();
+    assert_right(&place.file);
+    assert_eq!(read(&source), format!("{PLAIN}{OURS}"), "the mounted file itself");
+    drop(_mount);
+    assert_eq!(read(&place.file), "");
+}
+
+#[test]
+fn a_read_only_file_system_is_told_of() {
+    let place = place(PLAIN);
+    let folder = place.dir.path();
+    let source = folder.to_str().unwrap();
+    let Some(_mount) = mount(&["--bind", "--options", "ro", source], folder) else { return };
+    let error = put_10(&place.file).unwrap_err();
+    assert_eq!(told(&error), "cannot write it: Read-only file system (os error 30)");
+    assert_eq!(read(&place.file), PLAIN);
+}
+
+#[test]
+fn a_writable_file_in_a_read_only_folder_is_written_in_place() {
+    let place = place(PLAIN);
+    let other = self::place(PLAIN);
+    let folder = place.dir.path();
+    let source = folder.to_str().unwrap();
+    let Some(_folder) = mount(&["--bind", "--options", "ro", source], folder) else { return };
+    let Some(_file) = mount(&["--bind", other.file.to_str().unwrap()], &place.file) else { return };
+    put_10(&place.file).unwrap();
+    assert_right(&other.file);
+}
+
+#[test]
+fn an_immutable_file_is_told_of() {
+    let place = place(PLAIN);
+    let file = place.file.to_str().unwrap();
+    if !can("chattr", &["+i", file]) {
+        return;
+    }
+    let result = put_10(&place.file);
+    assert!(can("chattr", &["-i", file]));
+    let said =
+        "cannot write it, which may be immutable (`lsattr`): Operation not permitted (os error 1)";
+    assert_eq!(told(&result.unwrap_err()), said);
+    assert_right_as_before(&place.file);
+}
+
+fn assert_right_as_before(path: &Path) {
+    assert_eq!(read(path), PLAIN);
+    assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing beside it");
+}
+
+#[test]
+fn a_full_disk_is_told_of_and_costs_no_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = dir.path();
+    let Some(_mount) = mount(&["-t", "tmpfs", "-o", "size=16k", "headship"], disk) else { return };
+    let file = disk.join("hosts");
+    // A page of text to the last byte, so that any growth needs another one.
+    let text = "1.2.3.4 a-name\n".repeat(300).get(..4095).unwrap().to_owned() + "\n";
+    fs::write(&file, &text).unwrap();
+    let filler = fill(&disk.join("filler"));
+    assert!(filler > 0, "something fits beside it");
+    let error = put_10(&file).unwrap_err();
+    let full = "No space left on device (os error 28)";
+    assert_eq!(told(&error), format!("cannot put a new file in its place: {full}"));
+    assert_eq!(read(&file), text);
+    assert!(!disk.join("hosts.headship-new").exists());
+    // In place, as where it is a mount point.
+    fs::hard_link(&file, disk.join("other")).unwrap();
+    assert_eq!(told(&put_10(&file).unwrap_err()), format!("cannot write it: {full}"));
+    assert_eq!(read(&file), text);
+    fs::remove_file(disk.join("filler")).unwrap();
+    put_10(&file).unwrap();
+    assert_eq!(read(&file), format!("{text}{OURS}"));
+}
+
+/// Writes until nothing more fits.
+fn fill(path: &Path) -> usize {
+    let mut file = File::create(path).unwrap();
+    (0..1 << 20).take_while(|_| file.write_all(&[b'x'; 512]).is_ok()).count()
+}
