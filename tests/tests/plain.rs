@@ -37,6 +37,7 @@ fn after_a_crash_of_the_active_its_services_run_on_the_other_headnode() {
         "a taker waits 8.26 s in `normal`, counted from a renewal at most 0.5 s before; here it started after {waited:?}"
     );
     assert_eq!(cluster.epoch(), epoch + 1);
+    cluster.until_followed_by(&[standby], standby);
 
     active.launch().unwrap();
     let (active_now, _) = cluster.in_order();
@@ -62,6 +63,7 @@ fn a_switchover_moves_the_services_without_an_overlap_and_a_killed_one_is_starte
     cluster.until_all_ready(standby, ordered);
     let (active_now, _) = cluster.in_order();
     assert_eq!(active_now.name(), standby.name());
+    cluster.until_followed_by(&[active, standby], standby);
     for service in services() {
         let stopped = cluster.log(|log| log.first(active.name(), service, What::Stop, ordered));
         assert!(stopped.is_some(), "{service} was stopped in order on {}", active.name());
@@ -101,6 +103,22 @@ struct Cluster(Plain);
 impl Cluster {
     fn start() -> Self {
         Self(Plain::start(&programs(), Preset::Normal).unwrap_or_else(|error| panic!("{error}")))
+    }
+
+    /// Waits until hosts file and agent of these follow `active`; nothing else in the file has changed.
+    fn until_followed_by(&self, hosts: &[&Host], active: &Host) {
+        let address = active.address();
+        let text = format!(
+            "127.0.0.1 localhost\n# headship begin: slave-fc keeps these lines, do not edit them\n{address} headnodehost # headship\n# headship end\n"
+        );
+        for host in hosts {
+            wait_until(&format!("{} follows {}", host.name(), active.name()), LIMIT, || {
+                let noted = host.agent_note().and_then(|note| note.address);
+                noted == Some(address.into())
+                    && std::fs::read_to_string(host.hosts_file()).is_ok_and(|it| it == text)
+            })
+            .unwrap();
+        }
     }
 
     /// Waits until one headnode is active with all services and the other one is ready, and returns them in this order.

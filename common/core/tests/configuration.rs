@@ -31,8 +31,9 @@ fn the_sample_written_out_says_exactly_the_defaults() {
     let defaults = load(&[("sample", SAMPLE)]);
     let spelt = written_out();
     assert!(spelt.contains("\nlease_ms = 6000") && spelt.contains("\npreset = \"normal\""));
-    // The lines that cannot be defaults beside the sample's own choice of driver, and of what moves.
-    let spelt = spelt.replace("start = [\"/usr/bin/program\", \"argument\"]\n", "");
+    // What cannot be a default beside the sample's own choice of driver, and of what moves.
+    let spelt = spelt.replace("\nstart = [\"/usr/bin/program\", \"argument\"]\n", "\n");
+    let spelt = spelt.replace("agent_command = [\"/usr/bin/agent\", \"argument\"]\n", "");
     let spelt = spelt.replace("pinned = \"hn0\"\n", "");
     assert_eq!(load(&[("sample", &spelt)]), defaults);
 }
@@ -54,6 +55,7 @@ fn the_sample_names_every_key() {
         "[failover_quorum]\n",
         "[[headnode]]\n",
         "[timing]\n",
+        "[follow]\n",
         "[health]\n",
         "[[service]]\n",
         "[[service]]\n[service.restart]\n",
@@ -101,7 +103,7 @@ fn later_fragments_override_single_keys_and_add_to_the_table_of_the_same_name() 
         ("sample", SAMPLE),
         (
             "10",
-            "node = \"hn1\"\n[timing]\nlease_ms = 8000\n[[headnode]]\nname = \"hn1\"\naddress = \"b\"\n",
+            "node = \"hn1\"\n[timing]\nlease_ms = 8000\n[[headnode]]\nname = \"hn1\"\naddress = \"10.0.0.12\"\n",
         ),
         (
             "20",
@@ -112,7 +114,7 @@ fn later_fragments_override_single_keys_and_add_to_the_table_of_the_same_name() 
     assert_eq!(config.node.as_str(), "hn1");
     assert_eq!(config.timing.lease, Duration::from_secs(9));
     assert_eq!(config.timing.session, Duration::from_secs(4));
-    assert_eq!(config.headnodes[1].address, "b");
+    assert_eq!(config.headnodes[1].address, "10.0.0.12");
     let names: Vec<&str> = config.services.iter().map(|service| service.name.as_str()).collect();
     assert_eq!(names, ["ambari-server", "jobhistory", "livy"]);
     assert!(config.services[1].critical);

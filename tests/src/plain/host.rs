@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use headship_core::follower::AgentNote;
 use headship_core::lease::Permit;
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -55,11 +56,12 @@ pub fn services() -> [&'static str; 4] {
 pub(super) const PROBED_PORT: u16 = 8080;
 
 /// What starts with a host. master-ha-service is started by master-fc, in office.
-const DAEMONS: [&str; 3] = ["slave-ha-service", "health-monitor", "master-fc"];
+const DAEMONS: [&str; 4] = ["slave-ha-service", "slave-fc", "health-monitor", "master-fc"];
 
 /// What must have been built.
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "slave-ha-service",
+    "slave-fc",
     "health-monitor",
     "master-fc",
     "master-ha-service",
@@ -134,6 +136,24 @@ impl Host {
         &self.dir
     }
 
+    /// Its hosts file.
+    #[must_use]
+    pub fn hosts_file(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
+    /// Its address.
+    #[must_use]
+    pub const fn address(&self) -> Ipv4Addr {
+        self.address
+    }
+
+    /// What its agent was last started with, as slave-fc notes it.
+    #[must_use]
+    pub fn agent_note(&self) -> Option<AgentNote> {
+        serde_json::from_slice(&fs::read(self.dir.join("run/agent")).ok()?).ok()
+    }
+
     /// D, in nanoseconds on the clock of the service log, if it holds a permit.
     #[must_use]
     pub fn deadline(&self) -> Option<u64> {
@@ -155,6 +175,7 @@ impl Host {
         // 32 hexadecimal digits that no other host has.
         let id = format!("{:08x}{:024x}\n", u32::from(self.address), std::process::id());
         fs::write(self.dir.join("machine-id"), id)?;
+        fs::write(self.hosts_file(), "127.0.0.1 localhost\n")?;
         let text = self.configuration(servers, preset, headnodes);
         fs::write(self.dir.join("config/headship.toml"), text)
     }
@@ -175,6 +196,13 @@ impl Host {
         for (name, address) in headnodes {
             text.push_str(&format!("\n[[headnode]]\nname = \"{name}\"\naddress = \"{address}\"\n"));
         }
+        // Its agent ends with us, and does nothing till then.
+        let agent =
+            ["/usr/bin/tail", "--follow", &format!("--pid={}", std::process::id()), "/dev/null"];
+        text.push_str(&format!(
+            "\n[follow]\nhosts_file = {:?}\nagent_command = {agent:?}\n",
+            self.hosts_file()
+        ));
         for service in SERVICES {
             let Service { name, port, started_by, after } = service;
             text.push_str(&format!(

@@ -326,6 +326,10 @@ impl World {
         for text in ["run-dir NAME writable", "health NAME good"] {
             self.order(&text.replace("NAME", &name));
         }
+        if self.setup.follow {
+            self.order(&format!("hosts {name} writable"));
+            self.order(&format!("agent {name} well"));
+        }
         for service in SERVICES {
             self.order(&format!("service {name} {service} well"));
         }

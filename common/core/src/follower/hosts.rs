@@ -18,7 +18,7 @@ pub(super) struct Hosts {
     /// Whom it named when this process last saw or wrote it.
     pub(super) applied: Option<Followed>,
     /// What is remembered on disk, or about to be.
-    remembered: Option<Followed>,
+    pub(super) remembered: Option<Followed>,
     pending: Option<(ActionId, Followed)>,
     /// Whether it is to be looked at though nothing is known to have changed.
     verify: bool,

@@ -174,8 +174,12 @@ impl Follower {
         let headnodes: BTreeMap<NodeName, IpAddr> = (config.headnodes.iter())
             .filter_map(|headnode| Some((headnode.name.clone(), headnode.ip()?)))
             .collect();
-        // The node may have got another address since; then the configuration knows better.
-        let target = found.followed.clone().filter(|_| follow.is_some()).map(|followed| {
+        // A line of ours that says something else was written before whom it follows was on disk: then `active` has to tell.
+        let as_remembered = |followed: &Followed| {
+            follow.is_some() && found.alias.is_none_or(|alias| alias == followed.address)
+        };
+        // The headnode may have got another address since; then the configuration knows better.
+        let target = found.followed.clone().filter(as_remembered).map(|followed| {
             let address = headnodes.get(&followed.node).copied().unwrap_or(followed.address);
             Followed { address, ..followed }
         });
@@ -311,7 +315,7 @@ impl Follower {
             Phase::BecomingStandby | Phase::Ceded { .. } => false,
         };
         let Some(holder) = active.holder.as_ref().filter(|_| held) else { return Ok(None) };
-        if let Some(target) = &self.target {
+        if let Some(target) = self.target.as_ref().or(self.hosts.remembered.as_ref()) {
             if target.incarnation != active.incarnation {
                 return lasting(format!(
                     "`active` is of incarnation {}, and this node follows incarnation {}: see that the failover quorum is the right one, and use `headship adopt` if it is",

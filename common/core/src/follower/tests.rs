@@ -458,6 +458,20 @@ fn a_crash_after_any_step_ends_with_alias_and_agent_right() {
 }
 
 #[test]
+fn a_crash_before_the_followed_office_is_on_disk_moves_nothing_back() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    let older = world.followed.clone();
+    world.office(&office(2, "hn1", Phase::BecomingActive));
+    world.log();
+    world.followed = older;
+    world.restart();
+    world.pass(60);
+    assert_eq!(world.log(), ["`headnodehost` is hn1 (10.0.0.11, epoch 2)"]);
+    assert_eq!(world.followed.as_ref().unwrap().epoch, Epoch(2));
+}
+
+#[test]
 fn other_nodes_wait_for_a_slot_and_give_it_back_when_the_agent_runs() {
     let mut world = World::new("wn0");
     world.take_slots();
