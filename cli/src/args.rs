@@ -19,6 +19,7 @@ Exit codes (all of them in headship(1)):
 
 Examples:
   headship status                  who is active, is the other one ready, and why not
+  headship is-active && report     only where this headnode is active
   headship switchover              make the other headnode active, and watch it
   ssh $(headship active --host)    go to whichever headnode is active";
 
@@ -67,6 +68,14 @@ pub(crate) enum Command {
     /// for about the session timeout (4 s with the preset `normal`). `headship status` says within three renewals (1.5 s)
     /// that such a one does not renew its lease.
     Active(Active),
+    /// Tell by the exit code whether this headnode, or NODE, is active
+    ///
+    /// 0 when it is; 7 when another one is; 8 when nobody is, also during a transition; 9 when the failover quorum cannot be
+    /// reached, and 1 when the record of office cannot be understood: nobody can say then; 4 for a node that is no headnode.
+    /// It says nothing unless there is no answer. Like `headship active` it goes by the holder's session.
+    IsActive(IsActive),
+    /// Show the last transitions, newest first, with what each phase took and why the way was free
+    History(History),
     /// Make the other headnode active, in order: services stop here before they start there
     ///
     /// The active headnode checks that the other one is eligible and ready, stops its services, cedes, and the other one
@@ -103,6 +112,22 @@ pub(crate) struct Active {
     #[arg(long)]
     pub(crate) ip: bool,
     /// Print name, host, address and epoch as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship is-active`
+#[derive(Debug, Args)]
+pub(crate) struct IsActive {
+    /// The headnode that is asked about; without it, this host
+    #[arg(value_name = "NODE", value_parser = node)]
+    pub(crate) node: Option<NodeName>,
+}
+
+/// `headship history`
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
 }

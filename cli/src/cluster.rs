@@ -193,6 +193,17 @@ impl Cluster {
     }
 }
 
+/// Looks once: all records, and whether the holder lives.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+pub(crate) async fn once(config: &Config, limit: Duration) -> Result<Records, String> {
+    let mut cluster = Cluster::connect(config, limit).await?;
+    let seen = cluster.records().await;
+    cluster.close().await;
+    seen
+}
+
 /// Answers in the order of their questions.
 struct Answers(VecDeque<(Key, Found)>);
 

@@ -4,12 +4,15 @@ mod active;
 mod args;
 mod check;
 mod cluster;
+mod history;
+mod is_active;
 mod local;
 mod output;
 mod say;
 mod standing;
 mod status;
 mod switchover;
+mod table;
 mod view;
 
 #[cfg(test)]
@@ -59,6 +62,12 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         }
         Command::Active(arguments) => {
             configured(place, async |config| active::run(config, place, arguments).await).await
+        }
+        Command::IsActive(arguments) => {
+            configured(place, async |config| is_active::run(config, place, arguments).await).await
+        }
+        Command::History(arguments) => {
+            configured(place, async |config| history::run(config, place, arguments).await).await
         }
         Command::Switchover(arguments) => {
             configured(place, async |config| switchover::run(config, place, arguments).await).await

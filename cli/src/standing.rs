@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here that the cluster goes by; the words are those of `headship-core`, read from the records.
 
+use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
@@ -284,6 +285,12 @@ pub(crate) fn readiness(headnode: &Headnode) -> Result<(), String> {
         Verdict::Eligible => Ok(()),
         Verdict::Reluctant | Verdict::Ineligible => Err(health.reasons.join("; ")),
     }
+}
+
+/// That a node is no headnode, and which nodes are.
+pub(crate) fn no_headnode(config: &Config, node: &NodeName) -> String {
+    let known: Vec<&str> = config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
+    format!("{node} is not a headnode of this cluster: say one of {}", known.join(", "))
 }
 
 /// What this host knows of itself, in a phrase.

@@ -63,6 +63,18 @@ async fn status_and_active_tell_what_the_records_say() {
     let ip = stdout(&lab.run(&["active", "--ip"]).await);
     assert!(ip == "127.0.0.1\n" || ip == "::1\n", "{ip}");
 
+    for (arguments, exit) in
+        [(&["is-active"][..], 0), (&["is-active", "hn1"], 7), (&["is-active", "hn7"], 4)]
+    {
+        assert_eq!(code(&lab.run(arguments).await), exit, "{arguments:?}");
+    }
+    assert_eq!(stdout(&lab.run(&["history"]).await), "nobody ever held office\n");
+    let history = r#"{"format":1,"transitions":[{"epoch":7,"from":"hn1","to":"hn0","cause":"ceded","at":0,"phases":[]}]}"#;
+    lab.write(vec![create(Key::History, history.to_owned())]).await;
+    let told = stdout(&lab.run(&["history"]).await);
+    assert!(told.contains("7      1970-01-01 00:00:00 UTC  hn1   hn0  0 ms"), "{told}");
+    assert_eq!(lab.json(&["history", "--json"]).await["transitions"][0]["cause"], "ceded");
+
     renewals.abort();
     // The lock deleted by hand, and nobody renews: the record alone makes nobody active.
     lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headship_core::record::{Phase, PhaseTime, Verdict};
+use headship_core::record::{Phase, Verdict};
 use serde::Serialize;
 
+use crate::history::Transition;
 use crate::standing::{self, Conclusion};
 use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
 
@@ -63,16 +64,6 @@ struct Service {
     restarts: u32,
     given_up: bool,
     why: Option<String>,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Transition {
-    epoch: u64,
-    from: Option<String>,
-    to: String,
-    cause: String,
-    at_ms: u64,
-    phases: Vec<PhaseTime>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -216,14 +207,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 
 fn last_transition(records: &Records) -> Option<Transition> {
     let last = record(&records.history)?.transitions.last()?;
-    Some(Transition {
-        epoch: last.epoch.0,
-        from: last.from.as_ref().map(ToString::to_string),
-        to: last.to.to_string(),
-        cause: last.cause.clone(),
-        at_ms: last.at.0,
-        phases: last.phases.clone(),
-    })
+    Some(last.into())
 }
 
 fn server(server: &view::Server) -> Server {

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use anstyle::Style;
 use headship_core::known::Content;
-use headship_core::record::{Active, Phase, Role, Transition, Verdict};
+use headship_core::record::{Active, Phase, Role, Verdict};
 use headship_core::time::WallTime;
 
 use super::json;
 use crate::output::{BAD, GOOD, HEAD, WARN, styled};
-use crate::say;
 use crate::standing::{Conclusion, Condition};
+use crate::table::{Cell, Table};
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, Server, View, record};
+use crate::{history, say};
 
 /// The page.
 pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
@@ -251,16 +252,9 @@ fn past(view: &View, records: &Records) -> String {
         format!("{from} -> {} in epoch {}, {}", last.to, last.epoch, since(view.now, last.at));
     line(&mut text, "last transition", &value);
     line(&mut text, "  because", &last.cause);
-    line(&mut text, "  phases", &phases(last));
+    let (phases, total) = (history::phases(&last.phases), history::total(&last.phases));
+    line(&mut text, "  phases", &format!("{phases}; {total} ms in all"));
     text
-}
-
-fn phases(transition: &Transition) -> String {
-    let phases = &transition.phases;
-    let told: Vec<String> =
-        phases.iter().map(|phase| format!("{} {} ms", phase.phase, phase.ms)).collect();
-    let total = phases.iter().fold(0_u64, |total, phase| total.saturating_add(phase.ms));
-    format!("{}; {total} ms in all", told.join(", "))
 }
 
 fn host(view: &View, local: &Local) -> String {
@@ -326,59 +320,4 @@ fn permit(local: &Local) -> String {
         }
     };
     format!("epoch {}, {left} (written {age} ago)", permit.epoch)
-}
-
-/// Columns as wide as they must be; the last one is not padded.
-struct Table {
-    rows: Vec<Vec<Cell>>,
-}
-
-#[derive(Clone, Debug)]
-struct Cell {
-    text: String,
-    style: Style,
-}
-
-impl Cell {
-    fn plain(text: &str) -> Self {
-        Self::styled(Style::new(), text)
-    }
-
-    fn styled(style: Style, text: &str) -> Self {
-        // A line break in somebody's sentence must not break the table.
-        Self { text: text.replace(char::is_control, " "), style }
-    }
-
-    fn width(&self) -> usize {
-        self.text.chars().count()
-    }
-}
-
-impl Table {
-    fn new(names: &[&str]) -> Self {
-        Self { rows: vec![names.iter().map(|name| Cell::styled(HEAD, name)).collect()] }
-    }
-
-    fn row(&mut self, cells: Vec<Cell>) {
-        self.rows.push(cells);
-    }
-
-    fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.map(Cell::width).max().unwrap_or_default()
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = String::new();
-        for row in &self.rows {
-            for (column, cell) in row.iter().enumerate() {
-                text.push_str(&styled(cell.style, &cell.text));
-                if column + 1 < row.len() {
-                    text.push_str(&" ".repeat(self.width(column) - cell.width() + 2));
-                }
-            }
-            text.push('\n');
-        }
-        text
-    }
 }

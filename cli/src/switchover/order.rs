@@ -38,10 +38,7 @@ pub(super) fn office(
     if let Some(to) = to
         && !config.headnodes.iter().any(|headnode| headnode.name == *to)
     {
-        let known: Vec<&str> =
-            config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
-        let known = known.join(", ");
-        return refuse(format!("{to} is not a headnode of this cluster: say one of {known}"));
+        return refuse(standing::no_headnode(config, to));
     }
     // A holder that cannot start its services is what a switchover helps against, so it is not asked whether it serves.
     let Holder { node, epoch, announced } =
