@@ -17,8 +17,8 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::{Found, Op, Outcome};
 use headship_core::record::{
-    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Phase, Rest, Role,
-    ServicesState, Settings, SwitchoverOrder, Verdict,
+    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Maintenance, Phase,
+    Rest, Role, ServicesState, Settings, SwitchoverOrder, Verdict,
 };
 use headship_core::time::WallTime;
 use headship_tests::ensemble::{Ensemble, FAST_TICK};
@@ -280,6 +280,7 @@ impl Lab {
             format: FORMAT,
             incarnation: Incarnation("i".to_owned()),
             paused: None,
+            maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
         let lock = Lock { format: FORMAT, by: identity("hn0") };
@@ -312,6 +313,7 @@ impl Lab {
                 by: identity(name),
                 services: [("livy".to_owned(), observed.to_owned())].into(),
                 reasons: [].into(),
+                alone: [].into(),
                 why: "the test says so".to_owned(),
                 rest: Rest::new(),
             };

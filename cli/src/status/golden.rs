@@ -155,6 +155,7 @@ fn services_that_are_down_on_the_active_are_named_each_with_its_state() {
         restarts: 1,
         given_up: false,
         critical: false,
+        alone: false,
         why: "its process was killed by signal 9".to_owned(),
     };
     records.headnodes[0].duty = duty("hn0", "livy", waits);

@@ -263,6 +263,11 @@ impl World {
             0..3 => self.order("switchover"),
             3 => self.order(&format!("switchover to {name}")),
             4 => self.do_for("pause", "resume", 1000, 40_000),
+            5 if self.rng.bool() => {
+                let (on, off) =
+                    (format!("maintenance {service} on"), format!("maintenance {service} off"));
+                self.do_for(&on, &off, 1000, 60_000);
+            }
             5 => {
                 let start = format!("start {name} master-fc");
                 self.do_for(&format!("stop {name} master-fc"), &start, 1000, 40_000);
@@ -312,6 +317,7 @@ impl World {
         // What nobody but a person may do, once there is a quorum to do it.
         let soon = Duration::from_secs(15);
         self.after(soon, Happening::Command("resume".to_owned()));
+        self.after(soon, Happening::Command("maintenance all off".to_owned()));
         self.after(soon, Happening::Command("delete lock garbage".to_owned()));
     }
 

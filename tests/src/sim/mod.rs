@@ -15,6 +15,7 @@ mod host;
 mod log;
 mod machine;
 mod net;
+mod operator;
 mod run;
 mod scenario;
 mod setup;

@@ -8,7 +8,7 @@ use crate::known::Content;
 use crate::node::{Identity, NodeName};
 use crate::office::{self, Evidence, Ground, Standing, WayFree};
 use crate::quorum::Version;
-use crate::record::{Active, Corrupt, FORMAT, Lock, Phase, Promise, Rest, Settings};
+use crate::record::{Active, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings};
 use crate::time::Time;
 
 impl Controller {
@@ -126,7 +126,13 @@ impl Controller {
             || Incarnation(self.me.process.clone()),
             |remembered| remembered.incarnation.clone(),
         );
-        let settings = Settings { format: FORMAT, incarnation, paused: None, rest: Rest::new() };
+        let settings = Settings {
+            format: FORMAT,
+            incarnation,
+            paused: None,
+            maintenance: Maintenance::default(),
+            rest: Rest::new(),
+        };
         let key = crate::record::Key::Settings;
         let ops = vec![crate::quorum::Op::Create { key, data: crate::record::write(&settings) }];
         self.write(now, ops, Write::Settings(settings));

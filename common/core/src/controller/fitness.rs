@@ -55,6 +55,9 @@ impl Controller {
     /// Whether another headnode is eligible and ready to take office at once.
     pub(super) fn peer_fitness(&mut self, peer: &NodeName, now: Time) -> Fitness {
         let state = self.records.headnodes.get(peer).and_then(|known| known.record());
+        if let Some(why) = self.in_maintenance(peer) {
+            return Fitness::Unfit(why);
+        }
         match state {
             None => Fitness::Unfit(format!("{peer} is not there: its master-fc has no session")),
             Some(state) if state.role != Role::Standby => {
@@ -62,6 +65,12 @@ impl Controller {
             }
             Some(_) => self.fitness_by_heartbeat(peer, now),
         }
+    }
+
+    /// That a headnode is in maintenance, with by whom and why, if it is.
+    fn in_maintenance(&self, node: &NodeName) -> Option<String> {
+        let by = self.records.settings.record()?.maintenance.nodes.get(node)?;
+        Some(format!("{node} is in maintenance ({by})"))
     }
 
     /// The first other headnode that is eligible and ready.
@@ -129,6 +138,9 @@ impl Controller {
             Content::Record(settings) => {
                 if let Some(by) = &settings.paused {
                     return Some(format!("automatic failover is paused: {by}"));
+                }
+                if let Some(why) = self.in_maintenance(&self.me.node) {
+                    return Some(why);
                 }
             }
             Content::Corrupt(corrupt) => return Some(corrupt.to_string()),

@@ -27,8 +27,8 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, Promise, Role, ServicesState,
-    Settings, SwitchoverOrder, Transition,
+    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, Maintenance, Promise, Role,
+    ServicesState, Settings, SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -228,6 +228,10 @@ pub struct Controller {
     said: BTreeSet<String>,
     /// Whether it was said what keeps this headnode from an office that is open.
     barred: bool,
+    /// The services in maintenance, as last known.
+    alone: BTreeMap<String, String>,
+    /// What was last said of a pause and of maintenance.
+    told_settings: (Option<String>, Maintenance),
     /// What the quorum said when it last denied a write.
     denied: Option<String>,
     /// When a write may be tried again after one that was refused.
@@ -266,8 +270,11 @@ impl Controller {
             expired: None,
             gone: false,
         });
+        let alone = permit.as_ref().map(|permit| permit.alone.clone()).unwrap_or_default();
+        let mut services = Supervisor::new(services, config.timing.period, starts);
+        services.leave_alone(&alone);
         Self {
-            services: Supervisor::new(services, config.timing.period, starts),
+            services,
             records: Records::new(&config, &me),
             presence: Presence::new(Key::Headnode(me.node.clone()), me.machine.clone()),
             config,
@@ -297,6 +304,8 @@ impl Controller {
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
             barred: false,
+            alone,
+            told_settings: (None, Maintenance::default()),
             denied: None,
             write_due: Time::default(),
             unblock_due: Time::default(),
@@ -364,6 +373,7 @@ impl Controller {
             self.presence.look_again();
         }
         self.remember_what_is_read();
+        self.heed_settings();
         self.compete(now);
         self.serve(now);
         self.ask_reads();

@@ -63,6 +63,8 @@ pub(super) struct Entry {
     probes: Probes,
     /// Why it is not as desired, for people.
     why: String,
+    /// By whom and why it is in maintenance, if it is.
+    alone: Option<String>,
 }
 
 impl Entry {
@@ -85,6 +87,7 @@ impl Entry {
             in_vain: 0,
             probes,
             why: String::new(),
+            alone: None,
         }
     }
 
@@ -102,6 +105,32 @@ impl Entry {
 
     pub(super) fn why(&self) -> &str {
         &self.why
+    }
+
+    pub(super) fn alone(&self) -> Option<&str> {
+        self.alone.as_deref()
+    }
+
+    /// Begins, goes on with or ends maintenance. When it ends, the service counts as one that nobody has started yet: what
+    /// happened to it meanwhile is no failure.
+    pub(super) fn leave_alone(&mut self, why: Option<&String>) {
+        if self.alone.is_some() != why.is_some() {
+            self.restarts.clear();
+            self.in_vain = 0;
+            self.started = false;
+            self.not_before = Time::default();
+            self.unserved_since = None;
+            self.probes.forget();
+            self.why.clear();
+        }
+        self.alone = why.cloned();
+    }
+
+    /// In maintenance nothing is ordered; what was ordered before may still end.
+    pub(super) fn stand_back(&mut self, now: Time) {
+        if self.is_start_overdue(now) {
+            self.under_way = None;
+        }
     }
 
     pub(super) fn is_verified(&self) -> bool {
@@ -273,7 +302,11 @@ impl Entry {
             } else {
                 self.look_due = now;
             }
-        } else if desired == Desired::Running && was_up && self.under_way.is_none() {
+        } else if desired == Desired::Running
+            && was_up
+            && self.under_way.is_none()
+            && self.alone.is_none()
+        {
             let why = match &self.observed {
                 Observed::Failed { why } => why.clone(),
                 Observed::Unknown
