@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use headship_core::node::NodeName;
 use headship_daemon::configuration::FOLDER;
 use headship_drivers::host::run::RUN;
@@ -83,6 +83,21 @@ pub(crate) enum Command {
     /// marked `announce` may still be starting then, and the last line names them. If it cannot be done, it is refused
     /// with the reason and nothing moves. Ctrl-C withdraws an order that was not answered yet; later it goes on by itself.
     Switchover(Switchover),
+    /// Stop automatic failover until `headship resume`
+    ///
+    /// From then on no headnode takes office, whatever happens to the active one; the active one goes on, and its lease with
+    /// it: should it die, be cut off or be stopped, its services stop, and nobody starts them elsewhere. A switchover is refused
+    /// meanwhile. A second pause is refused by the name of who gave the first.
+    Pause(Pause),
+    /// Let headnodes take over again
+    Resume(Resume),
+    /// Take a headnode, or one service, out of the suite's hands for a while
+    ///
+    /// A headnode in maintenance takes no office, by itself or by order. The one in office is refused: `headship switchover`
+    /// first. A service in maintenance is left alone on the active headnode: it is not started, restarted or stopped, whatever
+    /// its state and its probes say, and nobody waits for it. Where it may not run it is stopped as ever: also when this headnode
+    /// gives up office or loses it.
+    Maintenance(Maintain),
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///
     /// Changes nothing. Each finding is `ok`, `advice`, `warning` or `FAULT`, with the way out. The exit code is that of the
@@ -141,6 +156,51 @@ pub(crate) struct Switchover {
     /// Print the outcome with all phases as JSON, at the end
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `headship pause`
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Why, for whoever finds it paused
+    #[arg(value_name = "REASON")]
+    pub(crate) reason: Vec<String>,
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship resume`
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship maintenance`
+#[derive(Debug, Args)]
+pub(crate) struct Maintain {
+    /// A headnode, or an HA service
+    #[arg(value_name = "NODE|SERVICE")]
+    pub(crate) name: String,
+    /// Whether it begins or ends
+    #[arg(value_name = "on|off")]
+    pub(crate) switch: Switch,
+    /// Why, for whoever finds it so
+    #[arg(value_name = "REASON")]
+    pub(crate) reason: Vec<String>,
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Whether something begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It begins.
+    On,
+    /// It ends.
+    Off,
 }
 
 /// `headship check`

@@ -9,11 +9,13 @@ mod is_active;
 mod local;
 mod output;
 mod say;
+mod settings;
 mod standing;
 mod status;
 mod switchover;
 mod table;
 mod view;
+mod who;
 
 #[cfg(test)]
 mod tests;
@@ -71,6 +73,16 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         }
         Command::Switchover(arguments) => {
             configured(place, async |config| switchover::run(config, place, arguments).await).await
+        }
+        Command::Pause(arguments) => {
+            configured(place, async |config| settings::pause(config, place, arguments).await).await
+        }
+        Command::Resume(arguments) => {
+            configured(place, async |config| settings::resume(config, place, arguments).await).await
+        }
+        Command::Maintenance(arguments) => {
+            configured(place, async |config| settings::maintain(config, place, arguments).await)
+                .await
         }
         // Faults of the configuration are among what it finds.
         Command::Check(arguments) => check::run(place, arguments).await,

@@ -186,10 +186,16 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     let others = || records.headnodes.iter().filter(|headnode| headnode.name != *node);
     let ready: Vec<&Headnode> = others().filter(|other| readiness(other).is_ok()).collect();
     let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
+    let maintenance = record(&records.settings).map(|settings| &settings.maintenance);
+    let alone = |name: &String| maintenance.is_some_and(|it| it.services.contains_key(name));
+    let kept: Vec<&String> = view.services.iter().filter(|name| !alone(name)).collect();
     let mut missing = own.map_or_else(
         || vec!["it is no headnode of the configuration here: bring it up to date".to_owned()],
-        |own| troubles(own, &view.services),
+        |own| troubles(own, &kept),
     );
+    missing.extend(maintenance.into_iter().flat_map(|maintenance| {
+        maintenance.services.iter().map(|(name, by)| format!("{name} is in maintenance ({by})"))
+    }));
     if let Some(silence) = silence(records.pulse) {
         missing.insert(0, silence);
     }
@@ -229,7 +235,7 @@ fn silence(pulse: Pulse) -> Option<String> {
 }
 
 /// What is not as it should be on the active itself.
-fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
+fn troubles(own: &Headnode, services: &[&String]) -> Vec<String> {
     let mut troubles = Vec::new();
     match &own.state {
         Content::Record(state) if state.role == Role::Active => {}
@@ -241,7 +247,8 @@ fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
             troubles.push("its master-fc has no session".to_owned());
         }
     }
-    let given_up = own.given_up();
+    let mut given_up = own.given_up();
+    given_up.retain(|name| services.iter().any(|kept| kept == name));
     let mut unseen = Vec::new();
     for name in services.iter().filter(|name| !given_up.contains(&name.as_str())) {
         match own.service(name) {

@@ -168,6 +168,17 @@ impl Headnode {
         })
     }
 
+    /// Whether this headnode leaves a service alone, as its guard and its master-ha-service show; nothing if they do not agree,
+    /// or nobody shows anything.
+    pub(crate) fn leaves_alone(&self, name: &str) -> Option<bool> {
+        let guard = record(&self.services).map(|services| services.alone.contains(name));
+        let duty = record(&self.duty).and_then(|duty| duty.services.get(name));
+        match (guard, duty.map(|duty| duty.alone)) {
+            (Some(guard), Some(duty)) => (guard == duty).then_some(guard),
+            (one @ Some(_), None) | (None, one) => one,
+        }
+    }
+
     /// The services that master-ha-service gave up here.
     pub(crate) fn given_up(&self) -> Vec<&str> {
         let duties = record(&self.duty).into_iter().flat_map(|duty| &duty.services);

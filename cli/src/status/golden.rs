@@ -128,6 +128,24 @@ fn automatic_failover_is_paused() {
 }
 
 #[test]
+fn a_headnode_and_a_service_are_in_maintenance() {
+    let mut records = records();
+    if let Content::Record(settings) = &mut records.settings {
+        let maintenance = &mut settings.maintenance;
+        maintenance.nodes.insert(node("hn1"), "root@hn0: a new disk".to_owned());
+        maintenance.services.insert("livy".to_owned(), "eve@hn1".to_owned());
+    }
+    with_state(&mut records, 1, |state| {
+        let why = "hn1 is in maintenance (root@hn0: a new disk)".to_owned();
+        (state.role, state.why) = (Role::Out, why);
+    });
+    with_services(&mut records, |services| {
+        services.insert("livy".to_owned(), "stopped".to_owned());
+    });
+    golden("maintenance", in_sight(records), Json::Yes);
+}
+
+#[test]
 fn a_service_is_given_up_on_the_active() {
     let mut records = records();
     records.headnodes[0].duty = duty("hn0", "livy", given_up());

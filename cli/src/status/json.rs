@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headship_core::node::NodeName;
 use headship_core::record::{Phase, Verdict};
 use serde::Serialize;
 
@@ -23,11 +24,19 @@ pub(super) struct Document {
     epoch: Option<u64>,
     office: Option<Office>,
     paused: Option<String>,
+    maintenance: Maintenance,
     headnodes: Vec<HeadnodeSeen>,
     last_transition: Option<Transition>,
     servers: Vec<Server>,
     corrupt: Vec<String>,
     local: Option<Host>,
+}
+
+/// By whom and why each is in maintenance.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Maintenance {
+    nodes: BTreeMap<NodeName, String>,
+    services: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -132,6 +141,13 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
         paused: records
             .and_then(|records| record(&records.settings))
             .and_then(|settings| settings.paused.clone()),
+        maintenance: records
+            .and_then(|records| record(&records.settings))
+            .map(|settings| Maintenance {
+                nodes: settings.maintenance.nodes.clone(),
+                services: settings.maintenance.services.clone(),
+            })
+            .unwrap_or_default(),
         headnodes: records.map_or_else(Vec::new, |records| {
             records.headnodes.iter().map(|headnode| headnode_seen(view, headnode)).collect()
         }),

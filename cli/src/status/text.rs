@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anstyle::Style;
 use headship_core::known::Content;
-use headship_core::record::{Active, Phase, Role, Verdict};
+use headship_core::record::{Active, Maintenance, Phase, Role, Verdict};
 use headship_core::time::WallTime;
 
 use super::json;
@@ -68,6 +68,13 @@ fn head(view: &View) -> String {
         Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),
     };
     line(&mut text, "failover", &failover);
+    if let Some(settings) = record(&records.settings) {
+        let Maintenance { nodes, services, .. } = &settings.maintenance;
+        let nodes = nodes.iter().map(|(node, by)| (node.as_str(), by));
+        for (name, by) in nodes.chain(services.iter().map(|(name, by)| (name.as_str(), by))) {
+            line(&mut text, "maintenance", &styled(WARN, &format!("{name}: {by}")));
+        }
+    }
     if let Some(active) = record(&records.active) {
         line(&mut text, "office", &office(view, records, active));
         if let Some(lease) = lease(records.pulse, active) {
@@ -211,13 +218,15 @@ fn services(view: &View, records: &Records) -> String {
     let mut table = Table::new(&names);
     for name in &view.services {
         let mut row = vec![Cell::plain(name)];
-        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name)));
+        let settings = record(&records.settings);
+        let alone = settings.is_some_and(|it| it.maintenance.services.contains_key(name));
+        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name, alone)));
         table.row(row);
     }
     table.to_text()
 }
 
-fn service(headnode: &Headnode, name: &str) -> Cell {
+fn service(headnode: &Headnode, name: &str, alone: bool) -> Cell {
     let Some(seen) = headnode.service(name) else { return Cell::plain("-") };
     let mut text = seen.observed.clone();
     match seen.restarts {
@@ -227,6 +236,10 @@ fn service(headnode: &Headnode, name: &str) -> Cell {
     }
     if seen.given_up {
         text.push_str(", GIVEN UP");
+    }
+    if alone {
+        let style = if seen.observed == "failed" { WARN } else { Style::new() };
+        return Cell::styled(style, &format!("{text} (in maintenance)"));
     }
     // Of what runs, or is on its way, the reason is an old one.
     let told = seen.given_up || matches!(seen.observed.as_str(), "stopped" | "failed");

@@ -9,10 +9,9 @@ mod outcome;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Outcome, Refusal as Why};
@@ -29,8 +28,8 @@ use self::order::{Office, Refusal};
 use self::outcome::Seen;
 use crate::args::{Place, Switchover};
 use crate::cluster::Cluster;
-use crate::output;
 use crate::view::{ServiceSeen, record as understood};
+use crate::{output, who};
 
 /// How long the active has for its answer. It is told at once; this is for one that is busy, and for clocks that differ.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -112,7 +111,7 @@ impl Journey<'_> {
     async fn travel(&mut self, mut cluster: Cluster, to: Option<&NodeName>) -> Result<Conclusion> {
         // Before the order is written: from now on Ctrl-C must not end us without a word.
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let id = random_id()?;
+        let id = who::random_id()?;
         let office = match give(self.config, &mut cluster, &id, to).await? {
             Ok(office) => office,
             Err(conclusion) => {
@@ -297,7 +296,7 @@ async fn give(
     id: &str,
     to: Option<&NodeName>,
 ) -> Result<Result<Office, Conclusion>> {
-    let by = whoami()?;
+    let by = who::am_i()?;
     let away = |why| Ok(Err(Conclusion::new(Exit::QuorumAway, why)));
     for _ in 0..ATTEMPTS {
         let records = match cluster.records().await {
@@ -373,19 +372,4 @@ fn patience(config: &Config) -> Duration {
     let services = config.services.iter();
     let services = services.map(|service| service.start_limit.saturating_add(service.stop_limit));
     services.fold(config.timing.wait(), Duration::saturating_add)
-}
-
-fn random_id() -> Result<String> {
-    let file = "/proc/sys/kernel/random/uuid";
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
-    Ok(text.trim_end().to_owned())
-}
-
-/// Who gives the order, for people.
-fn whoami() -> Result<String> {
-    let host = nix::unistd::gethostname().context("this host has no name")?;
-    let id = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(id).ok().flatten();
-    let user = user.map_or_else(|| id.to_string(), |user| user.name);
-    Ok(format!("{user}@{}", host.to_string_lossy()))
 }
