@@ -260,7 +260,8 @@ impl World {
     fn deed_of_operator(&mut self, host: HostId, name: &str) {
         let service = self.one_of(&SERVICES);
         match self.rng.u32(0..10) {
-            0..3 => self.order("switchover"),
+            0..2 => self.order("switchover"),
+            2 => self.order(&format!("failover from {name}")),
             3 => self.order(&format!("switchover to {name}")),
             4 => self.do_for("pause", "resume", 1000, 40_000),
             5 if self.rng.bool() => {

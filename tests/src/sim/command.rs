@@ -60,7 +60,9 @@ impl World {
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
-            ["pause" | "resume" | "maintenance" | "switchover", ..] => self.operator(&words),
+            ["pause" | "resume" | "maintenance" | "switchover" | "failover", ..] => {
+                self.operator(&words)
+            }
             _ => Err("unknown words".to_owned()),
         }
     }

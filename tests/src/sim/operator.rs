@@ -1,15 +1,21 @@
 //! What an operator orders: the records that the command line writes.
 
+use headship_core::epoch::Epoch;
+use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, FORMAT, Key, Maintenance, Rest, Settings, SwitchoverOrder,
+    self, Active, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
+use serde::Serialize;
 
 use super::world::World;
 
-/// Who orders, from where and why.
+/// Who pauses and begins maintenance, from where and why.
 const OPERATOR: &str = "operator, for a test";
+
+/// Who gives orders, and from where.
+const BY: &str = "operator@test";
 
 impl World {
     /// Carries out an operator's order now.
@@ -22,6 +28,7 @@ impl World {
             }
             ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
             ["switchover", rest @ ..] => self.order_switchover(rest),
+            ["failover", rest @ ..] => self.order_failover(rest),
             _ => Err("unknown words".to_owned()),
         }
     }
@@ -66,29 +73,68 @@ impl World {
     }
 
     fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
-        let active = self.ensemble.head.get(&Key::Active);
-        let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());
-        let Some(active) = active else { return Ok(()) };
-        let (mut to, mut epoch, mut not_after) = (None, active.epoch, u64::MAX);
-        match words {
-            [] => {}
-            ["to", node] => to = Some((*node).try_into().map_err(|error| format!("{error}"))?),
-            ["too", "late"] => not_after = 1,
-            ["of", "another", "epoch"] => epoch = epoch.next(),
-            _ => return Err("unknown words".to_owned()),
-        }
-        self.orders += 1;
-        let order = SwitchoverOrder {
+        let (to, words) = match words {
+            ["to", node, rest @ ..] => (Some(self.node(node)?), rest),
+            rest => (None, rest),
+        };
+        let Some((order, epoch, not_after)) = self.new_order(words)? else { return Ok(()) };
+        let by = BY.to_owned();
+        let (answer, rest) = (None, Rest::new());
+        self.give(&SwitchoverOrder {
             format: FORMAT,
-            order: format!("order-{}", self.orders),
-            by: "operator@test".to_owned(),
+            order,
+            by,
             epoch,
             to,
-            not_after: WallTime(not_after),
-            answer: None,
-            rest: Rest::new(),
+            not_after,
+            answer,
+            rest,
+        })
+    }
+
+    fn order_failover(&mut self, words: &[&str]) -> Result<(), String> {
+        let ["from", node, words @ ..] = words else {
+            return Err("from which headnode?".to_owned());
         };
-        let (key, data) = (Key::Switchover, record::write(&order));
+        let from = self.node(node)?;
+        let Some((order, epoch, not_after)) = self.new_order(words)? else { return Ok(()) };
+        let by = BY.to_owned();
+        let (taker, answer, rest) = (None, None, Rest::new());
+        self.give(&FailoverOrder {
+            format: FORMAT,
+            order,
+            by,
+            epoch,
+            from,
+            not_after,
+            taker,
+            answer,
+            rest,
+        })
+    }
+
+    fn node(&self, name: &str) -> Result<NodeName, String> {
+        name.try_into().map_err(|error| format!("{error}"))
+    }
+
+    /// Id, epoch and end of an order for the office as it is; nothing where there is none.
+    fn new_order(&mut self, words: &[&str]) -> Result<Option<(String, Epoch, WallTime)>, String> {
+        let active = self.ensemble.head.get(&Key::Active);
+        let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());
+        let Some(active) = active else { return Ok(None) };
+        let (epoch, not_after) = match words {
+            [] => (active.epoch, u64::MAX),
+            ["too", "late"] => (active.epoch, 1),
+            ["of", "another", "epoch"] => (active.epoch.next(), u64::MAX),
+            ["of", "an", "earlier", "epoch"] => (Epoch(active.epoch.0.saturating_sub(1)), u64::MAX),
+            _ => return Err("unknown words".to_owned()),
+        };
+        self.orders += 1;
+        Ok(Some((format!("order-{}", self.orders), epoch, WallTime(not_after))))
+    }
+
+    fn give<T: Order + Serialize>(&mut self, order: &T) -> Result<(), String> {
+        let (key, data) = (T::KEY, record::write(order));
         let op = match self.ensemble.head.get(&key) {
             Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
             None => Op::Create { key, data },

@@ -8,7 +8,9 @@ use crate::known::Content;
 use crate::node::{Identity, NodeName};
 use crate::office::{self, Evidence, Ground, Standing, WayFree};
 use crate::quorum::Version;
-use crate::record::{Active, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings};
+use crate::record::{
+    Active, Answer, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings,
+};
 use crate::time::Time;
 
 impl Controller {
@@ -113,6 +115,9 @@ impl Controller {
             self.found_cluster(now);
             return;
         }
+        if self.answer_failover(now) {
+            return;
+        }
         self.poll_for_silence(now);
         match self.obstacle(now) {
             Some(why) => self.course = why,
@@ -176,6 +181,7 @@ impl Controller {
             last_sign: if ceded { renewed.max(moved) } else { renewed },
             claimed: now,
             from: active.holder.as_ref().map(|holder| holder.node.clone()),
+            ordered: self.ordered_failover().map(|order| order.by.clone()),
             ..Timeline::default()
         };
         self.write(now, ops, Write::Claim(active));
@@ -295,6 +301,14 @@ impl Controller {
             Write::Answer(order) => {
                 self.records.switchover.wrote(now, order, version, None);
                 self.obey_switchover(now);
+            }
+            Write::AnswerFailover(order) => {
+                let accepted = order.answer == Some(Answer::Accepted);
+                let text = format!("failover from {} ordered by {}", order.from, order.by);
+                self.records.failover.wrote(now, order, version, None);
+                if accepted {
+                    self.info(format!("{text}: this headnode takes over"));
+                }
             }
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);

@@ -113,6 +113,8 @@ impl Controller {
         let bar = self.bar().or(closed).or_else(|| match self.own_fitness(now) {
             Fitness::Fit => None,
             Fitness::Unfit(why) => Some(why),
+            // Of whoever orders a failover it is known who is there to take over.
+            Fitness::Reluctant(_) if self.ordered_failover().is_some() => None,
             Fitness::Reluctant(why) => self.too_early_for_reluctant(now).then_some(why),
         });
         let own_health = self.records.health.get(&self.me.node);
@@ -165,6 +167,10 @@ impl Controller {
 
     /// Whether the office can be claimed now, by what the records say of its holder.
     fn office_is_open(&mut self, now: Time) -> Result<(), String> {
+        // From the claim on the old holder's renewals fail, whether it lives or not: the way is proven free as ever.
+        if self.ordered_failover().is_some() {
+            return Ok(());
+        }
         let records = &self.records;
         let holder =
             Self::name_of(records.active.record().and_then(|active| active.holder.as_ref()));

@@ -27,8 +27,8 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, Maintenance, Promise, Role,
-    ServicesState, Settings, SwitchoverOrder, Transition,
+    Active, Duty, FailoverOrder, HeadnodeState, Health, History, Key, Lease, Lock, Maintenance,
+    Promise, Role, ServicesState, Settings, SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -110,6 +110,7 @@ struct Records {
     active: Known<Active>,
     lease: Known<Lease>,
     switchover: Known<SwitchoverOrder>,
+    failover: Known<FailoverOrder>,
     history: Known<History>,
     duty: Known<Duty>,
     /// What this host's own guard shows: without one nothing holds D but master-fc.
@@ -138,6 +139,7 @@ enum Write {
     Cede(Active),
     Succeed(Active),
     Answer(SwitchoverOrder),
+    AnswerFailover(FailoverOrder),
     History(History),
 }
 
@@ -193,6 +195,8 @@ struct Timeline {
     office: Time,
     first_start: Option<Time>,
     from: Option<NodeName>,
+    /// Who ordered it, if it was no cession and nobody had failed.
+    ordered: Option<String>,
     cause: Option<WayFree>,
 }
 

@@ -36,6 +36,10 @@ macro_rules! each {
             $do;
         }
         {
+            let $known = &mut records.failover;
+            $do;
+        }
+        {
             let $known = &mut records.history;
             $do;
         }
@@ -68,6 +72,7 @@ impl Records {
             active: Known::new(Key::Active),
             lease: Known::new(Key::Lease),
             switchover: Known::new(Key::Switchover),
+            failover: Known::new(Key::Failover),
             history: Known::new(Key::History),
             duty: Known::new(Key::Duty(me.node.clone())),
             guard: Known::new(Key::Services(me.node.clone())),
@@ -160,6 +165,7 @@ impl Controller {
             Outcome::Refused { .. } | Outcome::Unknown => {
                 match write {
                     Write::Answer(_) => self.records.switchover.outdate(),
+                    Write::AnswerFailover(_) => self.records.failover.outdate(),
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)
                     | Write::Claim(_)

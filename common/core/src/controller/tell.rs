@@ -231,6 +231,10 @@ impl Controller {
     /// Notes how office came here, when it is about to be announced.
     pub(super) fn note_transition(&mut self, now: Time, epoch: Epoch) {
         let Some(cause) = self.timeline.cause.take() else { return };
+        let cause = match &self.timeline.ordered {
+            Some(by) => format!("a failover was ordered by {by}; {cause}"),
+            None => cause.to_string(),
+        };
         let line = &self.timeline;
         let started = line.first_start.unwrap_or(now);
         let points = [
@@ -251,8 +255,7 @@ impl Controller {
             Some(epoch),
         );
         let (from, to) = (self.timeline.from.clone(), self.me.node.clone());
-        self.transition =
-            Some(Transition { epoch, from, to, cause: cause.to_string(), at: self.wall, phases });
+        self.transition = Some(Transition { epoch, from, to, cause, at: self.wall, phases });
     }
 
     /// Adds the transition to the history. Of one that cannot be read nothing is lost: it is left as it is.

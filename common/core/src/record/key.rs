@@ -25,6 +25,8 @@ pub enum Key {
     Duty(NodeName),
     /// An operator's order to switch over.
     Switchover,
+    /// An operator's order to give up the holder of office.
+    Failover,
     /// The history of transitions, as one bounded list.
     History,
 }
@@ -47,6 +49,7 @@ impl Key {
             Self::Services(node) => format!("services/{node}"),
             Self::Duty(node) => format!("duty/{node}"),
             Self::Switchover => "orders/switchover".to_owned(),
+            Self::Failover => "orders/failover".to_owned(),
             Self::History => "history".to_owned(),
         }
     }
@@ -69,6 +72,7 @@ impl Key {
             Some(("services", name)) => node(name).map(Self::Services),
             Some(("duty", name)) => node(name).map(Self::Duty),
             Some(("orders", "switchover")) => Some(Self::Switchover),
+            Some(("orders", "failover")) => Some(Self::Failover),
             Some(_) => None,
         }
     }
@@ -86,6 +90,7 @@ impl Key {
             | Self::Lease
             | Self::Promise(_)
             | Self::Switchover
+            | Self::Failover
             | Self::History => false,
         }
     }
@@ -109,6 +114,7 @@ mod tests {
             Key::Services(hn0.clone()),
             Key::Duty(hn0),
             Key::Switchover,
+            Key::Failover,
             Key::History,
         ] {
             assert_eq!(Key::from_path(&key.path()), Some(key));

@@ -95,3 +95,44 @@ impl Order for SwitchoverOrder {
         }
     }
 }
+
+/// `orders/failover`: the holder is given up, though it may live. A standby answers, and takes office.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FailoverOrder {
+    /// Format version.
+    pub format: u32,
+    /// A random id of the order.
+    pub order: String,
+    /// Who gave it, and from where.
+    pub by: String,
+    /// The epoch of the holder it was given for.
+    pub epoch: Epoch,
+    /// The holder that is given up.
+    pub from: NodeName,
+    /// After this office must not be claimed for it.
+    pub not_after: WallTime,
+    /// The headnode that accepted it, and nobody else, may claim for it.
+    #[serde(default)]
+    pub taker: Option<NodeName>,
+    /// How it was answered.
+    #[serde(default)]
+    pub answer: Option<Answer>,
+    /// Unknown fields.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl Order for FailoverOrder {
+    const KEY: Key = Key::Failover;
+
+    fn given(&self) -> Given<'_> {
+        Given {
+            id: &self.order,
+            what: format!("a failover from {}", self.from),
+            by: &self.by,
+            epoch: self.epoch,
+            not_after: self.not_after,
+            answer: self.answer.as_ref(),
+        }
+    }
+}

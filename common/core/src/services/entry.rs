@@ -1,5 +1,7 @@
 //! One service of a supervisor: what is known of it, and the next order for it.
 
+mod alone;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -105,32 +107,6 @@ impl Entry {
 
     pub(super) fn why(&self) -> &str {
         &self.why
-    }
-
-    pub(super) fn alone(&self) -> Option<&str> {
-        self.alone.as_deref()
-    }
-
-    /// Begins, goes on with or ends maintenance. When it ends, the service counts as one that nobody has started yet: what
-    /// happened to it meanwhile is no failure.
-    pub(super) fn leave_alone(&mut self, why: Option<&String>) {
-        if self.alone.is_some() != why.is_some() {
-            self.restarts.clear();
-            self.in_vain = 0;
-            self.started = false;
-            self.not_before = Time::default();
-            self.unserved_since = None;
-            self.probes.forget();
-            self.why.clear();
-        }
-        self.alone = why.cloned();
-    }
-
-    /// In maintenance nothing is ordered; what was ordered before may still end.
-    pub(super) fn stand_back(&mut self, now: Time) {
-        if self.is_start_overdue(now) {
-            self.under_way = None;
-        }
     }
 
     pub(super) fn is_verified(&self) -> bool {
