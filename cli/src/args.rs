@@ -83,6 +83,14 @@ pub(crate) enum Command {
     /// marked `announce` may still be starting then, and the last line names them. If it cannot be done, it is refused
     /// with the reason and nothing moves. Ctrl-C withdraws an order that was not answered yet; later it goes on by itself.
     Switchover(Switchover),
+    /// Give up the headnode in office, though it may live, and have another one take over
+    ///
+    /// For an active that hangs or cannot be trusted; one that is well is moved in order by `switchover`. A standby claims office
+    /// at once, over the holder's lock. From then on the holder cannot renew its lease: it stops its services when it hears of
+    /// that, and by its deadline if it does not. Only when it has said so, or lease and kill time have surely passed, services
+    /// start elsewhere. A standby that merely would rather not takes over if there is no better one. Refused with the reason, and
+    /// nothing moves, if NODE does not hold office, nobody can take over, or failover is paused.
+    Failover(Failover),
     /// Stop automatic failover until `headship resume`
     ///
     /// From then on no headnode takes office, whatever happens to the active one; the active one goes on, and its lease with
@@ -153,6 +161,20 @@ pub(crate) struct Switchover {
     /// The headnode that shall be active; without it, the one that is ready
     #[arg(long, value_name = "NODE", value_parser = node)]
     pub(crate) to: Option<NodeName>,
+    /// Print the outcome with all phases as JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship failover`
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    /// The headnode in office that is given up
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    pub(crate) from: NodeName,
+    /// Do not ask whether it shall be done
+    #[arg(long)]
+    pub(crate) yes: bool,
     /// Print the outcome with all phases as JSON, at the end
     #[arg(long)]
     pub(crate) json: bool,

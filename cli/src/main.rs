@@ -7,12 +7,12 @@ mod cluster;
 mod history;
 mod is_active;
 mod local;
+mod orders;
 mod output;
 mod say;
 mod settings;
 mod standing;
 mod status;
-mod switchover;
 mod table;
 mod view;
 mod who;
@@ -72,7 +72,12 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
             configured(place, async |config| history::run(config, place, arguments).await).await
         }
         Command::Switchover(arguments) => {
-            configured(place, async |config| switchover::run(config, place, arguments).await).await
+            configured(place, async |config| orders::switch_over(config, place, arguments).await)
+                .await
+        }
+        Command::Failover(arguments) => {
+            configured(place, async |config| orders::fail_over(config, place, arguments).await)
+                .await
         }
         Command::Pause(arguments) => {
             configured(place, async |config| settings::pause(config, place, arguments).await).await

@@ -10,13 +10,14 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::{Found, Op, Outcome};
 use headship_core::record::{
-    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Maintenance, Phase,
-    Rest, Role, ServicesState, Settings, SwitchoverOrder, Verdict,
+    self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Maintenance, Order,
+    Phase, Rest, Role, ServicesState, Settings, SwitchoverOrder, Verdict,
 };
 use headship_core::time::WallTime;
 use headship_tests::ensemble::{Ensemble, FAST_TICK};
 use headship_zk::{OneShot, Options, Watched};
 use rustix::process::{Pid, Signal, kill_process};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -195,16 +196,16 @@ impl Lab {
     }
 
     /// Waits for an order without an answer, as the active does.
-    pub(crate) async fn await_order(&mut self) -> SwitchoverOrder {
+    pub(crate) async fn await_order<O: Order + DeserializeOwned>(&mut self) -> O {
         let order = async {
             loop {
-                if let Found::Data { data, .. } = self.read(Key::Switchover).await {
-                    let order: SwitchoverOrder = record::parse(&Key::Switchover, &data).unwrap();
-                    if order.answer.is_none() {
+                if let Found::Data { data, .. } = self.read(O::KEY).await {
+                    let order: O = record::parse(&O::KEY, &data).unwrap();
+                    if order.given().answer.is_none() {
                         return order;
                     }
                 }
-                self.link.changed().await;
+                sleep(Duration::from_millis(20)).await;
             }
         };
         timeout(LIMIT, order).await.expect("an order comes")

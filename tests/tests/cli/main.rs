@@ -7,6 +7,7 @@
     reason = "a test's helpers fail by panicking, too; clippy exempts only the test functions themselves"
 )]
 
+mod failover;
 mod lab;
 mod settings;
 
@@ -15,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use headship_core::epoch::Epoch;
 use headship_core::quorum::{Found, Op};
-use headship_core::record::{Answer, Key, Phase};
+use headship_core::record::{Answer, Key, Phase, SwitchoverOrder};
 use serde_json::Value;
 
 use crate::lab::{Lab, active, code, create, interrupt, interrupt_when_told, node, stderr, stdout};
@@ -100,7 +101,7 @@ async fn a_switchover_is_followed_and_a_second_one_is_refused_by_name() {
     let mut lab = Lab::start().await;
     lab.write_cluster().await;
     let first = lab.begin(&["switchover", "--to", "hn1"]);
-    let order = lab.await_order().await;
+    let order: SwitchoverOrder = lab.await_order().await;
     assert_eq!((order.epoch, order.to.clone()), (Epoch(7), Some(node("hn1"))));
     let second = lab.run(&["switchover"]).await;
     assert_eq!(code(&second), 6, "{second:?}");
@@ -130,7 +131,7 @@ async fn an_order_that_was_not_answered_is_withdrawn_by_ctrl_c() {
     let mut lab = Lab::start().await;
     lab.write_cluster().await;
     let child = lab.begin(&["switchover", "--json"]);
-    lab.await_order().await;
+    lab.await_order::<SwitchoverOrder>().await;
     interrupt(&child);
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 6, "{output:?}");
@@ -140,7 +141,7 @@ async fn an_order_that_was_not_answered_is_withdrawn_by_ctrl_c() {
 
     // Once it is accepted it goes on, and that is said.
     let child = lab.begin(&["switchover"]);
-    let order = lab.await_order().await;
+    let order: SwitchoverOrder = lab.await_order().await;
     lab.answer(order.clone(), Answer::Accepted).await;
     interrupt_when_told(child, "hn0 accepts").await;
     assert_ne!(lab.read(Key::Switchover).await, Found::Missing);
@@ -160,7 +161,7 @@ async fn a_refusal_gives_the_reason_and_what_cannot_be_is_not_even_ordered() {
         assert_eq!(lab.read(Key::Switchover).await, Found::Missing);
     }
     let child = lab.begin(&["switchover"]);
-    let order = lab.await_order().await;
+    let order: SwitchoverOrder = lab.await_order().await;
     let why = "no headnode is eligible and ready: hn1: no disk space".to_owned();
     lab.answer(order, Answer::Refused { why: why.clone() }).await;
     let output = child.wait_with_output().await.unwrap();
@@ -168,7 +169,7 @@ async fn a_refusal_gives_the_reason_and_what_cannot_be_is_not_even_ordered() {
     assert!(stderr(&output).contains(&why), "{output:?}");
     // The order that was refused is over: a new one takes its place.
     let child = lab.begin(&["switchover"]);
-    let order = lab.await_order().await;
+    let order: SwitchoverOrder = lab.await_order().await;
     lab.answer(order, Answer::Refused { why }).await;
     assert_eq!(code(&child.wait_with_output().await.unwrap()), 6);
 }
