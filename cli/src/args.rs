@@ -106,6 +106,12 @@ pub(crate) enum Command {
     /// its state and its probes say, and nobody waits for it. Where it may not run it is stopped as ever: also when this headnode
     /// gives up office or loses it.
     Maintenance(Maintain),
+    /// Have the headnodes follow the records as they are now, after these were restored or made anew
+    ///
+    /// A headnode that remembers another life of the cluster takes no office until then. Each headnode answers for itself: it
+    /// follows at once if it did before, and otherwise when lease and kill time have passed since the order, so that whatever
+    /// the old life allowed has surely run out. It is refused while a headnode holds office in another life.
+    Adopt(Adopt),
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///
     /// Changes nothing. Each finding is `ok`, `advice`, `warning` or `FAULT`, with the way out. The exit code is that of the
@@ -212,6 +218,14 @@ pub(crate) struct Maintain {
     #[arg(value_name = "REASON")]
     pub(crate) reason: Vec<String>,
     /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship adopt`
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// Print what each headnode answered as JSON, at the end
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -1,6 +1,7 @@
 //! The operator's command line: shows the cluster and gives it orders. Decides nothing that the cluster goes by.
 
 mod active;
+mod adopt;
 mod args;
 mod check;
 mod cluster;
@@ -88,6 +89,9 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         Command::Maintenance(arguments) => {
             configured(place, async |config| settings::maintain(config, place, arguments).await)
                 .await
+        }
+        Command::Adopt(arguments) => {
+            configured(place, async |config| adopt::run(config, place, arguments).await).await
         }
         // Faults of the configuration are among what it finds.
         Command::Check(arguments) => check::run(place, arguments).await,

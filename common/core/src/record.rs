@@ -16,7 +16,7 @@ use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
 pub use key::Key;
-pub use orders::{Answer, FailoverOrder, Given, Order, SwitchoverOrder};
+pub use orders::{AdoptOrder, Answer, FailoverOrder, Given, Order, SwitchoverOrder};
 
 /// The format version that this program writes; records of a higher one are refused, not guessed at.
 pub const FORMAT: u32 = 1;

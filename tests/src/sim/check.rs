@@ -8,7 +8,7 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::record::{
-    self, Active, Answer, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
 };
 use headship_core::services::{Order, ServiceAction};
 
@@ -122,6 +122,12 @@ impl World {
                 (Key::Failover, Some(node)) => {
                     let order = record::parse::<FailoverOrder>(&change.key, &node.data);
                     self.answered(order.ok().and_then(|order| order.answer));
+                }
+                (Key::Adopt, Some(node)) => {
+                    let order = record::parse::<AdoptOrder>(&change.key, &node.data).ok();
+                    if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
+                        self.notice("quorum", format!("{node} refuses the adoption: {why}"));
+                    }
                 }
                 (_, Some(_) | None) => {}
             }

@@ -60,7 +60,7 @@ impl World {
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
-            ["pause" | "resume" | "maintenance" | "switchover" | "failover", ..] => {
+            ["pause" | "resume" | "maintenance" | "switchover" | "failover" | "adopt", ..] => {
                 self.operator(&words)
             }
             _ => Err("unknown words".to_owned()),

@@ -1,10 +1,13 @@
 //! What an operator orders: the records that the command line writes.
 
+use std::collections::BTreeMap;
+
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings, SwitchoverOrder,
+    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings,
+    SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -29,6 +32,7 @@ impl World {
             ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
             ["switchover", rest @ ..] => self.order_switchover(rest),
             ["failover", rest @ ..] => self.order_failover(rest),
+            ["adopt"] => self.order_adoption(),
             _ => Err("unknown words".to_owned()),
         }
     }
@@ -113,6 +117,24 @@ impl World {
         })
     }
 
+    fn order_adoption(&mut self) -> Result<(), String> {
+        let settings = self.ensemble.head.get(&Key::Settings);
+        let settings =
+            settings.and_then(|node| record::parse::<Settings>(&Key::Settings, &node.data).ok());
+        let Some(Settings { incarnation, .. }) = settings else { return Ok(()) };
+        self.orders += 1;
+        let order = AdoptOrder {
+            format: FORMAT,
+            order: format!("order-{}", self.orders),
+            by: BY.to_owned(),
+            incarnation,
+            not_after: WallTime(u64::MAX),
+            answers: BTreeMap::new(),
+            rest: Rest::new(),
+        };
+        self.put(Key::Adopt, record::write(&order))
+    }
+
     fn node(&self, name: &str) -> Result<NodeName, String> {
         name.try_into().map_err(|error| format!("{error}"))
     }
@@ -134,7 +156,10 @@ impl World {
     }
 
     fn give<T: Order + Serialize>(&mut self, order: &T) -> Result<(), String> {
-        let (key, data) = (T::KEY, record::write(order));
+        self.put(T::KEY, record::write(order))
+    }
+
+    fn put(&mut self, key: Key, data: String) -> Result<(), String> {
         let op = match self.ensemble.head.get(&key) {
             Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
             None => Op::Create { key, data },

@@ -115,7 +115,7 @@ impl Controller {
             self.found_cluster(now);
             return;
         }
-        if self.answer_failover(now) {
+        if self.answer_adoption(now) || self.answer_failover(now) {
             return;
         }
         self.poll_for_silence(now);
@@ -310,6 +310,7 @@ impl Controller {
                     self.info(format!("{text}: this headnode takes over"));
                 }
             }
+            Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);
                 self.transition = None;

@@ -151,8 +151,7 @@ impl Controller {
             }
         }
         self.incarnation().is_none().then(|| {
-            "the quorum holds another life of this cluster than this headnode remembers: if that is intended, \
-             stop master-fc and delete /var/lib/headship/epoch on each headnode"
+            "the quorum holds another life of this cluster than this headnode remembers: if that is intended, `headship adopt`"
                 .to_owned()
         })
     }

@@ -25,6 +25,9 @@ impl Controller {
         if self.pending.is_some() {
             return;
         }
+        if self.answer_adoption(now) {
+            return;
+        }
         match &self.leaving {
             Some(leaving) => {
                 let leaving = leaving.clone();

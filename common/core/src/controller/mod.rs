@@ -7,6 +7,7 @@
 //!
 //! At most one write of office is under way at a time. Whatever ends unknown is read again.
 
+mod adopt;
 mod compete;
 mod fitness;
 mod hold;
@@ -27,8 +28,8 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, Duty, FailoverOrder, HeadnodeState, Health, History, Key, Lease, Lock, Maintenance,
-    Promise, Role, ServicesState, Settings, SwitchoverOrder, Transition,
+    Active, AdoptOrder, Duty, FailoverOrder, HeadnodeState, Health, History, Key, Lease, Lock,
+    Maintenance, Promise, Role, ServicesState, Settings, SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -111,6 +112,7 @@ struct Records {
     lease: Known<Lease>,
     switchover: Known<SwitchoverOrder>,
     failover: Known<FailoverOrder>,
+    adopt: Known<AdoptOrder>,
     history: Known<History>,
     duty: Known<Duty>,
     /// What this host's own guard shows: without one nothing holds D but master-fc.
@@ -140,6 +142,7 @@ enum Write {
     Succeed(Active),
     Answer(SwitchoverOrder),
     AnswerFailover(FailoverOrder),
+    AnswerAdopt(AdoptOrder),
     History(History),
 }
 

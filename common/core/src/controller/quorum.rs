@@ -40,6 +40,10 @@ macro_rules! each {
             $do;
         }
         {
+            let $known = &mut records.adopt;
+            $do;
+        }
+        {
             let $known = &mut records.history;
             $do;
         }
@@ -73,6 +77,7 @@ impl Records {
             lease: Known::new(Key::Lease),
             switchover: Known::new(Key::Switchover),
             failover: Known::new(Key::Failover),
+            adopt: Known::new(Key::Adopt),
             history: Known::new(Key::History),
             duty: Known::new(Key::Duty(me.node.clone())),
             guard: Known::new(Key::Services(me.node.clone())),
@@ -166,6 +171,7 @@ impl Controller {
                 match write {
                     Write::Answer(_) => self.records.switchover.outdate(),
                     Write::AnswerFailover(_) => self.records.failover.outdate(),
+                    Write::AnswerAdopt(_) => self.records.adopt.outdate(),
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)
                     | Write::Claim(_)

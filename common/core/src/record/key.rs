@@ -27,6 +27,8 @@ pub enum Key {
     Switchover,
     /// An operator's order to give up the holder of office.
     Failover,
+    /// An operator's order to follow another life of the cluster.
+    Adopt,
     /// The history of transitions, as one bounded list.
     History,
 }
@@ -50,6 +52,7 @@ impl Key {
             Self::Duty(node) => format!("duty/{node}"),
             Self::Switchover => "orders/switchover".to_owned(),
             Self::Failover => "orders/failover".to_owned(),
+            Self::Adopt => "orders/adopt".to_owned(),
             Self::History => "history".to_owned(),
         }
     }
@@ -73,6 +76,7 @@ impl Key {
             Some(("duty", name)) => node(name).map(Self::Duty),
             Some(("orders", "switchover")) => Some(Self::Switchover),
             Some(("orders", "failover")) => Some(Self::Failover),
+            Some(("orders", "adopt")) => Some(Self::Adopt),
             Some(_) => None,
         }
     }
@@ -91,6 +95,7 @@ impl Key {
             | Self::Promise(_)
             | Self::Switchover
             | Self::Failover
+            | Self::Adopt
             | Self::History => false,
         }
     }
@@ -115,6 +120,7 @@ mod tests {
             Key::Duty(hn0),
             Key::Switchover,
             Key::Failover,
+            Key::Adopt,
             Key::History,
         ] {
             assert_eq!(Key::from_path(&key.path()), Some(key));

@@ -3,10 +3,12 @@
 //! Each says who gave it, and is bound to what it was given for and to an end of its validity, so that one that got lost or
 //! came late does no harm. It is answered before anything moves. Who carries it out is decided in `controller`.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Key, Rest};
-use crate::epoch::Epoch;
+use crate::epoch::{Epoch, Incarnation};
 use crate::node::NodeName;
 use crate::time::WallTime;
 
@@ -134,5 +136,36 @@ impl Order for FailoverOrder {
             not_after: self.not_after,
             answer: self.answer.as_ref(),
         }
+    }
+}
+
+/// `orders/adopt`: the headnodes shall follow exactly this life of the cluster. Each answers for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AdoptOrder {
+    /// Format version.
+    pub format: u32,
+    /// A random id of the order.
+    pub order: String,
+    /// Who gave it, and from where.
+    pub by: String,
+    /// The life that is to be followed.
+    pub incarnation: Incarnation,
+    /// After this it must not be followed any more.
+    pub not_after: WallTime,
+    /// What each headnode answered: accepted, and it follows; or refused, and none may that did not before.
+    #[serde(default)]
+    pub answers: BTreeMap<NodeName, Answer>,
+    /// Unknown fields.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl AdoptOrder {
+    /// Who refused it and why, if anybody did.
+    pub fn refusal(&self) -> Option<(&NodeName, &str)> {
+        self.answers.iter().find_map(|(node, answer)| match answer {
+            Answer::Refused { why } => Some((node, why.as_str())),
+            Answer::Accepted => None,
+        })
     }
 }
