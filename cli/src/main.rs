@@ -5,6 +5,7 @@ mod adopt;
 mod args;
 mod check;
 mod cluster;
+mod followers;
 mod history;
 mod is_active;
 mod local;

@@ -10,9 +10,9 @@ use headship_core::record::{Active, Phase, Role, Verdict};
 use headship_core::services::Observed;
 use headship_daemon::Exit;
 
-use crate::say;
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, ServiceSeen, View};
 use crate::view::{corrupt, record};
+use crate::{followers, say};
 
 /// How the cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -212,6 +212,13 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
         missing.extend(others().filter_map(|other| {
             Some(format!("{} cannot take over ({})", other.name, readiness(other).err()?))
         }));
+    }
+    if let Some(summary) = followers::summary(&view.followers, record(&records.active))
+        && !summary.behind.is_empty()
+    {
+        let (behind, all) = (summary.behind.len(), summary.all);
+        let do_not = if behind == 1 { "does" } else { "do" };
+        missing.push(format!("{behind} of {all} nodes {do_not} not follow ({})", summary.named()));
     }
     let office = format!("{node} is active in epoch {epoch}");
     if missing.is_empty() {

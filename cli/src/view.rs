@@ -12,6 +12,8 @@ use headship_core::record::{
 use headship_core::services::Observed;
 use headship_core::time::WallTime;
 
+use crate::followers::Follower;
+
 /// What is seen of the cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
@@ -25,6 +27,8 @@ pub(crate) struct View {
     pub(crate) services: Vec<String>,
     /// The servers of the failover quorum.
     pub(crate) servers: Vec<Server>,
+    /// The nodes that show how far they follow the active.
+    pub(crate) followers: Vec<Follower>,
     /// What the quorum says.
     pub(crate) quorum: Quorum,
 }
@@ -148,6 +152,7 @@ impl View {
             now,
             services: config.services.iter().map(|service| service.name.clone()).collect(),
             servers: Vec::new(),
+            followers: Vec::new(),
             quorum,
         }
     }

@@ -12,6 +12,8 @@ use headship_core::record::{
 use headship_core::time::WallTime;
 
 use super::{json, text};
+use crate::followers::Follower;
+use crate::followers::tests::follower;
 use crate::standing;
 use crate::tests::{BEGIN, config, duty, given_up, identity, node, records};
 use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
@@ -25,8 +27,12 @@ enum Json {
 
 /// Compares page, exit code and JSON with the file; a person reviews its diff.
 fn golden(name: &str, quorum: Quorum, json: Json) {
+    golden_with(name, quorum, Vec::new(), json);
+}
+
+fn golden_with(name: &str, quorum: Quorum, followers: Vec<Follower>, json: Json) {
     let now = WallTime(BEGIN.0 + 200_000);
-    let view = View { servers: servers(&quorum), ..View::new(&config(), now, quorum) };
+    let view = View { servers: servers(&quorum), followers, ..View::new(&config(), now, quorum) };
     let conclusion = standing::conclude(&view);
     let page = text::page(&view, &conclusion);
     let page = anstream::adapter::strip_str(&page).to_string();
@@ -93,6 +99,21 @@ fn with_services(records: &mut Records, change: impl FnOnce(&mut BTreeMap<String
 #[test]
 fn one_is_active_and_the_other_ready() {
     golden("healthy", in_sight(records()), Json::Yes);
+}
+
+#[test]
+fn all_nodes_follow() {
+    let nodes = ["hn0", "hn1", "wn0"].map(|name| follower(name, 7, true, "follows hn0"));
+    golden_with("followers", in_sight(records()), nodes.into(), Json::No);
+}
+
+#[test]
+fn some_nodes_do_not_follow_and_are_named() {
+    let mut nodes: Vec<Follower> =
+        ["hn0", "hn1", "wn0"].map(|name| follower(name, 7, true, "follows hn0")).into();
+    nodes.push(follower("wn1", 7, false, "the agent does not start: exit code 1"));
+    nodes.push(follower("wn2", 6, true, "follows hn1"));
+    golden_with("followers-behind", in_sight(records()), nodes, Json::Yes);
 }
 
 #[test]

@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headship_core::node::NodeName;
-use headship_core::record::{Phase, Verdict};
+use headship_core::record::{Active, Phase, Verdict};
 use serde::Serialize;
 
+use crate::followers::Follower;
 use crate::history::Transition;
 use crate::standing::{self, Conclusion};
 use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
@@ -27,6 +28,7 @@ pub(super) struct Document {
     maintenance: Maintenance,
     headnodes: Vec<HeadnodeSeen>,
     last_transition: Option<Transition>,
+    followers: Vec<FollowerSeen>,
     servers: Vec<Server>,
     corrupt: Vec<String>,
     local: Option<Host>,
@@ -72,6 +74,17 @@ struct Service {
     observed: String,
     restarts: u32,
     given_up: bool,
+    why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct FollowerSeen {
+    name: String,
+    follows: bool,
+    epoch: Option<u64>,
+    agent: Option<String>,
+    agent_epoch: Option<u64>,
+    version: Option<String>,
     why: Option<String>,
 }
 
@@ -152,6 +165,13 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
             records.headnodes.iter().map(|headnode| headnode_seen(view, headnode)).collect()
         }),
         last_transition: records.and_then(last_transition),
+        followers: view
+            .followers
+            .iter()
+            .map(|follower| {
+                follower_seen(follower, records.and_then(|records| record(&records.active)))
+            })
+            .collect(),
         servers: view.servers.iter().map(server).collect(),
         corrupt: records.map_or_else(Vec::new, corrupt_records),
         local: local.map(host),
@@ -224,6 +244,20 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 fn last_transition(records: &Records) -> Option<Transition> {
     let last = record(&records.history)?.transitions.last()?;
     Some(last.into())
+}
+
+fn follower_seen(follower: &Follower, active: Option<&Active>) -> FollowerSeen {
+    let state = follower.seen.as_ref().ok();
+    let behind = follower.behind(active);
+    FollowerSeen {
+        name: follower.name.clone(),
+        follows: behind.is_none(),
+        epoch: state.map(|state| state.epoch.0),
+        agent: state.and_then(|state| state.agent.as_ref()).map(|it| it.observed.clone()),
+        agent_epoch: state.and_then(|state| state.agent.as_ref()).map(|it| it.epoch.0),
+        version: state.map(|state| state.version.clone()),
+        why: behind.or_else(|| state.map(|state| state.why.clone())),
+    }
 }
 
 fn server(server: &view::Server) -> Server {

@@ -9,6 +9,7 @@ use headship_core::record::{Active, Maintenance, Phase, Role, Verdict};
 use headship_core::time::WallTime;
 
 use super::json;
+use crate::followers::{self, Summary};
 use crate::output::{BAD, GOOD, HEAD, WARN, styled};
 use crate::standing::{Conclusion, Condition};
 use crate::table::{Cell, Table};
@@ -68,6 +69,10 @@ fn head(view: &View) -> String {
         Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),
     };
     line(&mut text, "failover", &failover);
+    let active = record(&records.active);
+    if let Some(summary) = followers::summary(&view.followers, active) {
+        line(&mut text, "followers", &follow(&summary, active));
+    }
     if let Some(settings) = record(&records.settings) {
         let Maintenance { nodes, services, .. } = &settings.maintenance;
         let nodes = nodes.iter().map(|(node, by)| (node.as_str(), by));
@@ -85,6 +90,16 @@ fn head(view: &View) -> String {
         }
     }
     text
+}
+
+/// Who follows the active, and who does not by name.
+fn follow(summary: &Summary, active: Option<&Active>) -> String {
+    let epoch = active.map_or_else(String::new, |active| format!(" epoch {}", active.epoch));
+    let count = format!("{} of {} nodes follow{epoch}", summary.following, summary.all);
+    if summary.behind.is_empty() {
+        return styled(GOOD, &count);
+    }
+    format!("{}; {}", styled(WARN, &count), summary.named())
 }
 
 /// Who holds office; where nobody does, who held it last. The record alone names a holder long after its death.

@@ -7,6 +7,7 @@
     reason = "a test's helpers fail by panicking, too; clippy exempts only the test functions themselves"
 )]
 
+mod adopt;
 mod failover;
 mod lab;
 mod settings;
@@ -60,6 +61,13 @@ async fn status_and_active_tell_what_the_records_say() {
     let told = stdout(&lab.run(&["history"]).await);
     assert!(told.contains("7      1970-01-01 00:00:00 UTC  hn1   hn0  0 ms"), "{told}");
     assert_eq!(lab.json(&["history", "--json"]).await["transitions"][0]["cause"], "ceded");
+
+    // What lies in a folder, by names that only the quorum knows.
+    let listed = lab.link.folder("headnodes").await.unwrap();
+    let names: Vec<&str> = listed.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["hn0", "hn1"]);
+    assert!(listed.iter().all(|(_, found)| matches!(found, Found::Data { .. })), "{listed:?}");
+    assert_eq!(lab.link.folder("elsewhere").await, Some(vec![]));
 
     renewals.abort();
     // The lock deleted by hand, and nobody renews: the record alone makes nobody active.
