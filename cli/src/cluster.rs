@@ -115,10 +115,8 @@ impl Cluster {
     /// # Errors
     /// The sentence why the quorum is out of sight.
     pub(crate) async fn followers(&mut self) -> Result<Vec<Follower>, String> {
-        let found = match timeout(self.limit, self.link.folder(followers::FOLDER)).await {
-            Ok(Some(found)) => found,
-            Ok(None) | Err(_) => return Err(self.gone()),
-        };
+        let listed = timeout(self.limit, self.link.folder(followers::FOLDER)).await;
+        let Ok(Some(found)) = listed else { return Err(self.gone()) };
         let mut nodes: Vec<Follower> =
             found.into_iter().map(|(name, found)| Follower::new(name, &found)).collect();
         if !nodes.is_empty() {
