@@ -9,9 +9,8 @@ use headship_daemon::Exit;
 use serde::Serialize;
 
 use crate::args::{Active, Place};
-use crate::cluster::Cluster;
-use crate::output;
 use crate::standing::{self, Conclusion, Condition};
+use crate::{cluster, output};
 
 /// What `--json` prints. The keys are documented in headship(1).
 #[derive(Debug, Default, Serialize)]
@@ -26,15 +25,7 @@ struct Document {
 
 /// Runs the command.
 pub(crate) async fn run(config: &Config, place: &Place, arguments: &Active) -> Result<Exit> {
-    let seen = match Cluster::connect(config, place.timeout).await {
-        Ok(mut cluster) => {
-            let seen = cluster.records().await;
-            cluster.close().await;
-            seen
-        }
-        Err(why) => Err(why),
-    };
-    let records = match seen {
+    let records = match cluster::once(config, place.timeout).await {
         Ok(records) => records,
         Err(sentence) => {
             return refuse(arguments, &Conclusion { condition: Condition::QuorumAway, sentence });

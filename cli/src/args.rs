@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use headship_core::node::NodeName;
 use headship_daemon::configuration::FOLDER;
 use headship_drivers::host::run::RUN;
@@ -19,6 +19,7 @@ Exit codes (all of them in headship(1)):
 
 Examples:
   headship status                  who is active, is the other one ready, and why not
+  headship is-active && report     only where this headnode is active
   headship switchover              make the other headnode active, and watch it
   ssh $(headship active --host)    go to whichever headnode is active";
 
@@ -67,6 +68,14 @@ pub(crate) enum Command {
     /// for about the session timeout (4 s with the preset `normal`). `headship status` says within three renewals (1.5 s)
     /// that such a one does not renew its lease.
     Active(Active),
+    /// Tell by the exit code whether this headnode, or NODE, is active
+    ///
+    /// 0 when it is; 7 when another one is; 8 when nobody is, also during a transition; 9 when the failover quorum cannot be
+    /// reached, and 1 when the record of office cannot be understood: nobody can say then; 4 for a node that is no headnode.
+    /// It says nothing unless there is no answer. Like `headship active` it goes by the holder's session.
+    IsActive(IsActive),
+    /// Show the last transitions, newest first, with what each phase took and why the way was free
+    History(History),
     /// Make the other headnode active, in order: services stop here before they start there
     ///
     /// The active headnode checks that the other one is eligible and ready, stops its services, cedes, and the other one
@@ -74,6 +83,35 @@ pub(crate) enum Command {
     /// marked `announce` may still be starting then, and the last line names them. If it cannot be done, it is refused
     /// with the reason and nothing moves. Ctrl-C withdraws an order that was not answered yet; later it goes on by itself.
     Switchover(Switchover),
+    /// Give up the headnode in office, though it may live, and have another one take over
+    ///
+    /// For an active that hangs or cannot be trusted; one that is well is moved in order by `switchover`. A standby claims office
+    /// at once, over the holder's lock. From then on the holder cannot renew its lease: it stops its services when it hears of
+    /// that, and by its deadline if it does not. Only when it has said so, or lease and kill time have surely passed, services
+    /// start elsewhere. A standby that merely would rather not takes over if there is no better one. Refused with the reason, and
+    /// nothing moves, if NODE does not hold office, nobody can take over, or failover is paused.
+    Failover(Failover),
+    /// Stop automatic failover until `headship resume`
+    ///
+    /// From then on no headnode takes office, whatever happens to the active one; the active one goes on, and its lease with
+    /// it: should it die, be cut off or be stopped, its services stop, and nobody starts them elsewhere. A switchover is refused
+    /// meanwhile. A second pause is refused by the name of who gave the first.
+    Pause(Pause),
+    /// Let headnodes take over again
+    Resume(Resume),
+    /// Take a headnode, or one service, out of the suite's hands for a while
+    ///
+    /// A headnode in maintenance takes no office, by itself or by order. The one in office is refused: `headship switchover`
+    /// first. A service in maintenance is left alone on the active headnode: it is not started, restarted or stopped, whatever
+    /// its state and its probes say, and nobody waits for it. Where it may not run it is stopped as ever: also when this headnode
+    /// gives up office or loses it.
+    Maintenance(Maintain),
+    /// Have the headnodes follow the records as they are now, after these were restored or made anew
+    ///
+    /// A headnode that remembers another life of the cluster takes no office until then. Each headnode answers for itself: it
+    /// follows at once if it did before, and otherwise when lease and kill time have passed since the order, so that whatever
+    /// the old life allowed has surely run out. It is refused while a headnode holds office in another life.
+    Adopt(Adopt),
     /// Check configuration, this host, the quorum and the timing before they are needed
     ///
     /// Changes nothing. Each finding is `ok`, `advice`, `warning` or `FAULT`, with the way out. The exit code is that of the
@@ -107,6 +145,22 @@ pub(crate) struct Active {
     pub(crate) json: bool,
 }
 
+/// `headship is-active`
+#[derive(Debug, Args)]
+pub(crate) struct IsActive {
+    /// The headnode that is asked about; without it, this host
+    #[arg(value_name = "NODE", value_parser = node)]
+    pub(crate) node: Option<NodeName>,
+}
+
+/// `headship history`
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// `headship switchover`
 #[derive(Debug, Args)]
 pub(crate) struct Switchover {
@@ -116,6 +170,73 @@ pub(crate) struct Switchover {
     /// Print the outcome with all phases as JSON, at the end
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// `headship failover`
+#[derive(Debug, Args)]
+pub(crate) struct Failover {
+    /// The headnode in office that is given up
+    #[arg(long, value_name = "NODE", value_parser = node)]
+    pub(crate) from: NodeName,
+    /// Do not ask whether it shall be done
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print the outcome with all phases as JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship pause`
+#[derive(Debug, Args)]
+pub(crate) struct Pause {
+    /// Why, for whoever finds it paused
+    #[arg(value_name = "REASON")]
+    pub(crate) reason: Vec<String>,
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship resume`
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship maintenance`
+#[derive(Debug, Args)]
+pub(crate) struct Maintain {
+    /// A headnode, or an HA service
+    #[arg(value_name = "NODE|SERVICE")]
+    pub(crate) name: String,
+    /// Whether it begins or ends
+    #[arg(value_name = "on|off")]
+    pub(crate) switch: Switch,
+    /// Why, for whoever finds it so
+    #[arg(value_name = "REASON")]
+    pub(crate) reason: Vec<String>,
+    /// Print what holds afterwards as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship adopt`
+#[derive(Debug, Args)]
+pub(crate) struct Adopt {
+    /// Print what each headnode answered as JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Whether something begins or ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    /// It begins.
+    On,
+    /// It ends.
+    Off,
 }
 
 /// `headship check`

@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
+use crate::followers::{self, Follower};
 use crate::view::{self, Headnode, Pulse, Quorum, Records, Server, View};
 
 /// How long one server may take to say what it is.
@@ -109,6 +110,35 @@ impl Cluster {
         Ok(Records { settings, active, lock, pulse, history, headnodes })
     }
 
+    /// The nodes that show how far they follow; where any does, each headnode should.
+    ///
+    /// # Errors
+    /// The sentence why the quorum is out of sight.
+    pub(crate) async fn followers(&mut self) -> Result<Vec<Follower>, String> {
+        let listed = timeout(self.limit, self.link.folder(followers::FOLDER)).await;
+        let Ok(Some(found)) = listed else { return Err(self.gone()) };
+        let mut nodes: Vec<Follower> =
+            found.into_iter().map(|(name, found)| Follower::new(name, &found)).collect();
+        if !nodes.is_empty() {
+            for headnode in &self.config.headnodes {
+                let name = headnode.name.as_str();
+                if !nodes.iter().any(|node| node.name == name) {
+                    nodes.push(Follower::absent(name.to_owned()));
+                }
+            }
+            nodes.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        Ok(nodes)
+    }
+
+    /// That the quorum was there and is not any more.
+    fn gone(&self) -> String {
+        format!(
+            "the failover quorum does not answer any more: see that most of its servers ({}) run",
+            self.config.quorum.servers.join(", ")
+        )
+    }
+
     /// Reads one record, with its version if it exists.
     ///
     /// # Errors
@@ -180,17 +210,22 @@ impl Cluster {
 
     /// Reads records. That all of them are unread means that the connection is gone.
     async fn read(&mut self, keys: &[Key]) -> Result<Vec<Found>, String> {
-        let gone = || {
-            format!(
-                "the failover quorum does not answer any more: see that most of its servers ({}) run",
-                self.config.quorum.servers.join(", ")
-            )
-        };
         match timeout(self.limit, self.link.read(keys)).await {
             Ok(found) if found.iter().any(|found| *found != Found::Unread) => Ok(found),
-            Ok(_) | Err(_) => Err(gone()),
+            Ok(_) | Err(_) => Err(self.gone()),
         }
     }
+}
+
+/// Looks once: all records, and whether the holder lives.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+pub(crate) async fn once(config: &Config, limit: Duration) -> Result<Records, String> {
+    let mut cluster = Cluster::connect(config, limit).await?;
+    let seen = cluster.records().await;
+    cluster.close().await;
+    seen
 }
 
 /// Answers in the order of their questions.

@@ -85,6 +85,7 @@ mod tests {
             lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
+            alone: [].into(),
         };
         run.write_permit(&permit).unwrap();
         run.write_status("master-fc", "active (epoch 7): holds office\n").unwrap();

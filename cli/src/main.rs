@@ -1,16 +1,23 @@
 //! The operator's command line: shows the cluster and gives it orders. Decides nothing that the cluster goes by.
 
 mod active;
+mod adopt;
 mod args;
 mod check;
 mod cluster;
+mod followers;
+mod history;
+mod is_active;
 mod local;
+mod orders;
 mod output;
 mod say;
+mod settings;
 mod standing;
 mod status;
-mod switchover;
+mod table;
 mod view;
+mod who;
 
 #[cfg(test)]
 mod tests;
@@ -60,8 +67,32 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         Command::Active(arguments) => {
             configured(place, async |config| active::run(config, place, arguments).await).await
         }
+        Command::IsActive(arguments) => {
+            configured(place, async |config| is_active::run(config, place, arguments).await).await
+        }
+        Command::History(arguments) => {
+            configured(place, async |config| history::run(config, place, arguments).await).await
+        }
         Command::Switchover(arguments) => {
-            configured(place, async |config| switchover::run(config, place, arguments).await).await
+            configured(place, async |config| orders::switch_over(config, place, arguments).await)
+                .await
+        }
+        Command::Failover(arguments) => {
+            configured(place, async |config| orders::fail_over(config, place, arguments).await)
+                .await
+        }
+        Command::Pause(arguments) => {
+            configured(place, async |config| settings::pause(config, place, arguments).await).await
+        }
+        Command::Resume(arguments) => {
+            configured(place, async |config| settings::resume(config, place, arguments).await).await
+        }
+        Command::Maintenance(arguments) => {
+            configured(place, async |config| settings::maintain(config, place, arguments).await)
+                .await
+        }
+        Command::Adopt(arguments) => {
+            configured(place, async |config| adopt::run(config, place, arguments).await).await
         }
         // Faults of the configuration are among what it finds.
         Command::Check(arguments) => check::run(place, arguments).await,

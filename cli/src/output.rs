@@ -64,6 +64,20 @@ pub(crate) fn page(text: &str) -> io::Result<()> {
     }
 }
 
+/// Asks a person, on standard error, so that it does not get into what is read by programs. Nobody to ask is no.
+///
+/// # Errors
+/// The terminal is gone.
+pub(crate) fn agrees(question: &str) -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(anstream::stderr(), "{question} [yes/no] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
 /// Says to standard error why it did not work. There is nobody to tell when that fails.
 pub(crate) fn complain(text: &str) {
     drop(writeln!(anstream::stderr(), "headship: {text}"));

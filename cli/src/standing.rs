@@ -2,6 +2,7 @@
 //!
 //! Nothing is decided here that the cluster goes by; the words are those of `headship-core`, read from the records.
 
+use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
@@ -9,9 +10,9 @@ use headship_core::record::{Active, Phase, Role, Verdict};
 use headship_core::services::Observed;
 use headship_daemon::Exit;
 
-use crate::say;
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, ServiceSeen, View};
 use crate::view::{corrupt, record};
+use crate::{followers, say};
 
 /// How the cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,10 +186,16 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     let others = || records.headnodes.iter().filter(|headnode| headnode.name != *node);
     let ready: Vec<&Headnode> = others().filter(|other| readiness(other).is_ok()).collect();
     let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
+    let maintenance = record(&records.settings).map(|settings| &settings.maintenance);
+    let alone = |name: &String| maintenance.is_some_and(|it| it.services.contains_key(name));
+    let kept: Vec<&String> = view.services.iter().filter(|name| !alone(name)).collect();
     let mut missing = own.map_or_else(
         || vec!["it is no headnode of the configuration here: bring it up to date".to_owned()],
-        |own| troubles(own, &view.services),
+        |own| troubles(own, &kept),
     );
+    missing.extend(maintenance.into_iter().flat_map(|maintenance| {
+        maintenance.services.iter().map(|(name, by)| format!("{name} is in maintenance ({by})"))
+    }));
     if let Some(silence) = silence(records.pulse) {
         missing.insert(0, silence);
     }
@@ -205,6 +212,13 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
         missing.extend(others().filter_map(|other| {
             Some(format!("{} cannot take over ({})", other.name, readiness(other).err()?))
         }));
+    }
+    if let Some(summary) = followers::summary(&view.followers, record(&records.active))
+        && !summary.behind.is_empty()
+    {
+        let (behind, all) = (summary.behind.len(), summary.all);
+        let do_not = if behind == 1 { "does" } else { "do" };
+        missing.push(format!("{behind} of {all} nodes {do_not} not follow ({})", summary.named()));
     }
     let office = format!("{node} is active in epoch {epoch}");
     if missing.is_empty() {
@@ -228,7 +242,7 @@ fn silence(pulse: Pulse) -> Option<String> {
 }
 
 /// What is not as it should be on the active itself.
-fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
+fn troubles(own: &Headnode, services: &[&String]) -> Vec<String> {
     let mut troubles = Vec::new();
     match &own.state {
         Content::Record(state) if state.role == Role::Active => {}
@@ -240,7 +254,8 @@ fn troubles(own: &Headnode, services: &[String]) -> Vec<String> {
             troubles.push("its master-fc has no session".to_owned());
         }
     }
-    let given_up = own.given_up();
+    let mut given_up = own.given_up();
+    given_up.retain(|name| services.iter().any(|kept| kept == name));
     let mut unseen = Vec::new();
     for name in services.iter().filter(|name| !given_up.contains(&name.as_str())) {
         match own.service(name) {
@@ -284,6 +299,12 @@ pub(crate) fn readiness(headnode: &Headnode) -> Result<(), String> {
         Verdict::Eligible => Ok(()),
         Verdict::Reluctant | Verdict::Ineligible => Err(health.reasons.join("; ")),
     }
+}
+
+/// That a node is no headnode, and which nodes are.
+pub(crate) fn no_headnode(config: &Config, node: &NodeName) -> String {
+    let known: Vec<&str> = config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
+    format!("{node} is not a headnode of this cluster: say one of {}", known.join(", "))
 }
 
 /// What this host knows of itself, in a phrase.

@@ -1,14 +1,14 @@
 //! What the tests of this crate share: a configuration of two headnodes and three services, and its healthy records.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headship_core::config::{self, Config};
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
 use headship_core::record::{
-    Active, Duty, FORMAT, HeadnodeState, Health, History, Lock, Phase, PhaseTime, Rest, Role,
-    ServiceDuty, ServicesState, Settings, Transition, Verdict,
+    Active, Duty, FORMAT, HeadnodeState, Health, History, Lock, Maintenance, Phase, PhaseTime,
+    Rest, Role, ServiceDuty, ServicesState, Settings, Transition, Verdict,
 };
 use headship_core::time::WallTime;
 
@@ -66,6 +66,7 @@ pub(crate) fn records() -> Records {
         format: FORMAT,
         incarnation: Incarnation("i".to_owned()),
         paused: None,
+        maintenance: Maintenance::default(),
         rest: Rest::new(),
     };
     let why = "hn0 is active (epoch 7)";
@@ -122,6 +123,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         by,
         services: BTreeMap::from(observed),
         reasons: BTreeMap::new(),
+        alone: BTreeSet::new(),
         why: "a permit of epoch 7 covers this headnode".to_owned(),
         rest: Rest::new(),
     };
@@ -142,6 +144,7 @@ pub(crate) fn given_up() -> ServiceDuty {
         restarts: 3,
         given_up: true,
         critical: false,
+        alone: false,
         why: "3 restarts in 600 s did not help".to_owned(),
     }
 }

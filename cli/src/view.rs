@@ -12,6 +12,8 @@ use headship_core::record::{
 use headship_core::services::Observed;
 use headship_core::time::WallTime;
 
+use crate::followers::Follower;
+
 /// What is seen of the cluster.
 #[derive(Clone, Debug)]
 pub(crate) struct View {
@@ -25,6 +27,8 @@ pub(crate) struct View {
     pub(crate) services: Vec<String>,
     /// The servers of the failover quorum.
     pub(crate) servers: Vec<Server>,
+    /// The nodes that show how far they follow the active.
+    pub(crate) followers: Vec<Follower>,
     /// What the quorum says.
     pub(crate) quorum: Quorum,
 }
@@ -148,6 +152,7 @@ impl View {
             now,
             services: config.services.iter().map(|service| service.name.clone()).collect(),
             servers: Vec::new(),
+            followers: Vec::new(),
             quorum,
         }
     }
@@ -166,6 +171,17 @@ impl Headnode {
             given_up: duty.is_some_and(|duty| duty.given_up),
             why: duty.map(|duty| &duty.why).filter(|why| !why.is_empty()).or(reason).cloned(),
         })
+    }
+
+    /// Whether this headnode leaves a service alone, as its guard and its master-ha-service show; nothing if they do not agree,
+    /// or nobody shows anything.
+    pub(crate) fn leaves_alone(&self, name: &str) -> Option<bool> {
+        let guard = record(&self.services).map(|services| services.alone.contains(name));
+        let duty = record(&self.duty).and_then(|duty| duty.services.get(name));
+        match (guard, duty.map(|duty| duty.alone)) {
+            (Some(guard), Some(duty)) => (guard == duty).then_some(guard),
+            (one @ Some(_), None) | (None, one) => one,
+        }
     }
 
     /// The services that master-ha-service gave up here.

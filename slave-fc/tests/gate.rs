@@ -63,6 +63,7 @@ fn permit(deadline: headship_core::time::Time) -> Permit {
         lease_ms: 6000,
         kill_ms: 2000,
         grace_ms: 1500,
+        alone: [].into(),
     }
 }
 

@@ -85,6 +85,7 @@ fn admits(permit: Option<(Behind, u8)>, closed: Behind) -> bool {
         lease_ms: 300,
         kill_ms: 200,
         grace_ms: 0,
+        alone: [].into(),
     });
     let closed = Closed { incarnation: incarnation(), epoch: behind(closed) };
     lease::gate(permit.as_ref(), Some(&closed), "boot", now).is_ok()

@@ -12,6 +12,8 @@ use headship_core::record::{
 use headship_core::time::WallTime;
 
 use super::{json, text};
+use crate::followers::Follower;
+use crate::followers::tests::follower;
 use crate::standing;
 use crate::tests::{BEGIN, config, duty, given_up, identity, node, records};
 use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
@@ -25,8 +27,12 @@ enum Json {
 
 /// Compares page, exit code and JSON with the file; a person reviews its diff.
 fn golden(name: &str, quorum: Quorum, json: Json) {
+    golden_with(name, quorum, Vec::new(), json);
+}
+
+fn golden_with(name: &str, quorum: Quorum, followers: Vec<Follower>, json: Json) {
     let now = WallTime(BEGIN.0 + 200_000);
-    let view = View { servers: servers(&quorum), ..View::new(&config(), now, quorum) };
+    let view = View { servers: servers(&quorum), followers, ..View::new(&config(), now, quorum) };
     let conclusion = standing::conclude(&view);
     let page = text::page(&view, &conclusion);
     let page = anstream::adapter::strip_str(&page).to_string();
@@ -96,6 +102,21 @@ fn one_is_active_and_the_other_ready() {
 }
 
 #[test]
+fn all_nodes_follow() {
+    let nodes = ["hn0", "hn1", "wn0"].map(|name| follower(name, 7, true, "follows hn0"));
+    golden_with("followers", in_sight(records()), nodes.into(), Json::No);
+}
+
+#[test]
+fn some_nodes_do_not_follow_and_are_named() {
+    let mut nodes: Vec<Follower> =
+        ["hn0", "hn1", "wn0"].map(|name| follower(name, 7, true, "follows hn0")).into();
+    nodes.push(follower("wn1", 7, false, "the agent does not start: exit code 1"));
+    nodes.push(follower("wn2", 6, true, "follows hn1"));
+    golden_with("followers-behind", in_sight(records()), nodes, Json::Yes);
+}
+
+#[test]
 fn the_standby_is_missing() {
     let mut records = records();
     let standby = &mut records.headnodes[1];
@@ -128,6 +149,24 @@ fn automatic_failover_is_paused() {
 }
 
 #[test]
+fn a_headnode_and_a_service_are_in_maintenance() {
+    let mut records = records();
+    if let Content::Record(settings) = &mut records.settings {
+        let maintenance = &mut settings.maintenance;
+        maintenance.nodes.insert(node("hn1"), "root@hn0: a new disk".to_owned());
+        maintenance.services.insert("livy".to_owned(), "eve@hn1".to_owned());
+    }
+    with_state(&mut records, 1, |state| {
+        let why = "hn1 is in maintenance (root@hn0: a new disk)".to_owned();
+        (state.role, state.why) = (Role::Out, why);
+    });
+    with_services(&mut records, |services| {
+        services.insert("livy".to_owned(), "stopped".to_owned());
+    });
+    golden("maintenance", in_sight(records), Json::Yes);
+}
+
+#[test]
 fn a_service_is_given_up_on_the_active() {
     let mut records = records();
     records.headnodes[0].duty = duty("hn0", "livy", given_up());
@@ -155,6 +194,7 @@ fn services_that_are_down_on_the_active_are_named_each_with_its_state() {
         restarts: 1,
         given_up: false,
         critical: false,
+        alone: false,
         why: "its process was killed by signal 9".to_owned(),
     };
     records.headnodes[0].duty = duty("hn0", "livy", waits);

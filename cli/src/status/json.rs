@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use headship_core::record::{Phase, PhaseTime, Verdict};
+use headship_core::node::NodeName;
+use headship_core::record::{Active, Phase, Verdict};
 use serde::Serialize;
 
+use crate::followers::Follower;
+use crate::history::Transition;
 use crate::standing::{self, Conclusion};
 use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
 
@@ -22,11 +25,20 @@ pub(super) struct Document {
     epoch: Option<u64>,
     office: Option<Office>,
     paused: Option<String>,
+    maintenance: Maintenance,
     headnodes: Vec<HeadnodeSeen>,
     last_transition: Option<Transition>,
+    followers: Vec<FollowerSeen>,
     servers: Vec<Server>,
     corrupt: Vec<String>,
     local: Option<Host>,
+}
+
+/// By whom and why each is in maintenance.
+#[derive(Clone, Debug, Default, Serialize)]
+struct Maintenance {
+    nodes: BTreeMap<NodeName, String>,
+    services: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -66,13 +78,14 @@ struct Service {
 }
 
 #[derive(Clone, Debug, Serialize)]
-struct Transition {
-    epoch: u64,
-    from: Option<String>,
-    to: String,
-    cause: String,
-    at_ms: u64,
-    phases: Vec<PhaseTime>,
+struct FollowerSeen {
+    name: String,
+    follows: bool,
+    epoch: Option<u64>,
+    agent: Option<String>,
+    agent_epoch: Option<u64>,
+    version: Option<String>,
+    why: Option<String>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -141,10 +154,24 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
         paused: records
             .and_then(|records| record(&records.settings))
             .and_then(|settings| settings.paused.clone()),
+        maintenance: records
+            .and_then(|records| record(&records.settings))
+            .map(|settings| Maintenance {
+                nodes: settings.maintenance.nodes.clone(),
+                services: settings.maintenance.services.clone(),
+            })
+            .unwrap_or_default(),
         headnodes: records.map_or_else(Vec::new, |records| {
             records.headnodes.iter().map(|headnode| headnode_seen(view, headnode)).collect()
         }),
         last_transition: records.and_then(last_transition),
+        followers: view
+            .followers
+            .iter()
+            .map(|follower| {
+                follower_seen(follower, records.and_then(|records| record(&records.active)))
+            })
+            .collect(),
         servers: view.servers.iter().map(server).collect(),
         corrupt: records.map_or_else(Vec::new, corrupt_records),
         local: local.map(host),
@@ -216,14 +243,21 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 
 fn last_transition(records: &Records) -> Option<Transition> {
     let last = record(&records.history)?.transitions.last()?;
-    Some(Transition {
-        epoch: last.epoch.0,
-        from: last.from.as_ref().map(ToString::to_string),
-        to: last.to.to_string(),
-        cause: last.cause.clone(),
-        at_ms: last.at.0,
-        phases: last.phases.clone(),
-    })
+    Some(last.into())
+}
+
+fn follower_seen(follower: &Follower, active: Option<&Active>) -> FollowerSeen {
+    let state = follower.seen.as_ref().ok();
+    let behind = follower.behind(active);
+    FollowerSeen {
+        name: follower.name.clone(),
+        follows: behind.is_none(),
+        epoch: state.map(|state| state.epoch.0),
+        agent: state.and_then(|state| state.agent.as_ref()).map(|it| it.observed.clone()),
+        agent_epoch: state.and_then(|state| state.agent.as_ref()).map(|it| it.epoch.0),
+        version: state.map(|state| state.version.clone()),
+        why: behind.or_else(|| state.map(|state| state.why.clone())),
+    }
 }
 
 fn server(server: &view::Server) -> Server {

@@ -15,7 +15,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::args::{Place, Status};
 use crate::cluster::{self, Cluster};
-use crate::view::View;
+use crate::followers::Follower;
+use crate::view::{Records, Server, View};
 use crate::{local, output, standing};
 
 /// How soon a change is shown after another one: a busy cluster shall not make a busy terminal.
@@ -38,13 +39,13 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
             tokio::join!(cluster::servers(config), Cluster::connect(config, place.timeout));
         let seen = match connected {
             Ok(mut cluster) => {
-                let seen = cluster.examine().await;
+                let seen = examine(&mut cluster).await;
                 cluster.close().await;
                 seen
             }
             Err(why) => Err(why),
         };
-        let view = View { servers, ..cluster::view(config, seen, || local::look(&place.run)) };
+        let view = view(config, place, servers, seen);
         let conclusion = standing::conclude(&view);
         if arguments.json {
             output::json(&json::document(&view, &conclusion))?;
@@ -53,6 +54,25 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
         }
         Ok(conclusion.condition.exit())
     }
+}
+
+/// The records and who follows.
+async fn examine(cluster: &mut Cluster) -> Result<(Records, Vec<Follower>), String> {
+    let records = cluster.examine().await?;
+    Ok((records, cluster.followers().await?))
+}
+
+fn view(
+    config: &Config,
+    place: &Place,
+    servers: Vec<Server>,
+    seen: Result<(Records, Vec<Follower>), String>,
+) -> View {
+    let (seen, followers) = match seen {
+        Ok((records, followers)) => (Ok(records), followers),
+        Err(why) => (Err(why), Vec::new()),
+    };
+    View { servers, followers, ..cluster::view(config, seen, || local::look(&place.run)) }
 }
 
 /// Shows the cluster for ever; connects again when the quorum went away.
@@ -64,9 +84,9 @@ async fn watch(config: &Config, place: &Place, json: bool) -> Result<Exit> {
         let servers = cluster::servers(config);
         let records = async {
             match &mut connection {
-                Some(cluster) => cluster.examine().await,
+                Some(cluster) => examine(cluster).await,
                 None => match Cluster::connect(config, place.timeout.min(AGAIN)).await {
-                    Ok(cluster) => connection.insert(cluster).examine().await,
+                    Ok(cluster) => examine(connection.insert(cluster)).await,
                     Err(why) => Err(why),
                 },
             }
@@ -75,7 +95,7 @@ async fn watch(config: &Config, place: &Place, json: bool) -> Result<Exit> {
         if seen.is_err() {
             connection = None;
         }
-        let view = View { servers, ..cluster::view(config, seen, || local::look(&place.run)) };
+        let view = view(config, place, servers, seen);
         let conclusion = standing::conclude(&view);
         if json {
             let document = json::document(&view, &conclusion);

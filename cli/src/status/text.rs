@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use anstyle::Style;
 use headship_core::known::Content;
-use headship_core::record::{Active, Phase, Role, Transition, Verdict};
+use headship_core::record::{Active, Maintenance, Phase, Role, Verdict};
 use headship_core::time::WallTime;
 
 use super::json;
+use crate::followers::{self, Summary};
 use crate::output::{BAD, GOOD, HEAD, WARN, styled};
-use crate::say;
 use crate::standing::{Conclusion, Condition};
+use crate::table::{Cell, Table};
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, Server, View, record};
+use crate::{history, say};
 
 /// The page.
 pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
@@ -67,6 +69,17 @@ fn head(view: &View) -> String {
         Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),
     };
     line(&mut text, "failover", &failover);
+    let active = record(&records.active);
+    if let Some(summary) = followers::summary(&view.followers, active) {
+        line(&mut text, "followers", &follow(&summary, active));
+    }
+    if let Some(settings) = record(&records.settings) {
+        let Maintenance { nodes, services, .. } = &settings.maintenance;
+        let nodes = nodes.iter().map(|(node, by)| (node.as_str(), by));
+        for (name, by) in nodes.chain(services.iter().map(|(name, by)| (name.as_str(), by))) {
+            line(&mut text, "maintenance", &styled(WARN, &format!("{name}: {by}")));
+        }
+    }
     if let Some(active) = record(&records.active) {
         line(&mut text, "office", &office(view, records, active));
         if let Some(lease) = lease(records.pulse, active) {
@@ -77,6 +90,16 @@ fn head(view: &View) -> String {
         }
     }
     text
+}
+
+/// Who follows the active, and who does not by name.
+fn follow(summary: &Summary, active: Option<&Active>) -> String {
+    let epoch = active.map_or_else(String::new, |active| format!(" epoch {}", active.epoch));
+    let count = format!("{} of {} nodes follow{epoch}", summary.following, summary.all);
+    if summary.behind.is_empty() {
+        return styled(GOOD, &count);
+    }
+    format!("{}; {}", styled(WARN, &count), summary.named())
 }
 
 /// Who holds office; where nobody does, who held it last. The record alone names a holder long after its death.
@@ -210,13 +233,15 @@ fn services(view: &View, records: &Records) -> String {
     let mut table = Table::new(&names);
     for name in &view.services {
         let mut row = vec![Cell::plain(name)];
-        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name)));
+        let settings = record(&records.settings);
+        let alone = settings.is_some_and(|it| it.maintenance.services.contains_key(name));
+        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name, alone)));
         table.row(row);
     }
     table.to_text()
 }
 
-fn service(headnode: &Headnode, name: &str) -> Cell {
+fn service(headnode: &Headnode, name: &str, alone: bool) -> Cell {
     let Some(seen) = headnode.service(name) else { return Cell::plain("-") };
     let mut text = seen.observed.clone();
     match seen.restarts {
@@ -226,6 +251,10 @@ fn service(headnode: &Headnode, name: &str) -> Cell {
     }
     if seen.given_up {
         text.push_str(", GIVEN UP");
+    }
+    if alone {
+        let style = if seen.observed == "failed" { WARN } else { Style::new() };
+        return Cell::styled(style, &format!("{text} (in maintenance)"));
     }
     // Of what runs, or is on its way, the reason is an old one.
     let told = seen.given_up || matches!(seen.observed.as_str(), "stopped" | "failed");
@@ -251,16 +280,9 @@ fn past(view: &View, records: &Records) -> String {
         format!("{from} -> {} in epoch {}, {}", last.to, last.epoch, since(view.now, last.at));
     line(&mut text, "last transition", &value);
     line(&mut text, "  because", &last.cause);
-    line(&mut text, "  phases", &phases(last));
+    let (phases, total) = (history::phases(&last.phases), history::total(&last.phases));
+    line(&mut text, "  phases", &format!("{phases}; {total} ms in all"));
     text
-}
-
-fn phases(transition: &Transition) -> String {
-    let phases = &transition.phases;
-    let told: Vec<String> =
-        phases.iter().map(|phase| format!("{} {} ms", phase.phase, phase.ms)).collect();
-    let total = phases.iter().fold(0_u64, |total, phase| total.saturating_add(phase.ms));
-    format!("{}; {total} ms in all", told.join(", "))
 }
 
 fn host(view: &View, local: &Local) -> String {
@@ -326,59 +348,4 @@ fn permit(local: &Local) -> String {
         }
     };
     format!("epoch {}, {left} (written {age} ago)", permit.epoch)
-}
-
-/// Columns as wide as they must be; the last one is not padded.
-struct Table {
-    rows: Vec<Vec<Cell>>,
-}
-
-#[derive(Clone, Debug)]
-struct Cell {
-    text: String,
-    style: Style,
-}
-
-impl Cell {
-    fn plain(text: &str) -> Self {
-        Self::styled(Style::new(), text)
-    }
-
-    fn styled(style: Style, text: &str) -> Self {
-        // A line break in somebody's sentence must not break the table.
-        Self { text: text.replace(char::is_control, " "), style }
-    }
-
-    fn width(&self) -> usize {
-        self.text.chars().count()
-    }
-}
-
-impl Table {
-    fn new(names: &[&str]) -> Self {
-        Self { rows: vec![names.iter().map(|name| Cell::styled(HEAD, name)).collect()] }
-    }
-
-    fn row(&mut self, cells: Vec<Cell>) {
-        self.rows.push(cells);
-    }
-
-    fn width(&self, column: usize) -> usize {
-        let cells = self.rows.iter().filter_map(|row| row.get(column));
-        cells.map(Cell::width).max().unwrap_or_default()
-    }
-
-    fn to_text(&self) -> String {
-        let mut text = String::new();
-        for row in &self.rows {
-            for (column, cell) in row.iter().enumerate() {
-                text.push_str(&styled(cell.style, &cell.text));
-                if column + 1 < row.len() {
-                    text.push_str(&" ".repeat(self.width(column) - cell.width() + 2));
-                }
-            }
-            text.push('\n');
-        }
-        text
-    }
 }

@@ -95,7 +95,7 @@ impl DutyKeeper {
         // Those that master-fc starts are known too: the others may come after them.
         let services = config.services.iter().cloned();
         let starts = |service: &Service| service.started_by == Starter::MasterHaService;
-        Self {
+        let mut keeper = Self {
             services: Supervisor::new(services, config.timing.period, starts),
             presence: Presence::new(Key::Duty(me.node.clone()), me.machine.clone()),
             period: config.timing.period,
@@ -109,6 +109,15 @@ impl DutyKeeper {
             given_up: Vec::new(),
             exiting: false,
             decided: Time::default(),
+        };
+        keeper.heed_maintenance();
+        keeper
+    }
+
+    /// What is left alone is said by master-fc, in the permit: also where the quorum cannot be asked.
+    fn heed_maintenance(&mut self) {
+        if let Some(permit) = &self.permit {
+            self.services.leave_alone(&permit.alone);
         }
     }
 
@@ -118,7 +127,10 @@ impl DutyKeeper {
             Event::Quorum(event) => {
                 self.presence.handle(&event);
             }
-            Event::Permit(permit, closed) => (self.permit, self.closed) = (permit, closed),
+            Event::Permit(permit, closed) => {
+                (self.permit, self.closed) = (permit, closed);
+                self.heed_maintenance();
+            }
             Event::Service(report) => self.services.handle(now, report),
             Event::Stop => self.exit("master-ha-service is stopped; its services stay as they are"),
         }
@@ -147,11 +159,16 @@ impl DutyKeeper {
 
     /// What it does, in one sentence.
     pub fn status(&self) -> String {
+        let alone: Vec<&str> = self.services.left_alone().collect();
+        let alone = match alone.as_slice() {
+            [] => String::new(),
+            alone => format!("; leaves alone what is in maintenance: {}", alone.join(", ")),
+        };
         if self.given_up.is_empty() {
-            format!("keeps services running in epoch {}", self.epoch)
+            format!("keeps services running in epoch {}{alone}", self.epoch)
         } else {
             let names: Vec<&str> = self.given_up.iter().map(|(name, _)| name.as_str()).collect();
-            format!("gave up {} in epoch {}", names.join(", "), self.epoch)
+            format!("gave up {} in epoch {}{alone}", names.join(", "), self.epoch)
         }
     }
 
@@ -203,7 +220,9 @@ impl DutyKeeper {
     }
 
     fn publish(&mut self, now: Time) {
+        let alone = self.permit.as_ref().map(|permit| &permit.alone);
         let duties = self.services.survey(now).map(|(service, observed, restarts, why)| {
+            let alone = alone.and_then(|alone| alone.get(&service.name));
             let given_up = self.given_up.iter().any(|(name, _)| *name == service.name);
             let observed = observed.as_str().to_owned();
             let duty = ServiceDuty {
@@ -211,7 +230,8 @@ impl DutyKeeper {
                 restarts,
                 given_up,
                 critical: service.critical,
-                why: why.to_owned(),
+                alone: alone.is_some(),
+                why: alone.map_or_else(|| why.to_owned(), |by| format!("in maintenance: {by}")),
             };
             (service.name.clone(), duty)
         });

@@ -2,6 +2,7 @@
 //!
 //! Only arithmetic lives here; who renews, and who obeys, is in `controller` and `guard`. `protocol.md`, 5 and 6.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,10 @@ pub struct Permit {
     /// that master-fc and slave-ha-service agree on it when one of them has read another configuration.
     #[serde(default)]
     pub grace_ms: u64,
+    /// The services in maintenance, each with by whom and why: as long as this permit covers the host, they are left alone.
+    /// They stand here, so that all daemons of the host agree, at once after a start and out of sight of the quorum, too.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub alone: BTreeMap<String, String>,
 }
 
 impl Permit {
@@ -161,6 +166,7 @@ mod tests {
             lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
+            alone: BTreeMap::new(),
         }
     }
 

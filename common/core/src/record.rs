@@ -5,8 +5,9 @@
 
 mod key;
 mod node;
+mod orders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,6 +18,7 @@ use crate::time::WallTime;
 
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
+pub use orders::{AdoptOrder, Answer, FailoverOrder, Given, Order, SwitchoverOrder};
 
 /// The format version that this program writes; records of a higher one are refused, not guessed at.
 pub const FORMAT: u32 = 1;
@@ -81,9 +83,32 @@ pub struct Settings {
     /// Who suspended automatic failover and why; `None` when it is on.
     #[serde(default)]
     pub paused: Option<String>,
+    /// What is in maintenance.
+    #[serde(default, skip_serializing_if = "Maintenance::is_none")]
+    pub maintenance: Maintenance,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,
+}
+
+/// What operators take out of the suite's hands for a while, each with who did it, from where and why.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// Headnodes that take no office.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub nodes: BTreeMap<NodeName, String>,
+    /// Services that are left alone on the headnode that may run them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub services: BTreeMap<String, String>,
+    /// Unknown fields.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl Maintenance {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `lock`: who claims or holds.
@@ -281,6 +306,9 @@ pub struct ServicesState {
     /// What is known of how a service ended, or why it was not started, by its name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub reasons: BTreeMap<String, String>,
+    /// The services that are left alone here, by the permit.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub alone: BTreeSet<String>,
     /// What the guard does and why, in one sentence.
     pub why: String,
     /// Unknown fields.
@@ -316,44 +344,11 @@ pub struct ServiceDuty {
     pub given_up: bool,
     /// Whether the headnode should yield when this service is given up.
     pub critical: bool,
+    /// Whether it is in maintenance, and left alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub alone: bool,
     /// What happens next and why, in one sentence.
     pub why: String,
-}
-
-/// `orders/switchover`: an operator's order. Bound to an epoch and a time, so that an old one comes to nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct SwitchoverOrder {
-    /// Format version.
-    pub format: u32,
-    /// A random id of the order.
-    pub order: String,
-    /// Who gave it, and from where.
-    pub by: String,
-    /// The epoch of the active it was given for.
-    pub epoch: Epoch,
-    /// The headnode that shall be active; `None`: the other one.
-    pub to: Option<NodeName>,
-    /// After this it must not be carried out.
-    pub not_after: WallTime,
-    /// What the active answered.
-    #[serde(default)]
-    pub answer: Option<Answer>,
-    /// Unknown fields.
-    #[serde(flatten)]
-    pub rest: Rest,
-}
-
-/// The active's answer to an order.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub enum Answer {
-    /// It is being carried out.
-    Accepted,
-    /// It will not be carried out.
-    Refused {
-        /// Why, and what to do.
-        why: String,
-    },
 }
 
 /// `history`: the last transitions, newest last.

@@ -91,6 +91,12 @@ impl OneShot {
         answers
     }
 
+    /// What lies in a folder below the cluster's root, each by its name; nothing if it cannot be read. A folder that is not there
+    /// is empty. For records whose names only the quorum knows.
+    pub async fn folder(&mut self, folder: &str) -> Option<Vec<(String, Found)>> {
+        self.quorum.folder(self.session, folder)?.await
+    }
+
     /// Carries out all steps, or none.
     pub async fn write(&mut self, steps: Vec<Op>) -> Outcome {
         let asked = self.ask(Request::Write(steps));

@@ -60,6 +60,11 @@ impl Options {
         Key::from_path(path.strip_prefix(&self.root)?.strip_prefix('/')?)
     }
 
+    /// The absolute path of a folder.
+    pub(crate) fn folder(&self, folder: &str) -> String {
+        format!("{}/{folder}", self.root)
+    }
+
     /// The absolute paths of the folders.
     pub(crate) fn folders(&self) -> impl Iterator<Item = String> {
         Key::FOLDERS.iter().map(|folder| format!("{}/{folder}", self.root))

@@ -103,6 +103,18 @@ impl Quorum {
         open.in_flight.push_back(InFlight::send(id, request, &self.options, &open.session));
     }
 
+    /// What lies in a folder below the cluster's root, each by its name; nothing if it cannot be read.
+    pub(crate) fn folder(
+        &self,
+        session: SessionId,
+        folder: &str,
+    ) -> Option<impl Future<Output = Option<Vec<(String, Found)>>> + Send + use<>> {
+        let Link::Open(open) = &self.link else { return None };
+        let client = Arc::clone(&open.session.client);
+        let path = self.options.folder(folder);
+        (session == open.session.id()).then(|| wire::folder(client, path))
+    }
+
     /// Ends the session, so that its ephemeral records are gone at once, and waits for that for at most `limit`.
     /// Requests that were made are carried out first. If the limit is reached the session expires by itself.
     ///

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use headship_core::quorum::{Found, Op, Outcome, Refusal, SessionId, Version};
 use headship_core::record::Key;
+use tokio::task::JoinSet;
 use zookeeper_client::{
     Acls, Client, CreateMode, Error, MultiWriteError, MultiWriteResult, MultiWriter,
 };
@@ -31,6 +32,23 @@ pub(crate) async fn read(client: Arc<Client>, path: String) -> Found {
         Err(Error::NoNode) => Found::Missing,
         Err(_) => Found::Unread,
     }
+}
+
+/// Reads what lies in a folder, all asked for at once. What is gone by then is missing.
+pub(crate) async fn folder(client: Arc<Client>, path: String) -> Option<Vec<(String, Found)>> {
+    let names = match client.list_children(&path).await {
+        Ok(names) => names,
+        Err(Error::NoNode) => return Some(Vec::new()),
+        Err(_) => return None,
+    };
+    let mut reads = JoinSet::new();
+    for name in names {
+        let (client, path) = (Arc::clone(&client), format!("{path}/{name}"));
+        reads.spawn(async move { (name, read(client, path).await) });
+    }
+    let mut found = reads.join_all().await;
+    found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    Some(found)
 }
 
 /// Carries out all steps or none. The request is on its way once the future was polled for the first time.

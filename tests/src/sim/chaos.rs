@@ -261,9 +261,15 @@ impl World {
     fn deed_of_operator(&mut self, host: HostId, name: &str) {
         let service = self.one_of(&SERVICES);
         match self.rng.u32(0..10) {
-            0..3 => self.order("switchover"),
+            0..2 => self.order("switchover"),
+            2 => self.order(&format!("failover from {name}")),
             3 => self.order(&format!("switchover to {name}")),
             4 => self.do_for("pause", "resume", 1000, 40_000),
+            5 if self.rng.bool() => {
+                let (on, off) =
+                    (format!("maintenance {service} on"), format!("maintenance {service} off"));
+                self.do_for(&on, &off, 1000, 60_000);
+            }
             5 => {
                 let start = format!("start {name} master-fc");
                 self.do_for(&format!("stop {name} master-fc"), &start, 1000, 40_000);
@@ -313,6 +319,7 @@ impl World {
         // What nobody but a person may do, once there is a quorum to do it.
         let soon = Duration::from_secs(15);
         self.after(soon, Happening::Command("resume".to_owned()));
+        self.after(soon, Happening::Command("maintenance all off".to_owned()));
         self.after(soon, Happening::Command("delete lock garbage".to_owned()));
     }
 

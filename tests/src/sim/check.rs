@@ -7,7 +7,9 @@ use headship_core::controller::Controller;
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease;
 use headship_core::node::Identity;
-use headship_core::record::{self, Active, Answer, Key, Lease, Phase, Promise, SwitchoverOrder};
+use headship_core::record::{
+    self, Active, AdoptOrder, Answer, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
+};
 use headship_core::services::{Order, ServiceAction};
 
 use super::host::{DaemonId, HostId, Kind, Life};
@@ -115,18 +117,30 @@ impl World {
                 }
                 (Key::Switchover, Some(node)) => {
                     let order = record::parse::<SwitchoverOrder>(&change.key, &node.data);
-                    match order.ok().and_then(|order| order.answer) {
-                        Some(Answer::Accepted) => {
-                            self.notice("quorum", "the order is accepted".to_owned());
-                        }
-                        Some(Answer::Refused { why }) => {
-                            self.notice("quorum", format!("the order is refused: {why}"));
-                        }
-                        None => {}
+                    self.answered(order.ok().and_then(|order| order.answer));
+                }
+                (Key::Failover, Some(node)) => {
+                    let order = record::parse::<FailoverOrder>(&change.key, &node.data);
+                    self.answered(order.ok().and_then(|order| order.answer));
+                }
+                (Key::Adopt, Some(node)) => {
+                    let order = record::parse::<AdoptOrder>(&change.key, &node.data).ok();
+                    if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
+                        self.notice("quorum", format!("{node} refuses the adoption: {why}"));
                     }
                 }
                 (_, Some(_) | None) => {}
             }
+        }
+    }
+
+    fn answered(&mut self, answer: Option<Answer>) {
+        match answer {
+            Some(Answer::Accepted) => self.notice("quorum", "the order is accepted".to_owned()),
+            Some(Answer::Refused { why }) => {
+                self.notice("quorum", format!("the order is refused: {why}"));
+            }
+            None => {}
         }
     }
 

@@ -4,9 +4,8 @@
 use std::time::Duration;
 
 use headship_core::eligibility::Disk;
-use headship_core::quorum::{Op, Version};
-use headship_core::record::{self, Active, FORMAT, Key, Rest, Settings, SwitchoverOrder};
-use headship_core::time::WallTime;
+use headship_core::quorum::Op;
+use headship_core::record::{self, Key, Settings};
 
 use super::ensemble::{Power, ServerId};
 use super::host::{DaemonId, HostId, HostStep, Kind, Life, RunFault};
@@ -64,8 +63,9 @@ impl World {
                 let kind = Kind::by_name(daemon).ok_or_else(|| format!("no daemon `{daemon}`"))?;
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
-            ["write" | "delete" | "another" | "pause" | "resume" | "switchover", ..] => {
-                self.record_command(&words)
+            ["write" | "delete" | "another", ..] => self.record_command(&words),
+            ["pause" | "resume" | "maintenance" | "switchover" | "failover" | "adopt", ..] => {
+                self.operator(&words)
             }
             _ => Err("unknown words".to_owned()),
         }
@@ -334,16 +334,13 @@ impl World {
                     },
                 )
             })?,
-            ["pause"] => self.set_paused(Some("operator, for a test".to_owned()))?,
-            ["resume"] => self.set_paused(None)?,
-            ["switchover", rest @ ..] => self.order_switchover(rest)?,
             _ => return Err("unknown words".to_owned()),
         }
         Ok(())
     }
 
     /// In a scenario a deed that does nothing is a mistake; chance may well do something in vain.
-    fn by_hand(&mut self, ops: &[Op]) -> Result<(), String> {
+    pub(super) fn by_hand(&mut self, ops: &[Op]) -> Result<(), String> {
         if self.write_by_hand(ops) || !self.setup.calm {
             return Ok(());
         }
@@ -367,57 +364,6 @@ impl World {
         } else {
             self.by_hand(&[Op::Create { key, data }])
         }
-    }
-
-    fn set_paused(&mut self, paused: Option<String>) -> Result<(), String> {
-        self.rewrite(Key::Settings, |text| {
-            record::parse::<Settings>(&Key::Settings, text)
-                .map(|settings| record::write(&Settings { paused, ..settings }))
-                .unwrap_or_else(|_| text.to_owned())
-        })
-    }
-
-    /// The operator made the settings before anybody came, with automatic failover off.
-    pub(super) fn begin_paused(&mut self) {
-        let settings = Settings {
-            format: FORMAT,
-            incarnation: headship_core::epoch::Incarnation("first".to_owned()),
-            paused: Some("operator, for a test".to_owned()),
-            rest: Rest::new(),
-        };
-        let data = record::write(&settings);
-        self.write_by_hand(&[Op::Create { key: Key::Settings, data }]);
-    }
-
-    fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
-        let active = self.ensemble.head.get(&Key::Active);
-        let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());
-        let Some(active) = active else { return Ok(()) };
-        let (mut to, mut epoch, mut not_after) = (None, active.epoch, u64::MAX);
-        match words {
-            [] => {}
-            ["to", node] => to = Some((*node).try_into().map_err(|error| format!("{error}"))?),
-            ["too", "late"] => not_after = 1,
-            ["of", "another", "epoch"] => epoch = epoch.next(),
-            _ => return Err("unknown words".to_owned()),
-        }
-        self.orders += 1;
-        let order = SwitchoverOrder {
-            format: FORMAT,
-            order: format!("order-{}", self.orders),
-            by: "operator@test".to_owned(),
-            epoch,
-            to,
-            not_after: WallTime(not_after),
-            answer: None,
-            rest: Rest::new(),
-        };
-        let (key, data) = (Key::Switchover, record::write(&order));
-        let op = match self.ensemble.head.get(&key) {
-            Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
-            None => Op::Create { key, data },
-        };
-        self.by_hand(&[op])
     }
 }
 

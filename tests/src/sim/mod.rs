@@ -16,6 +16,7 @@ mod host;
 mod log;
 mod machine;
 mod net;
+mod operator;
 mod run;
 mod scenario;
 mod setup;

@@ -8,7 +8,9 @@ use crate::known::Content;
 use crate::node::{Identity, NodeName};
 use crate::office::{self, Evidence, Ground, Standing, WayFree};
 use crate::quorum::Version;
-use crate::record::{Active, Corrupt, FORMAT, Lock, Phase, Promise, Rest, Settings};
+use crate::record::{
+    Active, Answer, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings,
+};
 use crate::time::Time;
 
 impl Controller {
@@ -113,6 +115,9 @@ impl Controller {
             self.found_cluster(now);
             return;
         }
+        if self.answer_adoption(now) || self.answer_failover(now) {
+            return;
+        }
         self.poll_for_silence(now);
         match self.obstacle(now) {
             Some(why) => self.course = why,
@@ -126,7 +131,13 @@ impl Controller {
             || Incarnation(self.me.process.clone()),
             |remembered| remembered.incarnation.clone(),
         );
-        let settings = Settings { format: FORMAT, incarnation, paused: None, rest: Rest::new() };
+        let settings = Settings {
+            format: FORMAT,
+            incarnation,
+            paused: None,
+            maintenance: Maintenance::default(),
+            rest: Rest::new(),
+        };
         let key = crate::record::Key::Settings;
         let ops = vec![crate::quorum::Op::Create { key, data: crate::record::write(&settings) }];
         self.write(now, ops, Write::Settings(settings));
@@ -170,6 +181,7 @@ impl Controller {
             last_sign: if ceded { renewed.max(moved) } else { renewed },
             claimed: now,
             from: active.holder.as_ref().map(|holder| holder.node.clone()),
+            ordered: self.ordered_failover().map(|order| order.by.clone()),
             ..Timeline::default()
         };
         self.write(now, ops, Write::Claim(active));
@@ -290,6 +302,15 @@ impl Controller {
                 self.records.switchover.wrote(now, order, version, None);
                 self.obey_switchover(now);
             }
+            Write::AnswerFailover(order) => {
+                let accepted = order.answer == Some(Answer::Accepted);
+                let text = format!("failover from {} ordered by {}", order.from, order.by);
+                self.records.failover.wrote(now, order, version, None);
+                if accepted {
+                    self.info(format!("{text}: this headnode takes over"));
+                }
+            }
+            Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);
                 self.transition = None;

@@ -55,6 +55,9 @@ impl Controller {
     /// Whether another headnode is eligible and ready to take office at once.
     pub(super) fn peer_fitness(&mut self, peer: &NodeName, now: Time) -> Fitness {
         let state = self.records.headnodes.get(peer).and_then(|known| known.record());
+        if let Some(why) = self.in_maintenance(peer) {
+            return Fitness::Unfit(why);
+        }
         match state {
             None => Fitness::Unfit(format!("{peer} is not there: its master-fc has no session")),
             Some(state) if state.role != Role::Standby => {
@@ -62,6 +65,12 @@ impl Controller {
             }
             Some(_) => self.fitness_by_heartbeat(peer, now),
         }
+    }
+
+    /// That a headnode is in maintenance, with by whom and why, if it is.
+    fn in_maintenance(&self, node: &NodeName) -> Option<String> {
+        let by = self.records.settings.record()?.maintenance.nodes.get(node)?;
+        Some(format!("{node} is in maintenance ({by})"))
     }
 
     /// The first other headnode that is eligible and ready.
@@ -104,6 +113,8 @@ impl Controller {
         let bar = self.bar().or(closed).or_else(|| match self.own_fitness(now) {
             Fitness::Fit => None,
             Fitness::Unfit(why) => Some(why),
+            // Of whoever orders a failover it is known who is there to take over.
+            Fitness::Reluctant(_) if self.ordered_failover().is_some() => None,
             Fitness::Reluctant(why) => self.too_early_for_reluctant(now).then_some(why),
         });
         let own_health = self.records.health.get(&self.me.node);
@@ -130,6 +141,9 @@ impl Controller {
                 if let Some(by) = &settings.paused {
                     return Some(format!("automatic failover is paused: {by}"));
                 }
+                if let Some(why) = self.in_maintenance(&self.me.node) {
+                    return Some(why);
+                }
             }
             Content::Corrupt(corrupt) => return Some(corrupt.to_string()),
             Content::Unread | Content::Missing => {
@@ -137,8 +151,7 @@ impl Controller {
             }
         }
         self.incarnation().is_none().then(|| {
-            "the quorum holds another life of this cluster than this headnode remembers: if that is intended, \
-             stop master-fc and delete /var/lib/headship/epoch on each headnode"
+            "the quorum holds another life of this cluster than this headnode remembers: if that is intended, `headship adopt`"
                 .to_owned()
         })
     }
@@ -153,6 +166,10 @@ impl Controller {
 
     /// Whether the office can be claimed now, by what the records say of its holder.
     fn office_is_open(&mut self, now: Time) -> Result<(), String> {
+        // From the claim on the old holder's renewals fail, whether it lives or not: the way is proven free as ever.
+        if self.ordered_failover().is_some() {
+            return Ok(());
+        }
         let records = &self.records;
         let holder =
             Self::name_of(records.active.record().and_then(|active| active.holder.as_ref()));

@@ -25,6 +25,9 @@ impl Controller {
         if self.pending.is_some() {
             return;
         }
+        if self.answer_adoption(now) {
+            return;
+        }
         match &self.leaving {
             Some(leaving) => {
                 let leaving = leaving.clone();
@@ -140,7 +143,9 @@ impl Controller {
             .filter(|duty| Some(duty.epoch) == epoch && duty.by.same_boot(&self.me));
         let others = duty.and_then(|duty| {
             let mut services = duty.services.iter();
-            let spent = services.find(|(name, duty)| duty.given_up && counts(name, duty.critical));
+            let spent = services.find(|(name, duty)| {
+                duty.given_up && counts(name, duty.critical) && !self.alone.contains_key(*name)
+            });
             spent.map(|(name, _)| name.clone())
         });
         own.or(others).map(|name| format!("{} gave up {name}", self.me.node))

@@ -7,6 +7,7 @@
 //!
 //! At most one write of office is under way at a time. Whatever ends unknown is read again.
 
+mod adopt;
 mod alias;
 mod compete;
 mod fitness;
@@ -29,8 +30,8 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, Duty, HeadnodeState, Health, History, Key, Lease, Lock, NodeState, Promise, Role,
-    ServicesState, Settings, SwitchoverOrder, Transition,
+    Active, AdoptOrder, Duty, FailoverOrder, HeadnodeState, Health, History, Key, Lease, Lock,
+    Maintenance, NodeState, Promise, Role, ServicesState, Settings, SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -112,6 +113,8 @@ struct Records {
     active: Known<Active>,
     lease: Known<Lease>,
     switchover: Known<SwitchoverOrder>,
+    failover: Known<FailoverOrder>,
+    adopt: Known<AdoptOrder>,
     history: Known<History>,
     duty: Known<Duty>,
     /// What this host's own guard shows: without one nothing holds D but master-fc.
@@ -142,6 +145,8 @@ enum Write {
     Cede(Active),
     Succeed(Active),
     Answer(SwitchoverOrder),
+    AnswerFailover(FailoverOrder),
+    AnswerAdopt(AdoptOrder),
     History(History),
 }
 
@@ -197,6 +202,8 @@ struct Timeline {
     office: Time,
     first_start: Option<Time>,
     from: Option<NodeName>,
+    /// Who ordered it, if it was no cession and nobody had failed.
+    ordered: Option<String>,
     cause: Option<WayFree>,
 }
 
@@ -233,6 +240,10 @@ pub struct Controller {
     said: BTreeSet<String>,
     /// Whether it was said what keeps this headnode from an office that is open.
     barred: bool,
+    /// The services in maintenance, as last known.
+    alone: BTreeMap<String, String>,
+    /// What was last said of a pause and of maintenance.
+    told_settings: (Option<String>, Maintenance),
     /// What the quorum said when it last denied a write.
     denied: Option<String>,
     /// When a write may be tried again after one that was refused.
@@ -271,8 +282,11 @@ impl Controller {
             expired: None,
             gone: false,
         });
+        let alone = permit.as_ref().map(|permit| permit.alone.clone()).unwrap_or_default();
+        let mut services = Supervisor::new(services, config.timing.period, starts);
+        services.leave_alone(&alone);
         Self {
-            services: Supervisor::new(services, config.timing.period, starts),
+            services,
             records: Records::new(&config, &me),
             presence: Presence::new(Key::Headnode(me.node.clone()), me.machine.clone()),
             config,
@@ -303,6 +317,8 @@ impl Controller {
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
             barred: false,
+            alone,
+            told_settings: (None, Maintenance::default()),
             denied: None,
             write_due: Time::default(),
             unblock_due: Time::default(),
@@ -370,6 +386,7 @@ impl Controller {
             self.presence.look_again();
         }
         self.remember_what_is_read();
+        self.heed_settings();
         self.compete(now);
         self.serve(now);
         self.ask_reads();

@@ -1,12 +1,14 @@
-//! An operator's orders, as far as the holder carries them out. Each is bound to the epoch it was given for and to an end
-//! of its validity, and is answered before anything moves.
+//! An operator's orders: a switchover is carried out by the holder, a failover by a standby. Each is bound to the epoch it was
+//! given for and to an end of its validity, and is answered before anything moves.
 
 use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
 use crate::office::Standing;
 use crate::quorum::Op;
-use crate::record::{self, Active, Answer, Key, SwitchoverOrder};
+use crate::record::{
+    self, Active, Answer, FailoverOrder, Given, Key, Order, Phase, SwitchoverOrder,
+};
 use crate::time::Time;
 
 impl Controller {
@@ -52,20 +54,9 @@ impl Controller {
         active: &Active,
         order: &SwitchoverOrder,
     ) -> Result<NodeName, String> {
-        if order.epoch != active.epoch {
-            return Err(format!(
-                "it was ordered in epoch {}, and this is epoch {}: see `headship status`, and order anew if need be",
-                order.epoch, active.epoch
-            ));
-        }
-        if self.wall > order.not_after {
-            return Err("it came too late: order anew, and compare the hosts' clocks".to_owned());
-        }
-        if let Some(by) =
-            self.records.settings.record().and_then(|settings| settings.paused.clone())
-        {
-            return Err(format!("automatic failover is paused ({by}): that must end first"));
-        }
+        let given = order.given();
+        self.is_void(&given, active)?;
+        self.is_contradicted(self.records.failover.record().map(Order::given), &given)?;
         let peers: Vec<NodeName> = self.config.peers().map(|peer| peer.name.clone()).collect();
         let candidates: Vec<NodeName> = match &order.to {
             Some(to) if *to == self.me.node => return Err(format!("{to} is active already")),
@@ -88,4 +79,119 @@ impl Controller {
         }
         Err(format!("no headnode is eligible and ready: {}", refusals.join("; ")))
     }
+
+    /// What makes any order come to nothing, whatever it says.
+    fn is_void(&self, given: &Given<'_>, active: &Active) -> Result<(), String> {
+        if given.epoch != active.epoch {
+            return Err(format!(
+                "it was ordered in epoch {}, and this is epoch {}: see `headship status`, and order anew if need be",
+                given.epoch, active.epoch
+            ));
+        }
+        if self.wall > given.not_after {
+            return Err("it came too late: order anew, and compare the hosts' clocks".to_owned());
+        }
+        let paused = self.records.settings.record().and_then(|settings| settings.paused.as_ref());
+        paused.map_or(Ok(()), |by| {
+            Err(format!("automatic failover is paused ({by}): that must end first"))
+        })
+    }
+
+    /// Of two orders that contradict each other, the one that was answered first stands.
+    fn is_contradicted(&self, other: Option<Given<'_>>, given: &Given<'_>) -> Result<(), String> {
+        let live = other.filter(|other| other.is_live(given.epoch, self.wall));
+        let accepted = live.filter(|other| other.answer.is_some());
+        accepted.map_or(Ok(()), |other| {
+            Err(format!(
+                "{} that {} ordered is being carried out: see `headship status --watch`",
+                other.what, other.by
+            ))
+        })
+    }
+
+    /// Answers an order to give up the holder, if it is for this headnode to answer. True if there was something to do.
+    pub(super) fn answer_failover(&mut self, now: Time) -> bool {
+        if !self.records.failover.is_fresh() {
+            return false;
+        }
+        let (Some(order), Some(active)) =
+            (self.records.failover.record().cloned(), self.records.active.record().cloned())
+        else {
+            return false;
+        };
+        // One of a later epoch: this look at `active` is behind.
+        if order.answer.is_some() || order.epoch > active.epoch {
+            return false;
+        }
+        let (answer, taker) = match self.may_take_over(now, &active, &order) {
+            Ok(true) => (Answer::Accepted, Some(self.me.node.clone())),
+            Ok(false) => return false,
+            Err(why) => (Answer::Refused { why }, None),
+        };
+        // Conditional, so that one of many accepts.
+        let Some(version) = self.records.failover.version() else { return false };
+        let order = FailoverOrder { answer: Some(answer), taker, ..order };
+        let data = record::write(&order);
+        let ops = vec![Op::Set { key: Key::Failover, version: Some(version), data }];
+        self.write(now, ops, Write::AnswerFailover(order));
+        true
+    }
+
+    /// Whether this headnode takes over from the holder that is to be given up, leaves it to a better one, or why nobody does.
+    /// Who would merely rather not does it where nobody is better: the operator has decided that anybody is.
+    fn may_take_over(
+        &mut self,
+        now: Time,
+        active: &Active,
+        order: &FailoverOrder,
+    ) -> Result<bool, String> {
+        let given = order.given();
+        self.is_void(&given, active)?;
+        self.is_contradicted(self.records.switchover.record().map(Order::given), &given)?;
+        if !holds(active, &order.from) {
+            return Err(format!(
+                "{} holds no office that could be given up: see `headship status`",
+                order.from
+            ));
+        }
+        let own = match self.bar() {
+            Some(why) => Fitness::Unfit(why),
+            None => self.own_fitness(now),
+        };
+        let others: Vec<NodeName> = self.config.peers().map(|peer| peer.name.clone()).collect();
+        let others: Vec<(NodeName, Fitness)> = (others.into_iter())
+            .filter(|other| *other != order.from)
+            .map(|other| (other.clone(), self.peer_fitness(&other, now)))
+            .collect();
+        let is_fit = |(_, fitness): &(NodeName, Fitness)| *fitness == Fitness::Fit;
+        match own {
+            Fitness::Fit => Ok(true),
+            Fitness::Reluctant(_) | Fitness::Unfit(_) if others.iter().any(is_fit) => Ok(false),
+            Fitness::Reluctant(_) => Ok(true),
+            Fitness::Unfit(why) => {
+                let able = others.iter().any(|(_, fitness)| match fitness {
+                    Fitness::Fit | Fitness::Reluctant(_) => true,
+                    Fitness::Unfit(_) => false,
+                });
+                if able { Ok(false) } else { Err(format!("no headnode can take over: {why}")) }
+            }
+        }
+    }
+
+    /// The order by which this headnode may claim office although its holder lives, if there is one: accepted by it, for the
+    /// office as it is, and not too late.
+    pub(super) fn ordered_failover(&self) -> Option<&FailoverOrder> {
+        let (order, active) = (self.records.failover.record()?, self.records.active.record()?);
+        let mine =
+            order.answer == Some(Answer::Accepted) && order.taker.as_ref() == Some(&self.me.node);
+        let live = order.given().is_live(active.epoch, self.wall) && holds(active, &order.from);
+        (mine && live).then_some(order)
+    }
+}
+
+/// Whether `node` holds the office, unclaimed.
+fn holds(active: &Active, node: &NodeName) -> bool {
+    active.claimant.is_none()
+        && !matches!(active.phase, Phase::Ceded { .. })
+        && active.holder.as_ref().is_some_and(|holder| holder.node == *node)
 }

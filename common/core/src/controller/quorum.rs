@@ -36,6 +36,14 @@ macro_rules! each {
             $do;
         }
         {
+            let $known = &mut records.failover;
+            $do;
+        }
+        {
+            let $known = &mut records.adopt;
+            $do;
+        }
+        {
             let $known = &mut records.history;
             $do;
         }
@@ -71,6 +79,8 @@ impl Records {
             active: Known::new(Key::Active),
             lease: Known::new(Key::Lease),
             switchover: Known::new(Key::Switchover),
+            failover: Known::new(Key::Failover),
+            adopt: Known::new(Key::Adopt),
             history: Known::new(Key::History),
             duty: Known::new(Key::Duty(me.node.clone())),
             guard: Known::new(Key::Services(me.node.clone())),
@@ -164,6 +174,8 @@ impl Controller {
             Outcome::Refused { .. } | Outcome::Unknown => {
                 match write {
                     Write::Answer(_) => self.records.switchover.outdate(),
+                    Write::AnswerFailover(_) => self.records.failover.outdate(),
+                    Write::AnswerAdopt(_) => self.records.adopt.outdate(),
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)
                     | Write::Claim(_)

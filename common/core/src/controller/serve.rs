@@ -117,6 +117,7 @@ impl Controller {
             lease_ms: millis(held.lease),
             kill_ms: millis(held.kill),
             grace_ms: millis(held.grace),
+            alone: self.alone.clone(),
         };
         let id = self.ids.draw();
         self.permit.pending = Some((id, Some(permit.clone())));

@@ -1,13 +1,17 @@
 //! What this headnode is, in one word and one sentence, told in the log and in its record; and the history of transitions.
 
+use std::collections::BTreeMap;
+
 use super::{Action, Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::epoch::Epoch;
 use crate::known::Content;
+use crate::node::NodeName;
 use crate::office::Standing;
 use crate::quorum::Op;
 use crate::record::{
-    self, FORMAT, HeadnodeState, History, Key, Phase, PhaseTime, Rest, Role, Transition,
+    self, FORMAT, HeadnodeState, History, Key, Maintenance, Phase, PhaseTime, Rest, Role,
+    Transition,
 };
 use crate::say::{Level, Line};
 use crate::time::{Time, millis};
@@ -132,6 +136,10 @@ impl Controller {
                 for (name, why) in self.services.failed() {
                     doubts.push_str(&format!("; {name} is down: {why}"));
                 }
+                let alone: Vec<&str> = self.services.left_alone().collect();
+                if !alone.is_empty() {
+                    doubts.push_str(&format!("; left alone: {} (maintenance)", alone.join(", ")));
+                }
                 (Role::Active, format!("holds office{doubts}"))
             }
             Some(
@@ -164,6 +172,54 @@ impl Controller {
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }
 
+    /// What operators pause and take into maintenance counts from when it is read, and as it was read last.
+    pub(super) fn heed_settings(&mut self) {
+        let Some(settings) = self.records.settings.record() else { return };
+        let now = (settings.paused.clone(), settings.maintenance.clone());
+        // Also what an earlier process left in the permit.
+        if self.alone != now.1.services {
+            self.alone.clone_from(&now.1.services);
+            self.services.leave_alone(&self.alone);
+        }
+        // Of the others their roles tell.
+        let in_office = matches!(self.standing(), Standing::Holder | Standing::Heir);
+        let now = if in_office { now } else { <(Option<String>, Maintenance)>::default() };
+        if self.told_settings == now {
+            return;
+        }
+        if !in_office {
+            self.told_settings = now;
+            return;
+        }
+        let before = std::mem::replace(&mut self.told_settings, now.clone());
+        match (&before.0, &now.0) {
+            (before, Some(by)) if before.as_ref() != Some(by) => {
+                self.warn(format!("automatic failover is paused: {by}"));
+            }
+            (Some(_), None) => self.info("automatic failover is on again".to_owned()),
+            (Some(_) | None, Some(_)) | (None, None) => {}
+        }
+        let names = |nodes: &BTreeMap<NodeName, String>| -> BTreeMap<String, String> {
+            nodes.iter().map(|(name, by)| (name.to_string(), by.clone())).collect()
+        };
+        self.say_maintenance(&names(&before.1.nodes), &names(&now.1.nodes), "takes no office");
+        self.say_maintenance(&before.1.services, &now.1.services, "is left alone");
+    }
+
+    fn say_maintenance(
+        &mut self,
+        before: &BTreeMap<String, String>,
+        now: &BTreeMap<String, String>,
+        what: &str,
+    ) {
+        for (name, by) in now.iter().filter(|(name, by)| before.get(*name) != Some(by)) {
+            self.warn(format!("{name} is in maintenance and {what}: {by}"));
+        }
+        for name in before.keys().filter(|name| !now.contains_key(*name)) {
+            self.info(format!("maintenance of {name} has ended"));
+        }
+    }
+
     /// A corrupt or foreign record is said once, for as long as it stays so, and survived.
     fn say_once_what_is_corrupt(&mut self) {
         let corrupt = self.records.corrupt();
@@ -176,6 +232,10 @@ impl Controller {
     /// Notes how office came here, when it is about to be announced.
     pub(super) fn note_transition(&mut self, now: Time, epoch: Epoch) {
         let Some(cause) = self.timeline.cause.take() else { return };
+        let cause = match &self.timeline.ordered {
+            Some(by) => format!("a failover was ordered by {by}; {cause}"),
+            None => cause.to_string(),
+        };
         let line = &self.timeline;
         let started = line.first_start.unwrap_or(now);
         let points = [
@@ -196,8 +256,7 @@ impl Controller {
             Some(epoch),
         );
         let (from, to) = (self.timeline.from.clone(), self.me.node.clone());
-        self.transition =
-            Some(Transition { epoch, from, to, cause: cause.to_string(), at: self.wall, phases });
+        self.transition = Some(Transition { epoch, from, to, cause, at: self.wall, phases });
     }
 
     /// Adds the transition to the history. Of one that cannot be read nothing is lost: it is left as it is.

@@ -385,11 +385,14 @@ impl Guard {
 
     fn ask(&mut self, now: Time) {
         let (services, reasons) = self.observations(now);
+        let permit = self.permit.as_ref().filter(|_| self.services.desired() == Desired::Alone);
+        let alone = permit.map(|permit| permit.alone.keys().cloned().collect());
         let state = ServicesState {
             format: FORMAT,
             by: self.me.clone(),
             services,
             reasons,
+            alone: alone.unwrap_or_default(),
             why: self.why.clone(),
             rest: Rest::new(),
         };
@@ -453,6 +456,7 @@ started_by = "master-fc"
             lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1000,
+            alone: BTreeMap::new(),
         };
         assert_eq!(told(guard(Some(permit))).0, "failed");
     }

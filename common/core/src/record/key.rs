@@ -29,6 +29,10 @@ pub enum Key {
     Restart(u32),
     /// An operator's order to switch over.
     Switchover,
+    /// An operator's order to give up the holder of office.
+    Failover,
+    /// An operator's order to follow another life of the cluster.
+    Adopt,
     /// The history of transitions, as one bounded list.
     History,
 }
@@ -53,6 +57,8 @@ impl Key {
             Self::Node(node) => format!("nodes/{node}"),
             Self::Restart(slot) => format!("restarts/{slot}"),
             Self::Switchover => "orders/switchover".to_owned(),
+            Self::Failover => "orders/failover".to_owned(),
+            Self::Adopt => "orders/adopt".to_owned(),
             Self::History => "history".to_owned(),
         }
     }
@@ -80,6 +86,8 @@ impl Key {
                 slot.parse().ok().map(Self::Restart).filter(|key| key.path() == path)
             }
             Some(("orders", "switchover")) => Some(Self::Switchover),
+            Some(("orders", "failover")) => Some(Self::Failover),
+            Some(("orders", "adopt")) => Some(Self::Adopt),
             Some(_) => None,
         }
     }
@@ -99,6 +107,8 @@ impl Key {
             | Self::Lease
             | Self::Promise(_)
             | Self::Switchover
+            | Self::Failover
+            | Self::Adopt
             | Self::History => false,
         }
     }
@@ -124,6 +134,8 @@ mod tests {
             Key::Node(hn0),
             Key::Restart(7),
             Key::Switchover,
+            Key::Failover,
+            Key::Adopt,
             Key::History,
         ] {
             assert_eq!(Key::from_path(&key.path()), Some(key));

@@ -1,5 +1,7 @@
 //! One service of a supervisor: what is known of it, and the next order for it.
 
+mod alone;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ pub(super) struct Entry {
     probes: Probes,
     /// Why it is not as desired, for people.
     why: String,
+    /// By whom and why it is in maintenance, if it is.
+    alone: Option<String>,
 }
 
 impl Entry {
@@ -85,6 +89,7 @@ impl Entry {
             in_vain: 0,
             probes,
             why: String::new(),
+            alone: None,
         }
     }
 
@@ -273,7 +278,11 @@ impl Entry {
             } else {
                 self.look_due = now;
             }
-        } else if desired == Desired::Running && was_up && self.under_way.is_none() {
+        } else if desired == Desired::Running
+            && was_up
+            && self.under_way.is_none()
+            && self.alone.is_none()
+        {
             let why = match &self.observed {
                 Observed::Failed { why } => why.clone(),
                 Observed::Unknown

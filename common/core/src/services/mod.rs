@@ -203,6 +203,26 @@ impl Supervisor {
         self.desired = desired;
     }
 
+    /// While services are to run, leaves those in maintenance alone, each with by whom and why: they are looked at, and
+    /// neither started, restarted nor stopped; their probes are not asked; they count neither as failed nor as given up, and
+    /// nobody waits for them. Invariant 3: a stop of all of them takes no notice of it.
+    pub fn leave_alone(&mut self, alone: &BTreeMap<String, String>) {
+        for entry in &mut self.entries {
+            let why = alone.get(&entry.spec().name);
+            entry.leave_alone(why);
+        }
+    }
+
+    fn is_left(&self, entry: &Entry) -> bool {
+        entry.alone().is_some() && !matches!(self.desired, Desired::Stopped { .. })
+    }
+
+    /// The services that are left alone now.
+    pub fn left_alone(&self) -> impl Iterator<Item = &str> {
+        let left = self.entries.iter().filter(|entry| self.is_left(entry));
+        left.map(|entry| entry.spec().name.as_str())
+    }
+
     /// What is desired now.
     pub fn desired(&self) -> Desired {
         self.desired
@@ -257,7 +277,10 @@ impl Supervisor {
 
     /// The services that `which` picks and that do not serve, with why if that is known.
     pub fn not_serving(&self, which: impl Fn(&Service) -> bool) -> Vec<String> {
-        let missing = self.entries.iter().filter(|entry| which(entry.spec()) && !entry.serves());
+        let missing = self
+            .entries
+            .iter()
+            .filter(|entry| which(entry.spec()) && !entry.serves() && !self.is_left(entry));
         let told = missing.map(|entry| match entry.why() {
             "" => entry.spec().name.clone(),
             why => format!("{} ({why})", entry.spec().name),
@@ -270,15 +293,17 @@ impl Supervisor {
         let running = self.desired == Desired::Running;
         self.entries
             .iter()
-            .filter(|entry| running && entry.is_given_up(now))
+            .filter(|entry| running && entry.is_given_up(now) && !self.is_left(entry))
             .map(|entry| (entry.spec().name.clone(), entry.spec().critical))
             .collect()
     }
 
     /// The services that should run and failed, with why.
     pub fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
-        let failed =
-            |entry: &&Entry| entry.starts() && matches!(entry.observed(), Observed::Failed { .. });
+        let failed = |entry: &&Entry| {
+            let failed = matches!(entry.observed(), Observed::Failed { .. });
+            entry.starts() && failed && !self.is_left(entry)
+        };
         self.entries.iter().filter(failed).map(|entry| (entry.spec().name.as_str(), entry.why()))
     }
 
@@ -366,9 +391,13 @@ impl Supervisor {
             .entries
             .iter()
             .filter(starts)
-            .map(|entry| (entry.spec().name.clone(), entry.serves()))
+            .map(|entry| (entry.spec().name.clone(), entry.serves() || entry.alone().is_some()))
             .collect();
         for entry in self.entries.iter_mut().filter(|entry| entry.starts()) {
+            if entry.alone().is_some() {
+                entry.stand_back(now);
+                continue;
+            }
             let waits_for =
                 entry.spec().after.iter().find(|name| serving.get(*name) == Some(&false)).cloned();
             entry.keep_running(now, waits_for.as_ref(), ids, &mut self.actions);

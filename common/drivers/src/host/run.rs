@@ -246,6 +246,7 @@ mod tests {
             lease_ms: 6000,
             kill_ms: 2000,
             grace_ms: 1500,
+            alone: [].into(),
         }
     }
 

@@ -1,36 +1,41 @@
-//! `headship switchover`: gives the order, follows it to its end, and withdraws it where that is still possible.
+//! `headship switchover` and `headship failover`: gives the order, follows it to its end, and withdraws it where that is still
+//! possible.
 //!
-//! Whether it is carried out is decided by the active (`headship_core::controller`); here is only what stands in the way
-//! of an order at all. An order is bound to an epoch and to an end of its validity, so one that got lost does no harm.
+//! Whether it is carried out is decided by the headnodes (`headship_core::controller`); here is only what stands in the way
+//! of an order at all. Of orders that would contradict each other one at a time is given. An order is bound to an epoch and to an end of its validity, so one that got lost does no harm.
 
+mod failover;
 mod follow;
-mod order;
+mod kind;
 mod outcome;
+mod switchover;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::fs;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use headship_core::config::Config;
-use headship_core::node::NodeName;
+use headship_core::epoch::Epoch;
 use headship_core::quorum::{Op, Outcome, Refusal as Why};
-use headship_core::record::{self, FORMAT, Key, Rest, SwitchoverOrder};
+use headship_core::record::{self, FailoverOrder, Given, Key, Order, SwitchoverOrder};
 use headship_core::time::WallTime;
 use headship_daemon::Exit;
 use headship_drivers::host::clock;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::failover::Failover;
 use self::follow::{End, Follow, Step};
-use self::order::{Office, Refusal};
+use self::kind::{Kind, New, Office, Refusal, in_the_way};
 use self::outcome::Seen;
-use crate::args::{Place, Switchover};
+use self::switchover::Switchover;
+use crate::args::{self, Place};
 use crate::cluster::Cluster;
-use crate::output;
 use crate::view::{ServiceSeen, record as understood};
+use crate::{output, who};
 
 /// How long the active has for its answer. It is told at once; this is for one that is busy, and for clocks that differ.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
@@ -81,39 +86,59 @@ impl From<Refusal> for Conclusion {
     }
 }
 
-/// Runs the command.
-pub(crate) async fn run(config: &Config, place: &Place, arguments: &Switchover) -> Result<Exit> {
-    let mut journey = Journey {
-        config,
-        place,
-        json: arguments.json,
-        begin: Instant::now(),
-        told: 0,
-        follow: None,
-    };
+/// Runs `headship switchover`.
+pub(crate) async fn switch_over(
+    config: &Config,
+    place: &Place,
+    arguments: &args::Switchover,
+) -> Result<Exit> {
+    run(config, place, Switchover { to: arguments.to.clone() }, arguments.json).await
+}
+
+/// Runs `headship failover`.
+pub(crate) async fn fail_over(
+    config: &Config,
+    place: &Place,
+    arguments: &args::Failover,
+) -> Result<Exit> {
+    let from = &arguments.from;
+    if !arguments.yes {
+        let question = format!("{}\nGive up {from}?", failover::explanation(config, from));
+        if !output::agrees(&question)? {
+            output::complain("nothing is ordered: say yes, or `--yes` where nobody can be asked");
+            return Ok(Exit::Refused);
+        }
+    }
+    run(config, place, Failover { from: from.clone() }, arguments.json).await
+}
+
+async fn run<K: Kind>(config: &Config, place: &Place, kind: K, json: bool) -> Result<Exit> {
+    let mut journey =
+        Journey { config, place, json, begin: Instant::now(), told: 0, kind, follow: None };
     let conclusion = match Cluster::connect(config, place.timeout).await {
-        Ok(cluster) => journey.travel(cluster, arguments.to.as_ref()).await?,
+        Ok(cluster) => journey.travel(cluster).await?,
         Err(why) => Conclusion::new(Exit::QuorumAway, why),
     };
-    journey.conclude(&conclusion, arguments.to.as_ref())?;
+    journey.conclude(&conclusion)?;
     Ok(conclusion.exit)
 }
 
-struct Journey<'a> {
+struct Journey<'a, K> {
     config: &'a Config,
     place: &'a Place,
     json: bool,
     begin: Instant,
     told: usize,
+    kind: K,
     follow: Option<(String, Office, Follow)>,
 }
 
-impl Journey<'_> {
-    async fn travel(&mut self, mut cluster: Cluster, to: Option<&NodeName>) -> Result<Conclusion> {
+impl<K: Kind> Journey<'_, K> {
+    async fn travel(&mut self, mut cluster: Cluster) -> Result<Conclusion> {
         // Before the order is written: from now on Ctrl-C must not end us without a word.
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let id = random_id()?;
-        let office = match give(self.config, &mut cluster, &id, to).await? {
+        let id = who::random_id()?;
+        let office = match give(self.config, &mut cluster, &id, &self.kind).await? {
             Ok(office) => office,
             Err(conclusion) => {
                 cluster.close().await;
@@ -121,7 +146,7 @@ impl Journey<'_> {
             }
         };
         self.begin = Instant::now();
-        let follow = Follow::new(id.clone(), office.clone(), to.cloned());
+        let follow = Follow::new(id.clone(), office.clone(), self.kind.to().cloned());
         self.follow = Some((id, office, follow));
         let mut link = Some(cluster);
         let conclusion = self.follow(&mut link, &mut interrupt).await?;
@@ -160,7 +185,7 @@ impl Journey<'_> {
                 let why = if late {
                     format!(
                         "{} did not answer within {ANSWER_LIMIT:?} (see its master-fc, and whether the clocks agree)",
-                        office.from
+                        K::answerer(office)
                     )
                 } else {
                     "interrupted".to_owned()
@@ -171,7 +196,7 @@ impl Journey<'_> {
                     );
                     return Ok(Conclusion::new(Exit::TimedOut, sentence));
                 };
-                if let Some(conclusion) = withdraw(cluster, id, &why, late).await {
+                if let Some(conclusion) = withdraw::<K::Order>(cluster, id, &why, late).await {
                     return Ok(conclusion);
                 }
                 continue;
@@ -191,7 +216,7 @@ impl Journey<'_> {
         let Some(cluster) = link else { return Ok(None) };
         // The order first: an answer is then never newer than what followed from it.
         let seen = async {
-            let (order, _) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
+            let (order, _) = cluster.one::<K::Order>(&K::Order::KEY).await?;
             Ok::<_, String>((order, cluster.glance().await?))
         };
         let Ok((order, records)) = seen.await else {
@@ -200,7 +225,7 @@ impl Journey<'_> {
             return Ok(None);
         };
         let Some((_, _, follow)) = &mut self.follow else { return Ok(None) };
-        let end = follow.see(self.begin.elapsed(), &order, &records);
+        let end = follow.see::<K>(self.begin.elapsed(), &order, &records);
         self.tell()?;
         Ok(end.map(|end| match end {
             End::Done { node, epoch } => {
@@ -245,7 +270,7 @@ impl Journey<'_> {
         Ok(())
     }
 
-    fn conclude(&self, conclusion: &Conclusion, to: Option<&NodeName>) -> Result<()> {
+    fn conclude(&self, conclusion: &Conclusion) -> Result<()> {
         let Conclusion { exit, sentence, services } = conclusion;
         if !self.json && *exit == Exit::Ok {
             output::line(sentence)?;
@@ -257,7 +282,7 @@ impl Journey<'_> {
             output::json(&Document {
                 order: follow.map(|(id, _, _)| id.clone()),
                 from: follow.map(|(_, office, _)| office.from.to_string()),
-                to: to.map(ToString::to_string),
+                to: self.kind.to().map(ToString::to_string),
                 epoch: follow.map(|(_, office, _)| office.epoch.0),
                 phases: steps
                     .iter()
@@ -291,48 +316,34 @@ async fn pause(link: &mut Option<Cluster>) {
 }
 
 /// Writes the order, unless something speaks against it.
-async fn give(
+async fn give<K: Kind>(
     config: &Config,
     cluster: &mut Cluster,
     id: &str,
-    to: Option<&NodeName>,
+    kind: &K,
 ) -> Result<Result<Office, Conclusion>> {
-    let by = whoami()?;
+    let by = who::am_i()?;
     let away = |why| Ok(Err(Conclusion::new(Exit::QuorumAway, why)));
     for _ in 0..ATTEMPTS {
         let records = match cluster.records().await {
             Ok(records) => records,
             Err(why) => return away(why),
         };
-        let office = match order::office(config, &records, to) {
+        let office = match kind.office(config, &records) {
             Ok(office) => office,
             Err(refusal) => return Ok(Err(refusal.into())),
         };
-        let (old, version) = match cluster.one::<SwitchoverOrder>(&Key::Switchover).await {
-            Ok(old) => old,
+        let now = clock::wall();
+        let limit = u64::try_from(ANSWER_LIMIT.as_millis()).unwrap_or(u64::MAX);
+        let not_after = WallTime(now.0.saturating_add(limit));
+        let order = kind.order(&office, New { id: id.to_owned(), by: by.clone(), not_after });
+        let data = record::write(&order);
+        let steps = match steps(cluster, (&K::Order::KEY, &data), office.epoch, now).await {
+            Ok(Ok(steps)) => steps,
+            Ok(Err(why)) => return Ok(Err(Conclusion::new(Exit::Refused, why))),
             Err(why) => return away(why),
         };
-        let now = clock::wall();
-        if let Some(why) = order::in_the_way(&old, office.epoch, now) {
-            return Ok(Err(Conclusion::new(Exit::Refused, why)));
-        }
-        let limit = u64::try_from(ANSWER_LIMIT.as_millis()).unwrap_or(u64::MAX);
-        let order = SwitchoverOrder {
-            format: FORMAT,
-            order: id.to_owned(),
-            by: by.clone(),
-            epoch: office.epoch,
-            to: to.cloned(),
-            not_after: WallTime(now.0.saturating_add(limit)),
-            answer: None,
-            rest: Rest::new(),
-        };
-        let (key, data) = (Key::Switchover, record::write(&order));
-        let op = match version {
-            version @ Some(_) => Op::Set { key, version, data },
-            None => Op::Create { key, data },
-        };
-        match cluster.link().write(vec![op]).await {
+        match cluster.link().write(steps).await {
             // Unknown: it is looked for from now on, and withdrawn if it stays unanswered.
             Outcome::Done { .. } | Outcome::Unknown => return Ok(Ok(office)),
             Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {}
@@ -349,17 +360,54 @@ async fn give(
     Ok(Err(Conclusion::new(Exit::Refused, sentence)))
 }
 
+/// The write of an order at `key`, bound to what was read of the orders of all kinds: that each is over. Or which one is in its
+/// way.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn steps(
+    cluster: &mut Cluster,
+    (key, data): (&Key, &str),
+    epoch: Epoch,
+    now: WallTime,
+) -> Result<Result<Vec<Op>, String>, String> {
+    let (switchover, of_switchover) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
+    let (failover, of_failover) = cluster.one::<FailoverOrder>(&Key::Failover).await?;
+    // What nobody can read is no order.
+    let given: [Option<Given<'_>>; 2] =
+        [understood(&switchover).map(Order::given), understood(&failover).map(Order::given)];
+    let in_the_way = given.iter().flatten().find_map(|given| in_the_way(given, epoch, now));
+    if let Some(why) = in_the_way {
+        return Ok(Err(why));
+    }
+    let read = [(Key::Switchover, of_switchover), (Key::Failover, of_failover)];
+    let own = read.iter().find(|(of, _)| of == key).and_then(|(_, version)| *version);
+    let others = read.into_iter().filter(|(of, version)| of != key && version.is_some());
+    let mut steps: Vec<Op> = others.map(|(key, version)| Op::Check { key, version }).collect();
+    let (key, data) = (key.clone(), data.to_owned());
+    steps.push(match own {
+        version @ Some(_) => Op::Set { key, version, data },
+        None => Op::Create { key, data },
+    });
+    Ok(Ok(steps))
+}
+
 /// Takes the order back. `None`: it has been answered by now, or that cannot be seen; look again.
-async fn withdraw(cluster: &mut Cluster, id: &str, why: &str, late: bool) -> Option<Conclusion> {
+async fn withdraw<O: Order + DeserializeOwned>(
+    cluster: &mut Cluster,
+    id: &str,
+    why: &str,
+    late: bool,
+) -> Option<Conclusion> {
     let exit = if late { Exit::TimedOut } else { Exit::Refused };
-    let (order, version) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await.ok()?;
-    let Some(order) = understood(&order).filter(|order| order.order == id) else {
+    let (order, version) = cluster.one::<O>(&O::KEY).await.ok()?;
+    let Some(given) = understood(&order).map(Order::given).filter(|given| given.id == id) else {
         return Some(Conclusion::new(exit, format!("{why}: the order is gone, and nothing moved")));
     };
-    if order.answer.is_some() {
+    if given.answer.is_some() {
         return None;
     }
-    let op = Op::Delete { key: Key::Switchover, version };
+    let op = Op::Delete { key: O::KEY, version };
     match cluster.link().write(vec![op]).await {
         Outcome::Done { .. } => {
             Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, and nothing moved")))
@@ -373,19 +421,4 @@ fn patience(config: &Config) -> Duration {
     let services = config.services.iter();
     let services = services.map(|service| service.start_limit.saturating_add(service.stop_limit));
     services.fold(config.timing.wait(), Duration::saturating_add)
-}
-
-fn random_id() -> Result<String> {
-    let file = "/proc/sys/kernel/random/uuid";
-    let text = fs::read_to_string(file).with_context(|| format!("cannot read `{file}`"))?;
-    Ok(text.trim_end().to_owned())
-}
-
-/// Who gives the order, for people.
-fn whoami() -> Result<String> {
-    let host = nix::unistd::gethostname().context("this host has no name")?;
-    let id = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(id).ok().flatten();
-    let user = user.map_or_else(|| id.to_string(), |user| user.name);
-    Ok(format!("{user}@{}", host.to_string_lossy()))
 }

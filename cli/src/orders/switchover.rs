@@ -3,29 +3,44 @@
 //! Whether the other headnode is eligible and ready is judged by the active itself, which knows best, when it answers.
 
 use headship_core::config::Config;
-use headship_core::epoch::Epoch;
-use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::record::{Answer, SwitchoverOrder};
-use headship_core::time::WallTime;
-use headship_daemon::Exit;
+use headship_core::record::{FORMAT, Rest, SwitchoverOrder};
 
-use crate::say;
+use super::kind::{Kind, New, Office, Refusal};
 use crate::standing::{self, Holder};
 use crate::view::Records;
 
-/// Why nothing is ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) exit: Exit,
-    pub(super) sentence: String,
+/// `headship switchover`
+pub(super) struct Switchover {
+    pub(super) to: Option<NodeName>,
 }
 
-/// The office that the order is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Office {
-    pub(super) from: NodeName,
-    pub(super) epoch: Epoch,
+impl Kind for Switchover {
+    type Order = SwitchoverOrder;
+
+    fn office(&self, config: &Config, records: &Records) -> Result<Office, Refusal> {
+        office(config, records, self.to.as_ref())
+    }
+
+    fn order(&self, office: &Office, new: New) -> SwitchoverOrder {
+        let New { id, by, not_after } = new;
+        let (epoch, to) = (office.epoch, self.to.clone());
+        let (answer, rest) = (None, Rest::new());
+        SwitchoverOrder { format: FORMAT, order: id, by, epoch, to, not_after, answer, rest }
+    }
+
+    fn to(&self) -> Option<&NodeName> {
+        self.to.as_ref()
+    }
+
+    fn accepted(order: &SwitchoverOrder, office: &Office) -> String {
+        let whom = order.to.as_ref().map_or("the other headnode", |to| to.as_str());
+        format!("{} accepts: {whom} shall be active", office.from)
+    }
+
+    fn answerer(office: &Office) -> String {
+        office.from.to_string()
+    }
 }
 
 /// Who would carry the order out, or why nobody would.
@@ -34,14 +49,11 @@ pub(super) fn office(
     records: &Records,
     to: Option<&NodeName>,
 ) -> Result<Office, Refusal> {
-    let refuse = |sentence| Err(Refusal { exit: Exit::Refused, sentence });
+    let refuse = |sentence| Err(Refusal::new(sentence));
     if let Some(to) = to
         && !config.headnodes.iter().any(|headnode| headnode.name == *to)
     {
-        let known: Vec<&str> =
-            config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
-        let known = known.join(", ");
-        return refuse(format!("{to} is not a headnode of this cluster: say one of {known}"));
+        return refuse(standing::no_headnode(config, to));
     }
     // A holder that cannot start its services is what a switchover helps against, so it is not asked whether it serves.
     let Holder { node, epoch, announced } =
@@ -60,41 +72,18 @@ pub(super) fn office(
     Ok(Office { from: node.clone(), epoch })
 }
 
-/// The order that is in the way of a new one for this epoch, in a sentence. One that was refused, that ran out, or that was
-/// given for another epoch is over, and so is what nobody can read.
-pub(super) fn in_the_way(
-    order: &Content<SwitchoverOrder>,
-    epoch: Epoch,
-    now: WallTime,
-) -> Option<String> {
-    let order = match order {
-        Content::Record(order) => order,
-        Content::Unread | Content::Missing | Content::Corrupt(_) => return None,
-    };
-    if order.epoch != epoch || now > order.not_after {
-        return None;
-    }
-    let whom = order.to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
-    let left = say::span(std::time::Duration::from_millis(order.not_after.0 - now.0));
-    match order.answer {
-        None => Some(format!(
-            "{} ordered a switchover{whom}, which is not answered yet: wait for it; it runs out in {left}",
-            order.by
-        )),
-        Some(Answer::Accepted) => Some(format!(
-            "a switchover{whom} that {} ordered is being carried out: see `headship status --watch`",
-            order.by
-        )),
-        Some(Answer::Refused { .. }) => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use headship_core::epoch::Epoch;
+    use headship_core::known::Content;
+    use headship_core::record::{Answer, Order, Phase};
+    use headship_core::time::WallTime;
+    use headship_daemon::Exit;
+
     use super::*;
+    use crate::orders::kind::in_the_way;
     use crate::tests::{config, records};
     use crate::view::Pulse;
-    use headship_core::record::{FORMAT, Phase, Rest};
 
     fn node(name: &str) -> NodeName {
         NodeName::try_from(name).unwrap()
@@ -165,9 +154,8 @@ mod tests {
             answer: None,
             rest: Rest::new(),
         };
-        let meets = |order: &SwitchoverOrder, now| {
-            in_the_way(&Content::Record(order.clone()), Epoch(7), WallTime(now))
-        };
+        let meets =
+            |order: &SwitchoverOrder, now| in_the_way(&order.given(), Epoch(7), WallTime(now));
         let waits = "root@hn0 ordered a switchover to hn1, which is not answered yet: wait for it; it runs out in 4.0 s";
         assert_eq!(meets(&order, 6000), Some(waits.to_owned()));
         assert_eq!(meets(&order, 10_001), None);
@@ -176,6 +164,5 @@ mod tests {
         assert!(meets(&accepted, 6000).unwrap().contains("that root@hn0 ordered"));
         let refused = Answer::Refused { why: "no".to_owned() };
         assert_eq!(meets(&SwitchoverOrder { answer: Some(refused), ..order }, 6000), None);
-        assert_eq!(in_the_way(&Content::Missing, Epoch(7), WallTime(0)), None);
     }
 }

@@ -5,17 +5,17 @@ use std::time::Duration;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::record::{Active, Answer, Phase, SwitchoverOrder};
+use headship_core::record::{Active, Answer, Order, Phase};
 
-use super::order::Office;
+use super::kind::{Kind, Office};
 use crate::view::{Records, record};
 
-/// How far a switchover is. Never goes back.
+/// How far an order is. Never goes back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// The order is given.
     Ordered,
-    /// The active has accepted it.
+    /// Whoever has to carry it out has accepted it.
     Accepted,
     /// The active stops its services.
     Stopping,
@@ -86,26 +86,24 @@ impl Follow {
     }
 
     /// Takes in what the records say now. Steps that are new are added; the end is told if there is one.
-    pub(super) fn see(
+    pub(super) fn see<K: Kind>(
         &mut self,
         at: Duration,
-        order: &Content<SwitchoverOrder>,
+        order: &Content<K::Order>,
         records: &Records,
     ) -> Option<End> {
-        let order = record(order).filter(|order| order.order == self.id);
-        match order.and_then(|order| order.answer.as_ref()) {
-            Some(Answer::Refused { why }) => {
-                self.answered = true;
-                return Some(End::Refused(why.clone()));
+        if let Some(order) = record(order).filter(|order| order.given().id == self.id) {
+            match order.given().answer {
+                Some(Answer::Refused { why }) => {
+                    self.answered = true;
+                    return Some(End::Refused(why.clone()));
+                }
+                Some(Answer::Accepted) => {
+                    self.reach(Stage::Accepted, at, K::accepted(order, &self.office));
+                    self.answered = true;
+                }
+                None => {}
             }
-            Some(Answer::Accepted) => {
-                let from = &self.office.from;
-                let whom = self.to.as_ref().map_or("the other headnode", |to| to.as_str());
-                let text = format!("{from} accepts: {whom} shall be active");
-                self.reach(Stage::Accepted, at, text);
-                self.answered = true;
-            }
-            None => {}
         }
         let active = record(&records.active)?;
         if active.epoch == self.office.epoch {
@@ -181,10 +179,13 @@ impl Follow {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::tests::{identity, records};
-    use headship_core::record::{FORMAT, Rest};
+    use headship_core::record::{FORMAT, FailoverOrder, Rest, SwitchoverOrder};
     use headship_core::time::WallTime;
+
+    use super::*;
+    use crate::orders::failover::Failover;
+    use crate::orders::switchover::Switchover;
+    use crate::tests::{identity, records};
 
     fn node(name: &str) -> NodeName {
         NodeName::try_from(name).unwrap()
@@ -201,7 +202,7 @@ mod tests {
             order: "mine".to_owned(),
             by: "root@hn0".to_owned(),
             epoch: Epoch(7),
-            to: None,
+            to: Some(node("hn1")),
             not_after: WallTime(10_000),
             answer,
             rest: Rest::new(),
@@ -246,9 +247,10 @@ mod tests {
             (accepted.clone(), moved("hn1", 8, Phase::BecomingActive)),
         ];
         for (order, records) in course {
-            assert_eq!(follow.see(Duration::ZERO, &order, &records), None);
+            assert_eq!(follow.see::<Switchover>(Duration::ZERO, &order, &records), None);
         }
-        let end = follow.see(Duration::ZERO, &accepted, &moved("hn1", 8, Phase::Active));
+        let end =
+            follow.see::<Switchover>(Duration::ZERO, &accepted, &moved("hn1", 8, Phase::Active));
         assert_eq!(end, Some(End::Done { node: node("hn1"), epoch: Epoch(8) }));
         let told: Vec<&str> = follow.steps.iter().map(|step| step.text.as_str()).collect();
         assert_eq!(
@@ -268,7 +270,7 @@ mod tests {
     fn a_refusal_ends_it_before_anything_moved() {
         let mut follow = follow(None);
         let refused = order(Some(Answer::Refused { why: "hn1 is out: no memory".to_owned() }));
-        let end = follow.see(Duration::ZERO, &refused, &records());
+        let end = follow.see::<Switchover>(Duration::ZERO, &refused, &records());
         assert_eq!(end, Some(End::Refused("hn1 is out: no memory".to_owned())));
         assert!(follow.steps.is_empty());
     }
@@ -280,7 +282,7 @@ mod tests {
         if let Content::Record(order) = &mut other {
             order.order = "theirs".to_owned();
         }
-        assert_eq!(follow.see(Duration::ZERO, &other, &records()), None);
+        assert_eq!(follow.see::<Switchover>(Duration::ZERO, &other, &records()), None);
         assert!(!follow.answered);
     }
 
@@ -289,13 +291,42 @@ mod tests {
         let accepted = order(Some(Answer::Accepted));
         let mut first = follow(None);
         let stopping = after(|active| active.phase = Phase::BecomingStandby);
-        assert_eq!(first.see(Duration::ZERO, &accepted, &stopping), None);
+        assert_eq!(first.see::<Switchover>(Duration::ZERO, &accepted, &stopping), None);
         assert!(matches!(
-            first.see(Duration::ZERO, &accepted, &records()),
+            first.see::<Switchover>(Duration::ZERO, &accepted, &records()),
             Some(End::Otherwise(why)) if why.starts_with("hn0 is active again in epoch 7")
         ));
         let mut second = follow(None);
         let back = moved("hn0", 9, Phase::Active);
-        assert!(matches!(second.see(Duration::ZERO, &accepted, &back), Some(End::Otherwise(_))));
+        assert!(matches!(
+            second.see::<Switchover>(Duration::ZERO, &accepted, &back),
+            Some(End::Otherwise(_))
+        ));
+    }
+
+    #[test]
+    fn a_failover_is_accepted_by_its_taker_and_done_when_another_is_active() {
+        let mut follow = follow(None);
+        let accepted = Content::Record(FailoverOrder {
+            format: FORMAT,
+            order: "mine".to_owned(),
+            by: "root@hn0".to_owned(),
+            epoch: Epoch(7),
+            from: node("hn0"),
+            not_after: WallTime(10_000),
+            taker: Some(node("hn1")),
+            answer: Some(Answer::Accepted),
+            rest: Rest::new(),
+        });
+        let claimed = after(|active| active.claimant = Some(identity("hn1")));
+        assert_eq!(follow.see::<Failover>(Duration::ZERO, &accepted, &claimed), None);
+        let moved = moved("hn1", 8, Phase::Active);
+        let end = follow.see::<Failover>(Duration::ZERO, &accepted, &moved);
+        assert_eq!(end, Some(End::Done { node: node("hn1"), epoch: Epoch(8) }));
+        let told: Vec<&str> = follow.steps.iter().map(|step| step.text.as_str()).collect();
+        assert_eq!(
+            told,
+            ["hn1 accepts: hn0 is given up", "hn1 claims", "hn1 is active in epoch 8"]
+        );
     }
 }

@@ -1,0 +1,82 @@
+//! What the kinds of order share, and what tells them apart.
+
+use headship_core::config::Config;
+use headship_core::epoch::Epoch;
+use headship_core::node::NodeName;
+use headship_core::record::{Answer, Given, Order};
+use headship_core::time::WallTime;
+use headship_daemon::Exit;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::say;
+use crate::view::Records;
+
+/// Why nothing is ordered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub(super) exit: Exit,
+    pub(super) sentence: String,
+}
+
+impl Refusal {
+    /// The order cannot be given, and why.
+    pub(super) fn new(sentence: String) -> Self {
+        Self { exit: Exit::Refused, sentence }
+    }
+}
+
+/// The office that an order is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Office {
+    pub(super) from: NodeName,
+    pub(super) epoch: Epoch,
+}
+
+/// What is new in each order.
+#[derive(Clone, Debug)]
+pub(super) struct New {
+    pub(super) id: String,
+    pub(super) by: String,
+    pub(super) not_after: WallTime,
+}
+
+/// A kind of order, with what was said on the command line.
+pub(super) trait Kind {
+    /// Its record.
+    type Order: Order + Serialize + DeserializeOwned;
+
+    /// The office it is about, or why it cannot be ordered at all.
+    fn office(&self, config: &Config, records: &Records) -> Result<Office, Refusal>;
+
+    /// The record of the order.
+    fn order(&self, office: &Office, new: New) -> Self::Order;
+
+    /// The headnode that shall be active, if it was said.
+    fn to(&self) -> Option<&NodeName>;
+
+    /// What it means that this order was accepted, in a sentence.
+    fn accepted(order: &Self::Order, office: &Office) -> String;
+
+    /// Who has to answer.
+    fn answerer(office: &Office) -> String;
+}
+
+/// That an order is in the way of a new one for this epoch, in a sentence. One that was refused, that ran out, or that was
+/// given for another epoch is over.
+pub(super) fn in_the_way(given: &Given<'_>, epoch: Epoch, now: WallTime) -> Option<String> {
+    if !given.is_live(epoch, now) {
+        return None;
+    }
+    let Given { what, by, .. } = given;
+    let left = say::span(std::time::Duration::from_millis(given.not_after.0 - now.0));
+    match given.answer {
+        None => Some(format!(
+            "{by} ordered {what}, which is not answered yet: wait for it; it runs out in {left}"
+        )),
+        Some(Answer::Accepted) => Some(format!(
+            "{what} that {by} ordered is being carried out: see `headship status --watch`"
+        )),
+        Some(Answer::Refused { .. }) => None,
+    }
+}

@@ -1,0 +1,464 @@
+//! `headship pause`, `resume` and `maintenance`: what operators set for the whole cluster, in the record `settings`.
+//!
+//! Each write is bound to the version of the record that it changes: a claim is bound to it too, so a pause holds for everybody
+//! from the moment it is written. Who was first stands: what somebody else has paused is not paused over.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::Result;
+use headship_core::config::Config;
+use headship_core::known::Content;
+use headship_core::node::NodeName;
+use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
+use headship_core::record::{self, Active, Key, Maintenance, Settings};
+use headship_daemon::Exit;
+use serde::Serialize;
+use tokio::time::{Instant, timeout};
+
+use crate::args::{Maintain, Pause, Place, Resume, Switch};
+use crate::cluster::{self, Cluster};
+use crate::standing::{self, Holder};
+use crate::view::{self, Records};
+use crate::{local, output, say, who};
+
+/// How often it is tried again when somebody else changed the records meanwhile.
+const ATTEMPTS: usize = 5;
+/// How long the headnodes may take to show that they go by what was written. It is read at once; this is for busy ones.
+const SHOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How often the records are read without a change.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What the operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Wish {
+    Pause,
+    Resume,
+    Begin(Subject),
+    End(Subject),
+}
+
+/// What maintenance is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Subject {
+    Node(NodeName),
+    Service(String),
+}
+
+impl Subject {
+    fn name(&self) -> &str {
+        match self {
+            Self::Node(node) => node.as_str(),
+            Self::Service(name) => name,
+        }
+    }
+}
+
+/// What is to be done about a wish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Plan {
+    /// Write these settings; then this is so.
+    Write(Box<Settings>, String),
+    /// It is so already.
+    Nothing(String),
+    /// It cannot be done.
+    Refuse(Exit, String),
+}
+
+/// What `--json` prints. The keys are documented in headship(1).
+#[derive(Debug, Serialize)]
+struct Document {
+    changed: bool,
+    paused: Option<String>,
+    maintenance: Maintenance,
+    active: Option<String>,
+    epoch: Option<u64>,
+    conclusion: String,
+    exit: u8,
+}
+
+/// How the command ended.
+struct Conclusion {
+    exit: Exit,
+    sentence: String,
+    changed: bool,
+    seen: Option<Records>,
+}
+
+impl Conclusion {
+    fn refused(exit: Exit, sentence: impl Into<String>) -> Self {
+        Self { exit, sentence: sentence.into(), changed: false, seen: None }
+    }
+}
+
+/// Runs `headship pause`.
+pub(crate) async fn pause(config: &Config, place: &Place, arguments: &Pause) -> Result<Exit> {
+    change(config, place, &Wish::Pause, &arguments.reason, arguments.json).await
+}
+
+/// Runs `headship resume`.
+pub(crate) async fn resume(config: &Config, place: &Place, arguments: &Resume) -> Result<Exit> {
+    change(config, place, &Wish::Resume, &[], arguments.json).await
+}
+
+/// Runs `headship maintenance`.
+pub(crate) async fn maintain(config: &Config, place: &Place, arguments: &Maintain) -> Result<Exit> {
+    let subject = match subject(config, &arguments.name) {
+        Ok(subject) => subject,
+        Err(why) => return tell(&Conclusion::refused(Exit::Refused, why), arguments.json),
+    };
+    let wish = match arguments.switch {
+        Switch::On => Wish::Begin(subject),
+        Switch::Off => Wish::End(subject),
+    };
+    change(config, place, &wish, &arguments.reason, arguments.json).await
+}
+
+fn subject(config: &Config, name: &str) -> Result<Subject, String> {
+    let nodes: Vec<&str> = config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
+    let services: Vec<&str> = config.services.iter().map(|it| it.name.as_str()).collect();
+    match (NodeName::try_from(name), nodes.contains(&name), services.contains(&name)) {
+        (_, true, true) => Err(format!(
+            "{name} is both a headnode and a service here: give one of the two another name in the configuration"
+        )),
+        (Ok(node), true, false) => Ok(Subject::Node(node)),
+        (_, false, true) => Ok(Subject::Service(name.to_owned())),
+        (Ok(_), false, false) | (Err(_), _, false) => Err(format!(
+            "{name} is neither a headnode ({}) nor a service ({}) of this cluster",
+            nodes.join(", "),
+            services.join(", ")
+        )),
+    }
+}
+
+async fn change(
+    config: &Config,
+    place: &Place,
+    wish: &Wish,
+    reason: &[String],
+    json: bool,
+) -> Result<Exit> {
+    let by = who::with_reason(&reason.join(" "))?;
+    let conclusion = match Cluster::connect(config, place.timeout).await {
+        Ok(mut cluster) => {
+            let done = carry_out(config, place, &mut cluster, wish, &by).await;
+            cluster.close().await;
+            done.unwrap_or_else(|why| Conclusion::refused(Exit::QuorumAway, why))
+        }
+        Err(why) => Conclusion::refused(Exit::QuorumAway, why),
+    };
+    tell(&conclusion, json)
+}
+
+fn tell(conclusion: &Conclusion, json: bool) -> Result<Exit> {
+    let Conclusion { exit, sentence, changed, seen } = conclusion;
+    if json {
+        let settings = seen.as_ref().and_then(|records| view::record(&records.settings));
+        let holder = seen.as_ref().and_then(|records| standing::holder(records).ok());
+        output::json(&Document {
+            changed: *changed,
+            paused: settings.and_then(|settings| settings.paused.clone()),
+            maintenance: settings.map(|it| it.maintenance.clone()).unwrap_or_default(),
+            active: holder.map(|holder| holder.node.to_string()),
+            epoch: holder.map(|holder| holder.epoch.0),
+            conclusion: sentence.clone(),
+            exit: exit.code(),
+        })?;
+    } else if *exit == Exit::Ok {
+        output::line(sentence)?;
+    } else {
+        output::complain(sentence);
+    }
+    Ok(*exit)
+}
+
+/// Writes what was wished for, and waits until it is seen to hold.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn carry_out(
+    config: &Config,
+    place: &Place,
+    cluster: &mut Cluster,
+    wish: &Wish,
+    by: &str,
+) -> Result<Conclusion, String> {
+    let mut ours = None;
+    for _ in 0..ATTEMPTS {
+        let (active, active_version) = cluster.one::<Active>(&Key::Active).await?;
+        let records = cluster.records().await?;
+        let (settings, version) = cluster.one::<Settings>(&Key::Settings).await?;
+        if active != records.active {
+            continue;
+        }
+        // A write whose outcome was unknown happened after all.
+        if let Some((_, done)) = ours.filter(|(ours, _)| view::record(&settings) == Some(ours)) {
+            return settle(config, place, cluster, wish, true, done).await;
+        }
+        let (new, done) = match plan(config, &records, &settings, wish, by) {
+            Plan::Write(new, done) => (*new, done),
+            Plan::Nothing(what) => {
+                return settle(config, place, cluster, wish, false, what).await;
+            }
+            Plan::Refuse(exit, why) => return Ok(Conclusion::refused(exit, why)),
+        };
+        let steps = steps(wish, &new, version, active_version);
+        match cluster.link().write(steps).await {
+            Outcome::Done { .. } => {
+                return settle(config, place, cluster, wish, true, done).await;
+            }
+            Outcome::Unknown
+            | Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {
+                ours = Some((new, done));
+            }
+            Outcome::Refused { why: Why::NotSent, .. } => {
+                return Err("the failover quorum went away before anything was written".to_owned());
+            }
+            Outcome::Refused { why: Why::Denied(why), .. } => {
+                let sentence = format!("the failover quorum does not take it: {why}");
+                return Ok(Conclusion::refused(Exit::Refused, sentence));
+            }
+        }
+    }
+    let sentence = "the records change all the time: see `headship status`, and say it again";
+    Ok(Conclusion::refused(Exit::Refused, sentence))
+}
+
+/// A headnode may begin its maintenance only where `active` still says what was judged.
+fn steps(
+    wish: &Wish,
+    settings: &Settings,
+    version: Option<Version>,
+    active: Option<Version>,
+) -> Vec<Op> {
+    let data = record::write(settings);
+    let mut steps = Vec::new();
+    if let (Wish::Begin(Subject::Node(_)), version @ Some(_)) = (wish, active) {
+        steps.push(Op::Check { key: Key::Active, version });
+    }
+    steps.push(Op::Set { key: Key::Settings, version, data });
+    steps
+}
+
+/// What is to be done, by what the records say.
+fn plan(
+    config: &Config,
+    records: &Records,
+    settings: &Content<Settings>,
+    wish: &Wish,
+    by: &str,
+) -> Plan {
+    let settings = match settings {
+        Content::Record(settings) => settings,
+        Content::Corrupt(corrupt) => return Plan::Refuse(Exit::Failed, corrupt.to_string()),
+        Content::Unread => {
+            let why = "the failover quorum does not let us read the record `settings`";
+            return Plan::Refuse(Exit::Failed, why.to_owned());
+        }
+        Content::Missing => {
+            let why = "this cluster has not begun: start master-fc on a headnode first";
+            return Plan::Refuse(Exit::Refused, why.to_owned());
+        }
+    };
+    let mut new = settings.clone();
+    match wish {
+        Wish::Pause => {
+            if let Some(earlier) = &settings.paused {
+                let why = format!("automatic failover is paused already: {earlier}");
+                return Plan::Refuse(Exit::Refused, why);
+            }
+            new.paused = Some(by.to_owned());
+            Plan::Write(Box::new(new), format!("automatic failover is paused: {by}"))
+        }
+        Wish::Resume => match new.paused.take() {
+            None => Plan::Nothing("automatic failover was not paused".to_owned()),
+            Some(earlier) => Plan::Write(
+                Box::new(new),
+                format!("automatic failover is on again; it was paused: {earlier}"),
+            ),
+        },
+        Wish::Begin(subject) => begin(config, records, new, subject, by),
+        Wish::End(subject) => {
+            let name = subject.name();
+            let earlier = match subject {
+                Subject::Node(node) => new.maintenance.nodes.remove(node),
+                Subject::Service(name) => new.maintenance.services.remove(name),
+            };
+            match earlier {
+                None => Plan::Nothing(format!("{name} was not in maintenance")),
+                Some(earlier) => Plan::Write(
+                    Box::new(new),
+                    format!("maintenance of {name} has ended; it was in it: {earlier}"),
+                ),
+            }
+        }
+    }
+}
+
+fn begin(
+    config: &Config,
+    records: &Records,
+    mut new: Settings,
+    subject: &Subject,
+    by: &str,
+) -> Plan {
+    let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
+    let Maintenance { nodes, services, .. } = &mut new.maintenance;
+    let (earlier, what) = match subject {
+        Subject::Node(node) => {
+            if let Some(why) = in_the_way(config, records, nodes, node) {
+                return refuse(why);
+            }
+            (nodes.insert(node.clone(), by.to_owned()), "takes no office")
+        }
+        Subject::Service(name) => {
+            (services.insert(name.clone(), by.to_owned()), "is left alone where it may run")
+        }
+    };
+    let name = subject.name();
+    match earlier {
+        Some(earlier) => refuse(format!("{name} is in maintenance already: {earlier}")),
+        None => Plan::Write(Box::new(new), format!("{name} is in maintenance and {what}: {by}")),
+    }
+}
+
+/// What speaks against taking a headnode into maintenance. One that holds or claims office would go on with it, and its loss
+/// would leave nobody; and one is left that may take office.
+fn in_the_way(
+    config: &Config,
+    records: &Records,
+    nodes: &BTreeMap<NodeName, String>,
+    node: &NodeName,
+) -> Option<String> {
+    if let Ok(Holder { node: holder, epoch, .. }) = standing::in_office(records)
+        && holder == node
+    {
+        return Some(format!(
+            "{node} holds office in epoch {epoch}: `headship switchover` first (or `headship pause`, if only takeovers shall stop)"
+        ));
+    }
+    let active = view::record(&records.active);
+    if active.and_then(|it| it.claimant.as_ref()).is_some_and(|claimant| claimant.node == *node) {
+        return Some(format!(
+            "{node} claims office: wait until it is active, then `headship switchover` first"
+        ));
+    }
+    let others = config.headnodes.iter().filter(|headnode| headnode.name != *node);
+    let others: Vec<&NodeName> = others.map(|headnode| &headnode.name).collect();
+    if others.iter().all(|other| nodes.contains_key(*other)) {
+        let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
+        return Some(format!(
+            "nobody could take office any more: end the maintenance of {} first",
+            others.join(" or ")
+        ));
+    }
+    None
+}
+
+/// Waits until the headnodes show that they go by it, and says what holds now.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn settle(
+    config: &Config,
+    place: &Place,
+    cluster: &mut Cluster,
+    wish: &Wish,
+    changed: bool,
+    done: String,
+) -> Result<Conclusion, String> {
+    let begin = Instant::now();
+    loop {
+        let records = cluster.records().await?;
+        let waited_for = waited_for(&records, wish).filter(|_| changed);
+        let (exit, holds) = match waited_for {
+            None => (Exit::Ok, holds(config, place, &records, wish)),
+            Some(who) if begin.elapsed() >= SHOWN_WITHIN => {
+                let within = say::span(SHOWN_WITHIN);
+                let holds = format!("{who} did not show within {within} that it goes by it");
+                (Exit::TimedOut, format!("{holds}: see its journal"))
+            }
+            Some(_) => {
+                // Without a change it is looked at again all the same.
+                drop(timeout(AGAIN, cluster.changed()).await);
+                continue;
+            }
+        };
+        let sentence = format!("{done}; {}", holds.trim_end_matches('.'));
+        return Ok(Conclusion { exit, sentence, changed, seen: Some(records) });
+    }
+}
+
+/// Who does not show yet that it goes by what was written. A pause needs nobody's word: it is in the way of the next claim.
+fn waited_for(records: &Records, wish: &Wish) -> Option<NodeName> {
+    let says = |what: &str| {
+        let mut headnodes = records.headnodes.iter();
+        let says = headnodes.find(|headnode| {
+            view::record(&headnode.state).is_some_and(|state| state.why.contains(what))
+        });
+        says.map(|headnode| headnode.name.clone())
+    };
+    match wish {
+        Wish::Pause | Wish::Begin(Subject::Node(_)) => None,
+        Wish::Resume => says("automatic failover is paused"),
+        Wish::End(Subject::Node(node)) => says(&format!("{node} is in maintenance")),
+        Wish::Begin(Subject::Service(name)) => holder_without(records, name, true),
+        Wish::End(Subject::Service(name)) => holder_without(records, name, false),
+    }
+}
+
+/// The headnode in office, if it does not leave the service alone (or not alone) as it should.
+fn holder_without(records: &Records, name: &str, alone: bool) -> Option<NodeName> {
+    let holder = standing::in_office(records).ok()?.node;
+    let own = records.headnodes.iter().find(|headnode| headnode.name == *holder)?;
+    (own.leaves_alone(name) != Some(alone)).then(|| holder.clone())
+}
+
+/// What holds now, in a phrase.
+fn holds(config: &Config, place: &Place, records: &Records, wish: &Wish) -> String {
+    let active = view::record(&records.active);
+    match wish {
+        Wish::Pause => {
+            match (active.and_then(|it| it.claimant.as_ref()), standing::in_office(records)) {
+                (Some(claimant), _) => format!(
+                    "{} had claimed office before, and goes on; after that nobody takes over until `headship resume`",
+                    claimant.node
+                ),
+                (None, Ok(Holder { node, epoch, .. })) => {
+                    let lease =
+                        active.map_or(Duration::ZERO, |it| Duration::from_millis(it.lease_ms));
+                    format!(
+                        "{node} holds office in epoch {epoch} for as long as it renews its lease of {}; whatever happens to it, nobody takes over until `headship resume`",
+                        say::span(lease)
+                    )
+                }
+                (None, Err(nobody)) => format!(
+                    "{}; nobody takes office until `headship resume`",
+                    nobody.sentence.trim_end_matches('.')
+                ),
+            }
+        }
+        Wish::Begin(Subject::Service(name)) => in_office_says(records, |holder| {
+            format!(
+                "{holder} leaves it alone; where nothing may run it is stopped all the same, and when {name} shall be kept running again: `headship maintenance {name} off`"
+            )
+        }),
+        Wish::End(Subject::Service(_)) => {
+            in_office_says(records, |holder| format!("{holder} keeps it running again"))
+        }
+        Wish::Resume | Wish::Begin(Subject::Node(_)) | Wish::End(Subject::Node(_)) => {
+            let view = cluster::view(config, Ok(records.clone()), || local::look(&place.run));
+            standing::conclude(&view).sentence
+        }
+    }
+}
+
+fn in_office_says(records: &Records, says: impl Fn(&NodeName) -> String) -> String {
+    match standing::in_office(records) {
+        Ok(holder) => says(holder.node),
+        Err(nobody) => nobody.sentence,
+    }
+}
+
+#[cfg(test)]
+mod tests;

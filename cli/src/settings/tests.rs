@@ -1,0 +1,125 @@
+//! What each wish meets.
+
+use headship_core::record::{Corrupt, Phase};
+
+use super::*;
+use crate::tests::{config, node, records};
+
+const BY: &str = "root@hn0: work on the racks";
+
+fn planned(records: &Records, wish: &Wish) -> Plan {
+    plan(&config(), records, &records.settings, wish, BY)
+}
+
+fn settings(records: &mut Records) -> &mut Settings {
+    match &mut records.settings {
+        Content::Record(settings) => settings,
+        Content::Unread | Content::Missing | Content::Corrupt(_) => panic!("it is there"),
+    }
+}
+
+fn refused(plan: Plan) -> String {
+    match plan {
+        Plan::Refuse(Exit::Refused, why) => why,
+        Plan::Write(..) | Plan::Nothing(_) | Plan::Refuse(..) => panic!("{plan:?}"),
+    }
+}
+
+fn hn(name: &str) -> Subject {
+    Subject::Node(node(name))
+}
+
+#[test]
+fn a_pause_is_written_once_and_the_second_is_refused_by_the_name_of_the_first() {
+    let mut records = records();
+    let Plan::Write(new, done) = planned(&records, &Wish::Pause) else { panic!() };
+    assert_eq!(new.paused.as_deref(), Some(BY));
+    assert_eq!(done, "automatic failover is paused: root@hn0: work on the racks");
+    settings(&mut records).paused = Some("eve@hn1: mine".to_owned());
+    let why = refused(planned(&records, &Wish::Pause));
+    assert_eq!(why, "automatic failover is paused already: eve@hn1: mine");
+    let Plan::Write(new, done) = planned(&records, &Wish::Resume) else { panic!() };
+    assert_eq!(new.paused, None);
+    assert_eq!(done, "automatic failover is on again; it was paused: eve@hn1: mine");
+}
+
+#[test]
+fn what_is_not_so_need_not_be_ended() {
+    assert!(matches!(planned(&records(), &Wish::Resume), Plan::Nothing(_)));
+    assert!(matches!(planned(&records(), &Wish::End(hn("hn1"))), Plan::Nothing(_)));
+}
+
+#[test]
+fn settings_that_nobody_can_read_are_left_as_they_are() {
+    let mut records = records();
+    let corrupt = Corrupt::Newer { path: "settings".to_owned(), format: 2 };
+    records.settings = Content::Corrupt(corrupt);
+    assert!(matches!(planned(&records, &Wish::Pause), Plan::Refuse(Exit::Failed, _)));
+    records.settings = Content::Missing;
+    assert!(refused(planned(&records, &Wish::Pause)).contains("has not begun"));
+}
+
+#[test]
+fn a_headnode_in_office_or_claiming_it_and_the_last_one_are_refused() {
+    let mut records = records();
+    let why = refused(planned(&records, &Wish::Begin(hn("hn0"))));
+    assert!(why.starts_with("hn0 holds office in epoch 7: `headship switchover` first"), "{why}");
+    let Plan::Write(new, _) = planned(&records, &Wish::Begin(hn("hn1"))) else { panic!() };
+    assert_eq!(new.maintenance.nodes.get(&node("hn1")).map(String::as_str), Some(BY));
+
+    // Nobody is active: either may be taken, but not both.
+    if let Content::Record(active) = &mut records.active {
+        active.phase = Phase::Ceded { to: None, until_ms: 0 };
+    }
+    assert!(matches!(planned(&records, &Wish::Begin(hn("hn0"))), Plan::Write(..)));
+    settings(&mut records).maintenance = new.maintenance;
+    let why = refused(planned(&records, &Wish::Begin(hn("hn0"))));
+    assert_eq!(why, "nobody could take office any more: end the maintenance of hn1 first");
+    let why = refused(planned(&records, &Wish::Begin(hn("hn1"))));
+    assert_eq!(why, format!("hn1 is in maintenance already: {BY}"));
+
+    if let Content::Record(active) = &mut records.active {
+        active.claimant = Some(crate::tests::identity("hn1"));
+    }
+    settings(&mut records).maintenance = Maintenance::default();
+    let why = refused(planned(&records, &Wish::Begin(hn("hn1"))));
+    assert!(why.starts_with("hn1 claims office"), "{why}");
+}
+
+#[test]
+fn a_name_is_a_headnode_or_a_service_and_nothing_else() {
+    assert_eq!(subject(&config(), "hn1"), Ok(hn("hn1")));
+    assert_eq!(subject(&config(), "livy"), Ok(Subject::Service("livy".to_owned())));
+    assert_eq!(
+        subject(&config(), "a/b").unwrap_err(),
+        "a/b is neither a headnode (hn0, hn1) nor a service (ambari-server, job-history, livy) of this cluster"
+    );
+}
+
+#[test]
+fn the_word_of_every_daemon_in_office_is_waited_for() {
+    let mut records = records();
+    let begin = Wish::Begin(Subject::Service("livy".to_owned()));
+    assert_eq!(waited_for(&records, &begin), Some(node("hn0")));
+    if let Content::Record(services) = &mut records.headnodes[0].services {
+        services.alone.insert("livy".to_owned());
+    }
+    assert_eq!(waited_for(&records, &begin), None);
+    records.headnodes[0].duty = crate::tests::duty("hn0", "livy", crate::tests::given_up());
+    assert_eq!(waited_for(&records, &begin), Some(node("hn0")));
+    assert_eq!(waited_for(&records, &Wish::Pause), None);
+}
+
+#[test]
+fn a_pause_says_who_is_active_and_for_how_long() {
+    let place = Place {
+        config: "/nowhere".into(),
+        run: "/nowhere".into(),
+        timeout: Duration::from_secs(1),
+    };
+    let said = holds(&config(), &place, &records(), &Wish::Pause);
+    assert_eq!(
+        said,
+        "hn0 holds office in epoch 7 for as long as it renews its lease of 6.0 s; whatever happens to it, nobody takes over until `headship resume`"
+    );
+}

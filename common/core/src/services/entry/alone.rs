@@ -1,0 +1,33 @@
+//! A service in maintenance: what is left undone, and what is forgotten when that ends.
+
+use super::Entry;
+use crate::time::Time;
+
+impl Entry {
+    /// By whom and why it is in maintenance, if it is.
+    pub(in crate::services) fn alone(&self) -> Option<&str> {
+        self.alone.as_deref()
+    }
+
+    /// Begins, goes on with or ends maintenance. When it ends, the service counts as one that nobody has started yet: what
+    /// happened to it meanwhile is no failure.
+    pub(in crate::services) fn leave_alone(&mut self, why: Option<&String>) {
+        if self.alone.is_some() != why.is_some() {
+            self.restarts.clear();
+            self.in_vain = 0;
+            self.started = false;
+            self.not_before = Time::default();
+            self.unserved_since = None;
+            self.probes.forget();
+            self.why.clear();
+        }
+        self.alone = why.cloned();
+    }
+
+    /// In maintenance nothing is ordered; what was ordered before may still end.
+    pub(in crate::services) fn stand_back(&mut self, now: Time) {
+        if self.is_start_overdue(now) {
+            self.under_way = None;
+        }
+    }
+}

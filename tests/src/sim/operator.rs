@@ -1,0 +1,169 @@
+//! What an operator orders: the records that the command line writes.
+
+use std::collections::BTreeMap;
+
+use headship_core::epoch::Epoch;
+use headship_core::node::NodeName;
+use headship_core::quorum::{Op, Version};
+use headship_core::record::{
+    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings,
+    SwitchoverOrder,
+};
+use headship_core::time::WallTime;
+use serde::Serialize;
+
+use super::world::World;
+
+/// Who pauses and begins maintenance, from where and why.
+const OPERATOR: &str = "operator, for a test";
+
+/// Who gives orders, and from where.
+const BY: &str = "operator@test";
+
+impl World {
+    /// Carries out an operator's order now.
+    pub(super) fn operator(&mut self, words: &[&str]) -> Result<(), String> {
+        match words {
+            ["pause"] => self.settings(|settings| settings.paused = Some(OPERATOR.to_owned())),
+            ["resume"] => self.settings(|settings| settings.paused = None),
+            ["maintenance", "all", "off"] => {
+                self.settings(|settings| settings.maintenance = Maintenance::default())
+            }
+            ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
+            ["switchover", rest @ ..] => self.order_switchover(rest),
+            ["failover", rest @ ..] => self.order_failover(rest),
+            ["adopt"] => self.order_adoption(),
+            _ => Err("unknown words".to_owned()),
+        }
+    }
+
+    fn settings(&mut self, change: impl FnOnce(&mut Settings)) -> Result<(), String> {
+        self.rewrite(Key::Settings, |text| {
+            let settings = record::parse::<Settings>(&Key::Settings, text);
+            settings.map_or_else(
+                |_| text.to_owned(),
+                |mut settings| {
+                    change(&mut settings);
+                    record::write(&settings)
+                },
+            )
+        })
+    }
+
+    fn maintain(&mut self, name: &str, on: bool) -> Result<(), String> {
+        let node = self.named_host(name).ok().map(|host| self.host(host).name.clone());
+        self.settings(|settings| {
+            let Maintenance { nodes, services, .. } = &mut settings.maintenance;
+            match (node, on) {
+                (Some(node), true) => drop(nodes.insert(node, OPERATOR.to_owned())),
+                (Some(node), false) => drop(nodes.remove(&node)),
+                (None, true) => drop(services.insert(name.to_owned(), OPERATOR.to_owned())),
+                (None, false) => drop(services.remove(name)),
+            }
+        })
+    }
+
+    /// The operator made the settings before anybody came, with automatic failover off.
+    pub(super) fn begin_paused(&mut self) {
+        let settings = Settings {
+            format: FORMAT,
+            incarnation: headship_core::epoch::Incarnation("first".to_owned()),
+            paused: Some(OPERATOR.to_owned()),
+            maintenance: Maintenance::default(),
+            rest: Rest::new(),
+        };
+        let data = record::write(&settings);
+        self.write_by_hand(&[Op::Create { key: Key::Settings, data }]);
+    }
+
+    fn order_switchover(&mut self, words: &[&str]) -> Result<(), String> {
+        let (to, words) = match words {
+            ["to", node, rest @ ..] => (Some(self.node(node)?), rest),
+            rest => (None, rest),
+        };
+        let Some((order, epoch, not_after)) = self.new_order(words)? else { return Ok(()) };
+        let by = BY.to_owned();
+        let (answer, rest) = (None, Rest::new());
+        self.give(&SwitchoverOrder {
+            format: FORMAT,
+            order,
+            by,
+            epoch,
+            to,
+            not_after,
+            answer,
+            rest,
+        })
+    }
+
+    fn order_failover(&mut self, words: &[&str]) -> Result<(), String> {
+        let ["from", node, words @ ..] = words else {
+            return Err("from which headnode?".to_owned());
+        };
+        let from = self.node(node)?;
+        let Some((order, epoch, not_after)) = self.new_order(words)? else { return Ok(()) };
+        let by = BY.to_owned();
+        let (taker, answer, rest) = (None, None, Rest::new());
+        self.give(&FailoverOrder {
+            format: FORMAT,
+            order,
+            by,
+            epoch,
+            from,
+            not_after,
+            taker,
+            answer,
+            rest,
+        })
+    }
+
+    fn order_adoption(&mut self) -> Result<(), String> {
+        let settings = self.ensemble.head.get(&Key::Settings);
+        let settings =
+            settings.and_then(|node| record::parse::<Settings>(&Key::Settings, &node.data).ok());
+        let Some(Settings { incarnation, .. }) = settings else { return Ok(()) };
+        self.orders += 1;
+        let order = AdoptOrder {
+            format: FORMAT,
+            order: format!("order-{}", self.orders),
+            by: BY.to_owned(),
+            incarnation,
+            not_after: WallTime(u64::MAX),
+            answers: BTreeMap::new(),
+            rest: Rest::new(),
+        };
+        self.put(Key::Adopt, record::write(&order))
+    }
+
+    fn node(&self, name: &str) -> Result<NodeName, String> {
+        name.try_into().map_err(|error| format!("{error}"))
+    }
+
+    /// Id, epoch and end of an order for the office as it is; nothing where there is none.
+    fn new_order(&mut self, words: &[&str]) -> Result<Option<(String, Epoch, WallTime)>, String> {
+        let active = self.ensemble.head.get(&Key::Active);
+        let active = active.and_then(|node| record::parse::<Active>(&Key::Active, &node.data).ok());
+        let Some(active) = active else { return Ok(None) };
+        let (epoch, not_after) = match words {
+            [] => (active.epoch, u64::MAX),
+            ["too", "late"] => (active.epoch, 1),
+            ["of", "another", "epoch"] => (active.epoch.next(), u64::MAX),
+            ["of", "an", "earlier", "epoch"] => (Epoch(active.epoch.0.saturating_sub(1)), u64::MAX),
+            _ => return Err("unknown words".to_owned()),
+        };
+        self.orders += 1;
+        Ok(Some((format!("order-{}", self.orders), epoch, WallTime(not_after))))
+    }
+
+    fn give<T: Order + Serialize>(&mut self, order: &T) -> Result<(), String> {
+        self.put(T::KEY, record::write(order))
+    }
+
+    fn put(&mut self, key: Key, data: String) -> Result<(), String> {
+        let op = match self.ensemble.head.get(&key) {
+            Some(node) => Op::Set { key, version: Some(Version(node.version)), data },
+            None => Op::Create { key, data },
+        };
+        self.by_hand(&[op])
+    }
+}

@@ -1,0 +1,61 @@
+//! `headship pause`, `resume` and `maintenance`.
+
+use std::time::Duration;
+
+use headship_core::quorum::{Found, Op};
+use headship_core::record::{self, Key, Maintenance, ServicesState};
+use tokio::time::{sleep, timeout};
+
+use crate::lab::{LIMIT, Lab, code, node, stderr, stdout};
+
+#[tokio::test]
+async fn pause_and_maintenance_are_written_once_with_who_and_where_from() {
+    let mut lab = Lab::start().await;
+    let early = lab.run(&["pause"]).await;
+    assert_eq!(code(&early), 6, "{early:?}");
+    assert!(stderr(&early).contains("this cluster has not begun"), "{early:?}");
+
+    lab.write_cluster().await;
+    let paused = lab.run(&["pause", "work", "on the racks"]).await;
+    assert_eq!(code(&paused), 0, "{paused:?}");
+    assert!(stdout(&paused).contains(": work on the racks; hn0 holds office in epoch 7"));
+    let by = lab.settings().await.paused.unwrap();
+    assert!(by.contains('@') && by.ends_with(": work on the racks"), "{by}");
+    let again = lab.run(&["pause", "mine"]).await;
+    assert_eq!(code(&again), 6, "{again:?}");
+    assert!(stderr(&again).contains(&format!("paused already: {by}")), "{again:?}");
+    let resumed = lab.json(&["resume", "--json"]).await;
+    assert_eq!((&resumed["changed"], &resumed["exit"]), (&true.into(), &0.into()));
+    assert_eq!(lab.settings().await.paused, None);
+    assert_eq!(lab.json(&["resume", "--json"]).await["changed"], false);
+
+    for (arguments, why) in [
+        (["maintenance", "hn0", "on"], "`headship switchover` first"),
+        (["maintenance", "hn7", "on"], "neither a headnode (hn0, hn1) nor a service (livy)"),
+    ] {
+        let refused = lab.run(&arguments).await;
+        assert_eq!(code(&refused), 6, "{refused:?}");
+        assert!(stderr(&refused).contains(why), "{refused:?}");
+    }
+    assert_eq!(code(&lab.run(&["maintenance", "hn1", "on", "a new disk"]).await), 0);
+    assert!(lab.settings().await.maintenance.nodes[&node("hn1")].ends_with(": a new disk"));
+    assert_eq!(code(&lab.run(&["maintenance", "hn1", "off"]).await), 0);
+    assert_eq!(lab.settings().await.maintenance, Maintenance::default());
+
+    // The active has to show that it goes by it.
+    let child = lab.begin(&["maintenance", "livy", "on"]);
+    let shown = async {
+        while lab.settings().await.maintenance.services.is_empty() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, shown).await.expect("it is written");
+    let key = Key::Services(node("hn0"));
+    let Found::Data { data, .. } = lab.read(key.clone()).await else { panic!("it is there") };
+    let state: ServicesState = record::parse(&key, &data).unwrap();
+    let state = ServicesState { alone: ["livy".to_owned()].into(), ..state };
+    lab.write(vec![Op::Set { key, version: None, data: record::write(&state) }]).await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(stdout(&output).contains("; hn0 leaves it alone"), "{output:?}");
+}
