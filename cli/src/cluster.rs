@@ -6,6 +6,7 @@ use std::time::Duration;
 use headship_core::config::Config;
 use headship_core::config::checked;
 use headship_core::known::Content;
+use headship_core::node::NodeName;
 use headship_core::quorum::{Found, Version};
 use headship_core::record::{self, Active, Key, Lease, Lock, Phase};
 use headship_drivers::host::clock;
@@ -117,8 +118,11 @@ impl Cluster {
     pub(crate) async fn followers(&mut self) -> Result<Vec<Follower>, String> {
         let listed = timeout(self.limit, self.link.folder(followers::FOLDER)).await;
         let Ok(Some(found)) = listed else { return Err(self.gone()) };
-        let mut nodes: Vec<Follower> =
-            found.into_iter().map(|(name, found)| Follower::new(name, &found)).collect();
+        let follower = |(name, found): (String, Found)| {
+            // A name that no node can have is somebody else's.
+            Some(Follower::new(NodeName::try_from(name.as_str()).ok()?, &found))
+        };
+        let mut nodes: Vec<Follower> = found.into_iter().filter_map(follower).collect();
         if !nodes.is_empty() {
             for headnode in &self.config.headnodes {
                 let name = headnode.name.as_str();

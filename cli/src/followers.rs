@@ -1,9 +1,8 @@
 //! The nodes that follow the active: what the slave-fc of each shows, and who is behind.
 
-use headship_core::epoch::{Epoch, Incarnation};
+use headship_core::node::NodeName;
 use headship_core::quorum::Found;
-use headship_core::record::{Active, FORMAT, Phase};
-use serde::{Deserialize, Serialize};
+use headship_core::record::{self, Active, Key, NodeState, Phase};
 
 /// The folder of their records.
 pub(crate) const FOLDER: &str = "nodes";
@@ -15,39 +14,7 @@ const NAMED: usize = 5;
 pub(crate) struct Follower {
     pub(crate) name: String,
     /// What it shows, or why nothing is known of it.
-    pub(crate) seen: Result<State, String>,
-}
-
-/// What the slave-fc of a node shows.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub(crate) struct State {
-    format: u32,
-    /// The life of the cluster that the epoch belongs to.
-    #[serde(default)]
-    pub(crate) incarnation: Option<Incarnation>,
-    /// The epoch whose holder the node's hosts file names.
-    #[serde(default)]
-    pub(crate) epoch: Epoch,
-    #[serde(default)]
-    pub(crate) agent: Option<Agent>,
-    /// Whether hosts file and agent are where they should be, as far as the node knows.
-    pub(crate) follows: bool,
-    #[serde(default)]
-    pub(crate) version: String,
-    /// What the node does and why.
-    #[serde(default)]
-    pub(crate) why: String,
-}
-
-/// A node's agent.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Agent {
-    /// What was observed of it, in words.
-    #[serde(alias = "state")]
-    pub(crate) observed: String,
-    /// The epoch that it was last started anew for.
-    #[serde(default)]
-    pub(crate) epoch: Epoch,
+    pub(crate) seen: Result<NodeState, String>,
 }
 
 /// Who follows, and who does not and why.
@@ -60,15 +27,12 @@ pub(crate) struct Summary {
 
 impl Follower {
     /// A node by what was found at its record.
-    pub(crate) fn new(name: String, found: &Found) -> Self {
+    pub(crate) fn new(node: NodeName, found: &Found) -> Self {
+        let name = node.to_string();
         let seen = match found {
-            Found::Data { data, .. } => match serde_json::from_str::<State>(data) {
-                Ok(state) if state.format > FORMAT => {
-                    Err(format!("its record has format {}: upgrade headship here", state.format))
-                }
-                Ok(state) => Ok(state),
-                Err(error) => Err(format!("its record cannot be understood: {error}")),
-            },
+            Found::Data { data, .. } => {
+                record::parse(&Key::Node(node), data).map_err(|corrupt| corrupt.to_string())
+            }
             Found::Missing => Err(absent()),
             Found::Unread => Err("its record cannot be read".to_owned()),
         };
@@ -137,6 +101,10 @@ pub(crate) mod tests {
     use crate::tests::records;
     use crate::view;
 
+    fn node(name: &str) -> NodeName {
+        NodeName::try_from(name).unwrap()
+    }
+
     /// What a node shows.
     pub(crate) fn follower(name: &str, epoch: u64, follows: bool, why: &str) -> Follower {
         let data = format!(
@@ -144,7 +112,7 @@ pub(crate) mod tests {
                 "agent":{{"observed":"running","epoch":{epoch}}},"follows":{follows},"version":"0.1.0","why":"{why}","later":1}}"#
         );
         let found = Found::Data { data, version: Version(0), changed: 1, owner: None };
-        Follower::new(name.to_owned(), &found)
+        Follower::new(node(name), &found)
     }
 
     fn told(followers: &[Follower]) -> Option<Summary> {
@@ -188,9 +156,9 @@ pub(crate) mod tests {
             changed: 1,
             owner: None,
         };
-        let newer = Follower::new("wn0".to_owned(), &found(r#"{"format":2,"follows":true}"#));
+        let newer = Follower::new(node("wn0"), &found(r#"{"format":2,"follows":true}"#));
         assert!(newer.seen.unwrap_err().contains("has format 2"));
-        let foreign = Follower::new("wn0".to_owned(), &found("hello"));
-        assert!(foreign.seen.unwrap_err().starts_with("its record cannot be understood"));
+        let foreign = Follower::new(node("wn0"), &found("hello"));
+        assert!(foreign.seen.unwrap_err().starts_with("`nodes/wn0` is not a record"));
     }
 }

@@ -30,7 +30,7 @@ use crate::known::{Content, Known};
 use crate::node::{Identity, NodeName};
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
-use crate::record::{Active, Key, Phase};
+use crate::record::{Active, AdoptOrder, Key, Phase};
 use crate::say::{Level, Line};
 use crate::services::{Ids, Report, ServiceAction};
 use crate::time::Time;
@@ -135,6 +135,8 @@ pub struct Follower {
     ids: Ids,
     actions: VecDeque<Action>,
     active: Known<Active>,
+    /// Which other life of the cluster an operator has said to follow.
+    adopt: Known<AdoptOrder>,
     presence: Presence,
     /// Whom to follow, as `active` said when it last said anything that is followed.
     target: Option<Followed>,
@@ -194,6 +196,7 @@ impl Follower {
             ids: Ids::default(),
             actions: VecDeque::new(),
             active: Known::new(Key::Active),
+            adopt: Known::new(Key::Adopt),
             presence: Presence::new(Key::Node(me.node.clone()), me.machine.clone()),
             target,
             doubt: None,
@@ -257,7 +260,7 @@ impl Follower {
         if now >= self.poll_due {
             let poll = self.follow.as_ref().map_or(PERIOD_WITHOUT, |follow| follow.poll);
             self.poll_due = now.after(self.jitter.less(poll));
-            self.active.outdate();
+            self.outdate();
             self.presence.look_again();
             self.hosts.verify();
         }
@@ -274,15 +277,36 @@ impl Follower {
             return;
         }
         match event {
-            QuorumEvent::Connected { .. } => self.active.outdate(),
-            QuorumEvent::Disconnected | QuorumEvent::SessionLost => self.active.disconnected(),
+            QuorumEvent::Connected { .. } => self.outdate(),
+            QuorumEvent::Disconnected | QuorumEvent::SessionLost => {
+                self.active.disconnected();
+                self.adopt.disconnected();
+            }
             QuorumEvent::Changed(key) if key == self.active.key() => self.active.outdate(),
             QuorumEvent::Changed(_) | QuorumEvent::Wrote { .. } => {}
             QuorumEvent::Read { id, key: _, found } => {
                 self.active.take(now, *id, found);
+                self.adopt.take(now, *id, found);
             }
         }
         self.slots.handle(now, event, self.presence.session());
+    }
+
+    fn outdate(&mut self) {
+        self.active.outdate();
+        self.adopt.outdate();
+    }
+
+    /// Whether `active` tells of another life of the cluster than the one that is followed.
+    fn is_foreign(&self, active: &Active) -> bool {
+        let target = self.target.as_ref().or(self.hosts.remembered.as_ref());
+        target.is_some_and(|target| target.incarnation != active.incarnation)
+    }
+
+    /// Whether that is what an operator has said to follow. That its headnodes follow it shows by the office in it.
+    fn is_adopted(&self, active: &Active) -> bool {
+        let order = self.adopt.record().filter(|order| order.incarnation == active.incarnation);
+        order.is_some_and(|order| order.refusal().is_none())
     }
 
     /// Takes over what `active` says, if it is to be followed.
@@ -315,7 +339,10 @@ impl Follower {
             Phase::BecomingStandby | Phase::Ceded { .. } => false,
         };
         let Some(holder) = active.holder.as_ref().filter(|_| held) else { return Ok(None) };
-        if let Some(target) = self.target.as_ref().or(self.hosts.remembered.as_ref()) {
+        let target = self.target.as_ref().or(self.hosts.remembered.as_ref());
+        let adopted = self.is_adopted(active);
+        let same = |target: &&Followed| target.incarnation == active.incarnation;
+        if let Some(target) = target.filter(|target| same(target) || !adopted) {
             if target.incarnation != active.incarnation {
                 return lasting(format!(
                     "`active` is of incarnation {}, and this node follows incarnation {}: see that the failover quorum is the right one, and use `headship adopt` if it is",
@@ -360,6 +387,12 @@ impl Follower {
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
         let Some(session) = self.presence.session() else { return };
         if let Some((id, request)) = self.active.next_read(&mut self.ids) {
+            self.actions.push_back(Action::Ask(Ask { id, session, request }));
+        }
+        // Of no use otherwise, and read by every node.
+        if self.active.record().is_some_and(|active| self.is_foreign(active))
+            && let Some((id, request)) = self.adopt.next_read(&mut self.ids)
+        {
             self.actions.push_back(Action::Ask(Ask { id, session, request }));
         }
         let asked = self.slots.next_request(now, session, &mut self.ids, &mut self.jitter);

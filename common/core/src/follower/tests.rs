@@ -363,6 +363,21 @@ fn a_lower_epoch_is_not_followed_and_another_incarnation_is_said() {
     assert_eq!((log.len(), world.alias().unwrap()), (1, "10.0.0.10".to_owned()), "{log:?}");
     assert!(log[0].contains("incarnation other") && log[0].contains("`headship adopt`"));
     assert!(!world.shown().follows);
+    // An operator says so; of an order for yet another life nothing is heard.
+    for (incarnation, alias) in [("third", "10.0.0.10"), ("other", "10.0.0.11")] {
+        let order = AdoptOrder {
+            format: FORMAT,
+            order: "1".into(),
+            by: "operator".into(),
+            incarnation: Incarnation(incarnation.into()),
+            not_after: WallTime(0),
+            answers: BTreeMap::new(),
+            rest: Rest::new(),
+        };
+        world.set(Key::Adopt, record::write(&order), SessionId(0));
+        world.pass(60);
+        assert_eq!(world.alias().unwrap(), alias);
+    }
 }
 
 #[test]
