@@ -25,6 +25,8 @@ pub(crate) struct View {
     pub(crate) now: WallTime,
     /// The names of the HA services, in their order.
     pub(crate) services: Vec<String>,
+    /// The pinned ones, each with its headnode.
+    pub(crate) pinned: Vec<(String, NodeName)>,
     /// The servers of the failover quorum.
     pub(crate) servers: Vec<Server>,
     /// The nodes that show how far they follow the active.
@@ -151,6 +153,9 @@ impl View {
             node: config.node.clone(),
             now,
             services: config.services.iter().map(|service| service.name.clone()).collect(),
+            pinned: (config.pinned.iter())
+                .filter_map(|service| Some((service.name.clone(), service.pinned.clone()?)))
+                .collect(),
             servers: Vec::new(),
             followers: Vec::new(),
             quorum,

@@ -31,8 +31,15 @@ fn golden(name: &str, quorum: Quorum, json: Json) {
 }
 
 fn golden_with(name: &str, quorum: Quorum, followers: Vec<Follower>, json: Json) {
+    golden_of(name, View { followers, ..view(quorum) }, json);
+}
+
+fn view(quorum: Quorum) -> View {
     let now = WallTime(BEGIN.0 + 200_000);
-    let view = View { servers: servers(&quorum), followers, ..View::new(&config(), now, quorum) };
+    View { servers: servers(&quorum), ..View::new(&config(), now, quorum) }
+}
+
+fn golden_of(name: &str, view: View, json: Json) {
     let conclusion = standing::conclude(&view);
     let page = text::page(&view, &conclusion);
     let page = anstream::adapter::strip_str(&page).to_string();
@@ -105,6 +112,17 @@ fn one_is_active_and_the_other_ready() {
 fn all_nodes_follow() {
     let nodes = ["hn0", "hn1", "wn0"].map(|name| follower(name, 7, true, "follows hn0"));
     golden_with("followers", in_sight(records()), nodes.into(), Json::No);
+}
+
+#[test]
+fn pinned_services_are_told_where_they_belong() {
+    let mut records = records();
+    let zeppelin = ("zeppelin".to_owned(), "running".to_owned());
+    with_services(&mut records, |services| services.extend([zeppelin]));
+    records.headnodes[1].services = Content::Missing;
+    let pinned = ["zeppelin", "history"].map(str::to_owned).into_iter();
+    let pinned = pinned.zip([node("hn0"), node("hn1")]).collect();
+    golden_of("pinned", View { pinned, ..view(in_sight(records)) }, Json::No);
 }
 
 #[test]

@@ -227,7 +227,10 @@ fn headnode_seen(view: &View, headnode: &Headnode) -> HeadnodeSeen {
         reasons: health.map_or_else(Vec::new, |health| health.reasons.clone()),
         checks: health.map_or_else(BTreeMap::new, |health| health.checks.clone()),
         ready: standing::readiness(headnode).is_ok(),
-        services: view.services.iter().filter_map(service).collect(),
+        services: (view.services.iter())
+            .chain(view.pinned.iter().map(|(name, _)| name))
+            .filter_map(service)
+            .collect(),
         guard: record(&headnode.services).map(|services| services.why.clone()),
     }
 }

@@ -238,6 +238,16 @@ fn services(view: &View, records: &Records) -> String {
         row.extend(records.headnodes.iter().map(|headnode| service(headnode, name, alone)));
         table.row(row);
     }
+    for (name, node) in &view.pinned {
+        let mut row = vec![Cell::plain(&format!("{name}, pinned to {node}"))];
+        row.extend(records.headnodes.iter().map(|headnode| {
+            // What a headnode shows that is gone is gone with it.
+            let own = headnode.name == *node;
+            let lost = own && headnode.service(name).is_none();
+            if lost { Cell::styled(BAD, "down") } else { service(headnode, name, false) }
+        }));
+        table.row(row);
+    }
     table.to_text()
 }
 
