@@ -129,7 +129,7 @@ impl Program for Monitor {
         match input {
             Input::Quorum(event) => self.monitor.handle(now, Event::Quorum(event)),
             Input::Measured(measured) => self.monitor.handle(now, Event::Measured(measured)),
-            Input::Signal(Signal::HangUp) => self.monitor.handle_timeout(now),
+            Input::Signal(Signal::HangUp) => self.monitor.handle(now, Event::LookAnew),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
         }
     }

@@ -213,7 +213,7 @@ impl Program for MasterFc {
             Input::Closed => Event::Closed(self.run.readable_closed()),
             Input::Signal(Signal::Terminate) => return self.ask_why_to_end(),
             Input::Signal(Signal::Interrupt) | Input::Ending { hand_over: false } => Event::Stop,
-            Input::Signal(Signal::HangUp) => return self.controller.handle_timeout(now),
+            Input::Signal(Signal::HangUp) => Event::LookAnew,
             Input::Remembered => {
                 self.remembering = false;
                 return self.remember();

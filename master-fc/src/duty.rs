@@ -120,7 +120,7 @@ impl Program for MasterHaService {
             Input::Quorum(event) => Event::Quorum(event),
             Input::Service(report) => Event::Service(report),
             Input::Files => return,
-            Input::Signal(Signal::HangUp) => return self.keeper.handle_timeout(now),
+            Input::Signal(Signal::HangUp) => Event::LookAnew,
             Input::Signal(Signal::Terminate | Signal::Interrupt) => {
                 self.told_to_end = true;
                 Event::Stop

@@ -209,7 +209,7 @@ impl Program for SlaveFc {
                 self.remembering = false;
                 self.remember();
             }
-            Input::Signal(Signal::HangUp) => self.follower.handle_timeout(now),
+            Input::Signal(Signal::HangUp) => self.follower.handle(now, Event::LookAnew),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
         }
     }

@@ -151,7 +151,7 @@ impl Program for SlaveHaService {
             Input::Service(report) => self.guard.handle(now, Event::Service(report)),
             Input::Written(event) => self.guard.handle(now, event),
             Input::Files => {}
-            Input::Signal(Signal::HangUp) => self.guard.handle_timeout(now),
+            Input::Signal(Signal::HangUp) => self.guard.handle(now, Event::LookAnew),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
         }
     }

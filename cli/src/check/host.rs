@@ -61,12 +61,12 @@ pub(super) fn look(config: &Config, place: &Place) -> Host {
         ..Host::default()
     };
     if config.is_headnode() && booted_by_systemd() {
-        let wanted: Vec<&str> = config.services.iter().filter_map(unit_of).chain(GUARDS).collect();
+        let wanted: Vec<&str> = services(config).filter_map(unit_of).chain(GUARDS).collect();
         let units = show(&wanted);
         host.watchdog = units.as_ref().ok().and_then(watchdog);
         host.stop = units.as_ref().ok().and_then(stop);
         host.units = Some(units);
-        for unit in config.services.iter().filter_map(unit_of) {
+        for unit in services(config).filter_map(unit_of) {
             if let Some(at) = where_named(&place.config, unit) {
                 host.places.insert(unit.to_owned(), at);
             }
@@ -85,6 +85,11 @@ fn virtual_machine() -> Option<String> {
     let output = Command::new("systemd-detect-virt").arg("--vm").output().ok()?;
     let kind = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (!kind.is_empty() && kind != "none").then_some(kind)
+}
+
+/// The HA services that may run on this node.
+fn services(config: &Config) -> impl Iterator<Item = &Service> {
+    config.services.iter().chain(config.pinned_here())
 }
 
 fn unit_of(service: &Service) -> Option<&str> {
@@ -222,7 +227,7 @@ fn clock(host: &Host) -> Finding {
 }
 
 fn units(config: &Config, host: &Host) -> Vec<Finding> {
-    let with_unit = config.services.iter().filter_map(|service| Some((service, unit_of(service)?)));
+    let with_unit = services(config).filter_map(|service| Some((service, unit_of(service)?)));
     let units = match &host.units {
         None => {
             return with_unit

@@ -49,6 +49,8 @@ pub enum Event {
     Permit(Option<Permit>, Option<Closed>),
     /// The drivers report something of a service.
     Service(Report),
+    /// Somebody wants everything compared anew now, as each period does.
+    LookAnew,
     /// Somebody stops this program. The services stay as they are.
     Stop,
 }
@@ -132,6 +134,7 @@ impl DutyKeeper {
                 self.heed_maintenance();
             }
             Event::Service(report) => self.services.handle(now, report),
+            Event::LookAnew => self.period_due = now,
             Event::Stop => self.exit("master-ha-service is stopped; its services stay as they are"),
         }
         self.decide(now);

@@ -72,6 +72,8 @@ pub enum Event {
     Quorum(QuorumEvent),
     /// The answer to `Action::Measure`.
     Measured(Measured),
+    /// Somebody wants everything compared anew now, as each period does.
+    LookAnew,
 }
 
 /// What a health-monitor wants done.
@@ -126,6 +128,7 @@ impl HealthMonitor {
             Event::Quorum(event) => {
                 self.presence.handle(&event);
             }
+            Event::LookAnew => self.due = now,
             Event::Measured(measured) => {
                 self.measuring = false;
                 self.unanswered = 0;
@@ -348,6 +351,23 @@ mod tests {
         monitor.handle_timeout(now);
         monitor.handle(now, Event::Measured(measured(free_mib)));
         monitor.status().0
+    }
+
+    #[test]
+    fn whoever_wants_a_look_need_not_wait_for_the_next_one() {
+        let mut monitor = monitor();
+        feed(&mut monitor, 1, 1000);
+        let mut looks = |event: Option<Event>| {
+            let now = Time::from_millis(1100);
+            match event {
+                Some(event) => monitor.handle(now, event),
+                None => monitor.handle_timeout(now),
+            }
+            std::iter::from_fn(|| monitor.poll_action()).filter(|it| *it == Action::Measure).count()
+        };
+        assert_eq!(looks(None), 1, "the first one");
+        assert_eq!(looks(None), 0);
+        assert_eq!(looks(Some(Event::LookAnew)), 1);
     }
 
     #[test]

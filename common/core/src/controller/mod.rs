@@ -58,6 +58,8 @@ pub enum Event {
     },
     /// The drivers report something of a service.
     Service(Report),
+    /// Somebody wants everything compared anew now, as each period does.
+    LookAnew,
     /// systemd stops this program, or the host goes down: give up office and exit.
     Stop,
 }
@@ -342,6 +344,7 @@ impl Controller {
             Event::Closed(closed) => self.closed = closed,
             Event::PermitWritten { id, error } => self.permit_written(now, id, error),
             Event::Service(report) => self.services.handle(now, report),
+            Event::LookAnew => self.period_due = now,
             Event::Stop => self.stop = true,
         }
         self.decide(now);

@@ -94,6 +94,8 @@ pub enum Event {
     },
     /// The drivers report something of the agent, or of slave-ha-service.
     Service(Report),
+    /// Somebody wants everything compared anew now, as each period does.
+    LookAnew,
 }
 
 /// What a slave-fc wants done.
@@ -217,6 +219,7 @@ impl Follower {
     pub fn handle(&mut self, now: Time, event: Event) {
         match event {
             Event::Quorum(event) => self.quorum(now, &event),
+            Event::LookAnew => self.poll_due = now,
             Event::HostsPut { id, outcome } => self.hosts_put(now, id, outcome),
             Event::AgentNoted { id, error } => self.agent_noted(now, id, error),
             Event::Service(report) => {

@@ -38,6 +38,8 @@ pub enum Event {
     },
     /// The drivers report something of a service.
     Service(Report),
+    /// Somebody wants everything compared anew now, as each period does.
+    LookAnew,
 }
 
 /// What a slave-ha-service wants done.
@@ -152,6 +154,7 @@ impl Guard {
                 self.permit = permit.filter(|permit| permit.boot == self.me.boot)
             }
             Event::ClosedWritten { id, error } => self.closed_written(now, id, error),
+            Event::LookAnew => self.period_due = now,
             Event::Service(report) => {
                 self.say_if_uncovered(&report);
                 self.pinned.handle(now, &report);
