@@ -122,7 +122,8 @@ impl World {
             }
             Order::Start => {
                 (follow.running, follow.started_with) = (true, follow.alias());
-                let with = follow.started_with.map_or("no alias".to_owned(), |it| it.to_string());
+                let with =
+                    follow.started_with.map_or_else(|| "no alias".to_owned(), |it| it.to_string());
                 said = Some(format!("agent started with {with}"));
                 Report::Ended { id, ended: Ended::Done }
             }

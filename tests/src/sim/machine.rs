@@ -140,21 +140,7 @@ impl Machine {
                     | Heard::Stop => {}
                 }
             }
-            Self::Monitor(machine) => {
-                use eligibility::Event;
-                match heard {
-                    Heard::Quorum(event) => machine.handle(now, Event::Quorum(event)),
-                    Heard::Measured(measured) => machine.handle(now, Event::Measured(measured)),
-                    Heard::Timeout => machine.handle_timeout(now),
-                    Heard::Report(_)
-                    | Heard::Files
-                    | Heard::PermitWritten { .. }
-                    | Heard::ClosedWritten { .. }
-                    | Heard::HostsPut { .. }
-                    | Heard::AgentNoted { .. }
-                    | Heard::Stop => {}
-                }
-            }
+            Self::Monitor(machine) => monitor_hears(machine, now, heard),
             Self::Duty(machine) => {
                 use duty::Event;
                 machine.handle(now, Event::Permit(permit, closed));
@@ -171,25 +157,7 @@ impl Machine {
                     | Heard::Measured(_) => {}
                 }
             }
-            Self::Follower(machine) => {
-                use follower::Event;
-                match heard {
-                    Heard::Quorum(event) => machine.handle(now, Event::Quorum(event)),
-                    Heard::Report(report) => machine.handle(now, Event::Service(report)),
-                    Heard::HostsPut { id, outcome } => {
-                        machine.handle(now, Event::HostsPut { id, outcome });
-                    }
-                    Heard::AgentNoted { id, error } => {
-                        machine.handle(now, Event::AgentNoted { id, error });
-                    }
-                    Heard::Timeout => machine.handle_timeout(now),
-                    Heard::Files
-                    | Heard::PermitWritten { .. }
-                    | Heard::ClosedWritten { .. }
-                    | Heard::Measured(_)
-                    | Heard::Stop => {}
-                }
-            }
+            Self::Follower(machine) => follower_hears(machine, now, heard),
         }
     }
 
@@ -246,5 +214,41 @@ impl Machine {
             Self::Duty(machine) => machine.poll_timeout(),
             Self::Follower(machine) => machine.poll_timeout(),
         }
+    }
+}
+
+fn monitor_hears(machine: &mut HealthMonitor, now: Time, heard: Heard) {
+    use eligibility::Event;
+    match heard {
+        Heard::Quorum(event) => machine.handle(now, Event::Quorum(event)),
+        Heard::Measured(measured) => machine.handle(now, Event::Measured(measured)),
+        Heard::Timeout => machine.handle_timeout(now),
+        Heard::Report(_)
+        | Heard::Files
+        | Heard::PermitWritten { .. }
+        | Heard::ClosedWritten { .. }
+        | Heard::HostsPut { .. }
+        | Heard::AgentNoted { .. }
+        | Heard::Stop => {}
+    }
+}
+
+fn follower_hears(machine: &mut Follower, now: Time, heard: Heard) {
+    use follower::Event;
+    match heard {
+        Heard::Quorum(event) => machine.handle(now, Event::Quorum(event)),
+        Heard::Report(report) => machine.handle(now, Event::Service(report)),
+        Heard::HostsPut { id, outcome } => {
+            machine.handle(now, Event::HostsPut { id, outcome });
+        }
+        Heard::AgentNoted { id, error } => {
+            machine.handle(now, Event::AgentNoted { id, error });
+        }
+        Heard::Timeout => machine.handle_timeout(now),
+        Heard::Files
+        | Heard::PermitWritten { .. }
+        | Heard::ClosedWritten { .. }
+        | Heard::Measured(_)
+        | Heard::Stop => {}
     }
 }

@@ -72,7 +72,7 @@ impl Agent {
             restart: Restart::No,
             at_once,
             written: note.clone(),
-            note: note.unwrap_or(AgentNote { address: alias, epoch: Epoch::default() }),
+            note: note.unwrap_or_else(|| AgentNote { address: alias, epoch: Epoch::default() }),
             writing: None,
             write_due: Time::default(),
             error: None,

@@ -41,6 +41,11 @@ impl Hosts {
         }
     }
 
+    /// Another office is followed: what stood in the way of the last one need not stand in its way.
+    pub(super) fn turn(&mut self) {
+        self.not_before = Time::default();
+    }
+
     /// It is to be looked at, for an editor may have undone what was written.
     pub(super) fn verify(&mut self) {
         self.verify = true;
@@ -106,7 +111,7 @@ impl Follower {
             let changes = changes.join(" | ");
             let file = self.follow.as_ref().map_or("", |follow| follow.hosts_file.as_str());
             (Level::Warn, format!("somebody changed `{file}`; put right again: {changes}"))
-        } else if changes.is_empty() && before.as_ref() == Some(&put) {
+        } else if changes.is_empty() && before.as_ref() == Some(&put) && !failed {
             (Level::Info, String::new())
         } else {
             (Level::Info, now_is)

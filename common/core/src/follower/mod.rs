@@ -316,6 +316,9 @@ impl Follower {
     fn look_whom_to_follow(&mut self) {
         let doubt = match self.whom_to_follow() {
             Ok(Some(target)) => {
+                if self.target.as_ref() != Some(&target) {
+                    self.hosts.turn();
+                }
                 self.target = Some(target);
                 None
             }

@@ -208,12 +208,13 @@ enum Beside {
 
 impl From<io::Error> for Beside {
     fn from(error: io::Error) -> Self {
-        match error.kind() {
+        let for_good = matches!(
+            error.kind(),
             io::ErrorKind::PermissionDenied
-            | io::ErrorKind::ReadOnlyFilesystem
-            | io::ErrorKind::Unsupported => Self::Impossible(error),
-            _ => Self::Failed(error),
-        }
+                | io::ErrorKind::ReadOnlyFilesystem
+                | io::ErrorKind::Unsupported
+        );
+        if for_good { Self::Impossible(error) } else { Self::Failed(error) }
     }
 }
 
@@ -309,9 +310,10 @@ fn write_in_place(
     keep: &Path,
 ) -> Result<Attempt, HostsError> {
     let unwritable = |source: io::Error| {
-        let what = match source.kind() {
-            io::ErrorKind::PermissionDenied => "write it, which may be immutable (`lsattr`)",
-            _ => "write it",
+        let what = if source.kind() == io::ErrorKind::PermissionDenied {
+            "write it, which may be immutable (`lsattr`)"
+        } else {
+            "write it"
         };
         HostsError::Kernel { what, source }
     };

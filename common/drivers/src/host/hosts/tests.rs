@@ -1,5 +1,7 @@
 //! The real thing: files, links, mounts and full disks.
 
+#![expect(clippy::print_stdout, reason = "a test says what it skips, and why")]
+
 use std::os::unix::fs::{chown, symlink};
 use std::process::Command;
 
