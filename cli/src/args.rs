@@ -15,7 +15,8 @@ Exit codes (all of them in headship(1)):
    2  arguments not understood            9  the failover quorum cannot be reached
    3  the configuration has faults       10  not in time; it may still happen
                                          11  it works, but something is missing
-   4, 5 and 7 are of the daemons: not for this node, runs already, not active
+   4  not a headnode                      7  another headnode is active (is-active)
+   4, 5 and 7 of the daemons: not for this node, runs already, not active
 
 Examples:
   headship status                  who is active, is the other one ready, and why not

@@ -94,6 +94,57 @@ fn master_fc_killed_and_returned_changes_nothing_for_the_services() {
     });
 }
 
+#[test]
+fn what_the_operator_orders_is_carried_out_and_nothing_runs_twice() {
+    let cluster = Cluster::start();
+    let (active, standby) = cluster.in_order();
+    let order = |arguments: &[&str]| {
+        let output = standby.headship(arguments).output().unwrap();
+        (output.status.code(), format!("{output:?}"))
+    };
+    let done = |arguments: &[&str]| {
+        let (code, output) = order(arguments);
+        assert_eq!(code, Some(0), "{output}");
+    };
+
+    // What is in maintenance stays down, also when everything else that died with it is back.
+    done(&["maintenance", "livy", "on", "a test"]);
+    let killed = now();
+    active.kill("livy").unwrap();
+    active.kill("ambari-server").unwrap();
+    wait_until("ambari-server is started again", LIMIT, || {
+        cluster.log(|log| log.first(active.name(), "ambari-server", What::Ready, killed)).is_some()
+    })
+    .unwrap();
+    assert_eq!(
+        cluster.log(|log| log.first(active.name(), "livy", What::Start, killed)),
+        None,
+        "nobody starts what is in maintenance"
+    );
+    done(&["maintenance", "livy", "off"]);
+    wait_until("livy is kept running again", LIMIT, || {
+        cluster.log(|log| log.first(active.name(), "livy", What::Ready, killed)).is_some()
+    })
+    .unwrap();
+
+    done(&["pause", "a test"]);
+    let (code, output) = order(&["switchover"]);
+    assert!(code == Some(6) && output.contains("is paused"), "{output}");
+    done(&["resume"]);
+    assert_eq!(order(&["maintenance", active.name(), "on"]).0, Some(6));
+
+    done(&["adopt"]);
+    cluster.in_order();
+    let ordered = now();
+    done(&["failover", "--from", active.name(), "--yes"]);
+    cluster.until_all_ready(standby, ordered);
+    assert_eq!(order(&["is-active", standby.name()]).0, Some(0));
+    assert_eq!(order(&["is-active", active.name()]).0, Some(7));
+    let (code, history) = order(&["history"]);
+    assert!(code == Some(0) && history.contains("a failover was ordered by"), "{history}");
+    cluster.assert_no_overlap();
+}
+
 /// The lease of the preset `normal`, in nanoseconds.
 const LEASE: u64 = 6_000_000_000;
 

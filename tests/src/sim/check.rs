@@ -336,6 +336,7 @@ impl World {
     /// Invariant 9, and that nobody loses the office needlessly: what a valid permit covers is not stopped, unless somebody
     /// wants the office to end, or master-ha-service finds that it does not serve.
     pub(super) fn check_order(&mut self, by: DaemonId, action: &ServiceAction) {
+        self.check_left_alone(by, action);
         let stops = matches!(action.order, Order::Stop | Order::Kill);
         let wants = match by.kind {
             Kind::Guard => true,
@@ -368,6 +369,20 @@ impl World {
                 "invariant 9: {} on {who} stops {service}, which a permit covers",
                 by.kind.name()
             ));
+        }
+    }
+
+    /// What is in maintenance by the permit master-ha-service looks at, and nothing else.
+    fn check_left_alone(&mut self, by: DaemonId, action: &ServiceAction) {
+        let run = &self.host(by.host).run;
+        let known = self.now > run.permit_at + WRITTEN;
+        let alone = run.permit.as_ref().is_some_and(|it| it.alone.contains_key(&action.service));
+        let moves = matches!(action.order, Order::Start | Order::Stop | Order::Kill);
+        if by.kind == Kind::Duty && alone && known && moves {
+            let (who, service, order) = (self.who(by), &action.service, &action.order);
+            let text =
+                format!("maintenance: {order:?} of {service}, which is left alone, on {who}");
+            self.violation(text);
         }
     }
 
