@@ -6,7 +6,8 @@ use self::world::{SESSION, World, identity, name, office};
 use super::*;
 use crate::hosts_file;
 use crate::quorum::SessionId;
-use crate::record;
+use crate::record::{self, FORMAT, Rest};
+use crate::time::WallTime;
 
 const MOVED: [&str; 5] = [
     "hosts 10.0.0.10",

@@ -126,7 +126,7 @@ impl World {
         self.tell(Event::Quorum(QuorumEvent::Disconnected));
     }
 
-    fn set(&mut self, key: Key, data: String, owner: SessionId) {
+    pub(super) fn set(&mut self, key: Key, data: String, owner: SessionId) {
         self.records.insert(key.clone(), (data, owner));
         if !self.away {
             self.tell(Event::Quorum(QuorumEvent::Changed(key)));
