@@ -106,13 +106,6 @@ fn fencing_leaves_one_active_with_any_fault() {
     holds("fence", Scope::every_fault(1).with_fencing());
 }
 
-/// An operator may give up a holder at any moment, so for safety nothing may depend on how long its lock stood still.
-#[test]
-fn a_failover_by_order_leaves_one_active_with_any_fault() {
-    let scope = Scope::every_fault(1).checking(&[Check::Safe]);
-    holds("failover by order", scope.without(Rule::OverLockWaits));
-}
-
 #[test]
 fn a_guard_away_for_longer_than_the_kill_time_is_covered_by_master_fc() {
     holds("a slow guard", Scope::slow_guard());
