@@ -193,6 +193,43 @@ fn a_crash_before_the_followed_office_is_on_disk_moves_nothing_back() {
 }
 
 #[test]
+fn a_claimed_office_is_not_followed_by_a_node_that_comes_up_meanwhile() {
+    let mut world = World::new("wn0");
+    let claimed = Active { claimant: Some(identity("hn1")), ..office(1, "hn0", Phase::Active) };
+    world.office(&claimed);
+    world.pass(60);
+    assert_eq!((world.log(), world.alias()), (vec![], None));
+}
+
+#[test]
+fn an_agent_that_waits_for_its_turn_is_left_alone_once_the_hosts_file_is_wrong() {
+    let mut world = World::new("wn0");
+    world.take_slots();
+    world.office(&office(1, "hn0", Phase::Active));
+    world.hosts_fault = Some("Read-only file system");
+    world.office(&office(2, "hn1", Phase::BecomingActive));
+    world.log();
+    world.records.retain(|key, _| !matches!(key, Key::Restart(_)));
+    world.pass(60);
+    assert_eq!(world.log(), [""; 0]);
+}
+
+#[test]
+fn what_the_agent_was_started_with_is_on_record_before_the_hosts_file_changes() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    // A reboot, after which the agent started without our lines.
+    world.note = None;
+    world.hosts = vec![];
+    world.dies_after = Some("hosts");
+    world.restart();
+    world.log();
+    world.restart();
+    world.pass(10);
+    assert_eq!(world.log()[1..], MOVED[2..]);
+}
+
+#[test]
 fn other_nodes_wait_for_a_slot_and_give_it_back_when_the_agent_runs() {
     let mut world = World::new("wn0");
     world.take_slots();
