@@ -20,9 +20,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Answer, OnPurpose};
 
-/// Units of the suite that are enabled; master-ha-service is started by master-fc.
-pub(super) const DAEMONS: [&str; 3] =
-    ["slave-ha-service.service", "master-fc.service", "health-monitor.service"];
+/// Units of the suite that are enabled on a headnode; master-ha-service is started by master-fc.
+pub(super) const DAEMONS: [&str; 4] =
+    ["slave-fc.service", "slave-ha-service.service", "master-fc.service", "health-monitor.service"];
 
 /// The HA services, in an order that fits their `after`.
 pub(super) const SERVICES: [&str; 4] = ["ambari-server", "timeline-server", "job-history", "livy"];
@@ -45,7 +45,7 @@ const BEAT_LIMIT: u64 = 2_000_000_000;
 /// What brings a headnode back in order that a test left without some of its daemons.
 const TIDY: &str = "systemctl unmask --runtime --quiet master-fc slave-ha-service health-monitor master-ha-service;
     rm -f /run/headship/guard-failed;
-    systemctl start slave-ha-service master-fc health-monitor";
+    systemctl start slave-fc slave-ha-service master-fc health-monitor";
 
 /// What must be the same afterwards where nothing was to happen to the services.
 #[derive(Debug)]

@@ -250,11 +250,13 @@ fn alone(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let (_, standby) = cluster.pair()?;
     for unit in DAEMONS {
-        standby.run(&["systemctl", "stop", unit])?;
+        // slave-fc would start the guard again at once.
+        let units = if unit == GUARD { &["slave-fc.service", unit][..] } else { &[unit] };
+        standby.run(&[&["systemctl", "stop"], units].concat())?;
         for other in DAEMONS {
-            assert_eq!(standby.runs(other), other != unit, "{other} without {unit}");
+            assert_eq!(standby.runs(other), !units.contains(&other), "{other} without {unit}");
         }
-        standby.run(&["systemctl", "start", unit])?;
+        standby.run(&[&["systemctl", "start"], units].concat())?;
         cluster.wait_back(&standby, unit, None)?;
     }
     cluster.wait_role(&standby, "standby")?;

@@ -32,7 +32,7 @@ pub(super) const FAST: [Test; 3] = [
 ];
 
 /// The daemons of an active headnode that have a session each.
-const SESSIONS: usize = 4;
+const SESSIONS: usize = 5;
 
 /// Waits for what shows that the headnodes got over it, then that no service noticed.
 fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {

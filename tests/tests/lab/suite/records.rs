@@ -57,7 +57,9 @@ fn bad_configuration(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let (_, standby) = cluster.pair()?;
     standby.write_file("/root/faulty/headship.toml", FAULTY)?;
-    for program in ["master-fc", "slave-ha-service", "health-monitor", "master-ha-service"] {
+    for program in
+        ["master-fc", "slave-fc", "slave-ha-service", "health-monitor", "master-ha-service"]
+    {
         let program = format!("/usr/lib/headship/{program}");
         let line = [
             &program,
@@ -150,7 +152,7 @@ fn duty_on_standby(cluster: &Cluster<'_>) -> Outcome {
 fn second_daemon(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let active = cluster.lab().host(before.active)?;
-    for program in ["master-fc", "slave-ha-service", "master-ha-service"] {
+    for program in ["master-fc", "slave-fc", "slave-ha-service", "master-ha-service"] {
         let answer = active.output(&["timeout", "10", &format!("/usr/lib/headship/{program}")])?;
         assert_eq!(
             answer.status.code(),
@@ -239,7 +241,7 @@ fn one_service(cluster: &Cluster<'_>) -> Outcome {
     let (head, _) =
         whole.split_once("[[service]]\nname = \"timeline-server\"").ok_or("no timeline-server")?;
     for host in &hosts {
-        host.run(&["systemctl", "stop", "master-fc", "slave-ha-service", "health-monitor"])?;
+        host.run(&[&["systemctl", "stop"], &DAEMONS[..]].concat())?;
         host.run(&["mv", "/etc/headship/conf.d/60-services.toml", "/root/"])?;
         host.write_file("/etc/headship/headship.toml", head)?;
     }
