@@ -282,7 +282,7 @@ async fn a_lost_session_is_told_replaced_and_its_requests_are_not_sent() {
     // the one thread of its runtime.
     std::thread::sleep(SESSION * 2);
     let seen = client.until_event(&Event::SessionLost).await;
-    assert_eq!(seen, [Event::Disconnected, Event::SessionLost]);
+    assert!(seen.ends_with(&[Event::Disconnected, Event::SessionLost]), "{seen:?}");
     let old = client.session;
     client.until_connected().await;
     assert_ne!(client.session, old);

@@ -18,6 +18,7 @@ mod quorum;
 mod records;
 mod services;
 mod units;
+mod upkeep;
 
 use std::error::Error;
 
@@ -83,11 +84,10 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
-    let services = [&services::FAST[..], &units::FAST, &health::FAST].concat();
-    let cluster =
-        [&orders::FAST[..], &records::FAST, &followers::FAST, &pinned::FAST, &quorum::FAST]
-            .concat();
-    [services, cluster].concat()
+    let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &quorum::FAST].concat();
+    let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
+    [services, nodes, cluster].concat()
 }
 
 /// What takes long, for `make test-more`.
