@@ -105,11 +105,13 @@ impl Monitor {
     /// A disk that hangs holds up the measurement, never the heartbeat.
     fn measure(&self) {
         let (drivers, tell) = (Arc::clone(&self.drivers), self.tell.clone());
+        let permit = self.run.readable_permit();
+        let alone = permit.into_iter().flat_map(|permit| permit.alone.into_keys()).collect();
         tokio::spawn(async move {
             let missing_units = drivers.unusable(UNIT_LIMIT).await;
             let local = || (measure::disks(), measure::memory_available_mib());
             let (disks, memory_available_mib) = measure::apart(local).await;
-            drop(tell.send(Measured { disks, memory_available_mib, missing_units }));
+            drop(tell.send(Measured { disks, memory_available_mib, missing_units, alone }));
         });
     }
 }

@@ -4,7 +4,7 @@
 //! reading changes nothing: a check turns bad after `fall` bad readings in a row and good again after `rise` good ones. No
 //! data is never `must`: a monitor that cannot look must not take the cluster's last headnode away.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::checked::HealthLimits;
 use crate::node::Identity;
@@ -35,8 +35,10 @@ pub struct Measured {
     pub disks: BTreeMap<String, Disk>,
     /// Available memory in MiB, if it could be read.
     pub memory_available_mib: Option<u64>,
-    /// The units of HA services that cannot be started, each with why, if systemd could be asked.
-    pub missing_units: Option<Vec<String>>,
+    /// The HA services whose units cannot be started, each with why, if systemd could be asked.
+    pub missing_units: Option<BTreeMap<String, String>>,
+    /// The services that the permit leaves alone, as they are in maintenance: nobody would start them.
+    pub alone: BTreeSet<String>,
 }
 
 /// A file system.
@@ -299,17 +301,25 @@ fn readings(measured: &Measured, limits: &HealthLimits) -> Vec<Reading> {
             |free| format!("{free} MiB of memory are available, {wanted} are wanted"),
         ),
     });
-    readings.push(Reading {
+    readings.push(units(measured));
+    readings
+}
+
+fn units(measured: &Measured) -> Reading {
+    let missing = measured.missing_units.as_ref().map(|missing| {
+        let missed = missing.iter().filter(|(service, _)| !measured.alone.contains(*service));
+        missed.map(|(_, why)| why.as_str()).collect::<Vec<_>>()
+    });
+    Reading {
         check: "units".to_owned(),
         weight: Weight::Must,
-        good: measured.missing_units.as_ref().map(Vec::is_empty),
-        text: match &measured.missing_units {
+        good: missing.as_ref().map(Vec::is_empty),
+        text: match missing.as_deref() {
             None => "systemd could not be asked for the units".to_owned(),
-            Some(missing) if missing.is_empty() => "all units are there".to_owned(),
+            Some([]) => "all units are there".to_owned(),
             Some(missing) => missing.join("; "),
         },
-    });
-    readings
+    }
 }
 
 #[cfg(test)]
@@ -342,7 +352,8 @@ mod tests {
         Measured {
             disks: [("/".to_owned(), Disk { free_mib, read_only: false })].into(),
             memory_available_mib: Some(1000),
-            missing_units: Some(vec![]),
+            missing_units: Some(BTreeMap::new()),
+            alone: BTreeSet::new(),
         }
     }
 
@@ -412,11 +423,19 @@ mod tests {
     #[test]
     fn units_that_cannot_be_started_forbid_each_with_its_sentence() {
         let mut monitor = monitor();
-        let unusable = ["no such unit: a.service", "b.service is masked"].map(str::to_owned);
-        let measured = Measured { missing_units: Some(unusable.to_vec()), ..measured(500) };
-        monitor.handle(Time::from_millis(1000), Event::Measured(measured));
+        let unusable = [("a", "no such unit: a.service"), ("b", "b.service is masked")];
+        let missing = unusable.map(|(name, why)| (name.to_owned(), why.to_owned())).into();
+        let measured = Measured { missing_units: Some(missing), ..measured(500) };
+        monitor.handle(Time::from_millis(1000), Event::Measured(measured.clone()));
         let told = vec!["no such unit: a.service; b.service is masked".to_owned()];
         assert_eq!(monitor.status(), (Verdict::Ineligible, told));
+        // What is in maintenance may well be masked for it.
+        let alone = BTreeSet::from(["a", "b"].map(str::to_owned));
+        for second in 2..4 {
+            let measured = Measured { alone: alone.clone(), ..measured.clone() };
+            monitor.handle(Time::from_millis(second * 1000), Event::Measured(measured));
+        }
+        assert_eq!(monitor.status(), (Verdict::Eligible, vec![]));
     }
 
     #[test]

@@ -123,11 +123,14 @@ impl Drivers {
         self.systemd.as_ref()
     }
 
-    /// Each service's unit that cannot be started, with why, in a sentence; `None` if systemd does not answer.
-    pub async fn unusable(&self, limit: Duration) -> Option<Vec<String>> {
-        let Some(systemd) = &self.systemd else { return Some(vec![]) };
-        let units: Vec<&str> = self.drivers.values().filter_map(Driver::unit_name).collect();
-        systemd.unusable(&units, limit).await
+    /// Each service whose unit cannot be started, with why, in a sentence; `None` if systemd does not answer.
+    pub async fn unusable(&self, limit: Duration) -> Option<BTreeMap<String, String>> {
+        let Some(systemd) = &self.systemd else { return Some(BTreeMap::new()) };
+        let units = self.drivers.iter();
+        let units = units.filter_map(|(name, driver)| Some((name, driver.unit_name()?)));
+        let (names, units): (Vec<&String>, Vec<&str>) = units.unzip();
+        let told = systemd.unusable(&units, limit).await?;
+        Some(names.into_iter().zip(told).filter_map(|(it, why)| Some((it.clone(), why?))).collect())
     }
 
     /// Tells of changes from now on, until the receiver is dropped.

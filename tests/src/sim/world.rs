@@ -304,6 +304,7 @@ pub(super) fn good_measurements() -> Measured {
     Measured {
         disks: [("/".to_owned(), Disk { free_mib: 50_000, read_only: false })].into(),
         memory_available_mib: Some(16_000),
-        missing_units: Some(Vec::new()),
+        missing_units: Some(BTreeMap::new()),
+        alone: [].into(),
     }
 }

@@ -136,10 +136,14 @@ impl Systemd {
         look.flatten().inspect_err(|why| tracing::debug!("{unit} cannot be seen: {why}")).ok()
     }
 
-    /// Which of these units cannot be started, and why; `None` if systemd does not answer.
-    pub(crate) async fn unusable(&self, units: &[&str], limit: Duration) -> Option<Vec<String>> {
+    /// Of each of these units why it cannot be started, if so; `None` if systemd does not answer.
+    pub(crate) async fn unusable(
+        &self,
+        units: &[&str],
+        limit: Duration,
+    ) -> Option<Vec<Option<String>>> {
         let listed = within(limit, self.list_all(units)).await.ok()?.ok()?;
-        Some(units.iter().zip(listed).filter_map(|(unit, listed)| listed.unusable(unit)).collect())
+        Some(units.iter().zip(listed).map(|(unit, listed)| listed.unusable(unit)).collect())
     }
 
     /// What systemd is about to do with a unit; for our own, at SIGTERM.

@@ -1,6 +1,8 @@
 //! What an operator does while working on the cluster: pause, maintenance, a failover by order, both headnodes in turn. All
 //! is said from a worker, as any node will do.
 
+use std::time::Duration;
+
 use headship_tests::lab::service_log::{self, What};
 use headship_tests::lab::{Host, Signal};
 
@@ -77,6 +79,12 @@ fn service_in_maintenance(
         cluster.first(active, "job-history", What::Ready, began).ok()
     })?;
     assert!(!active.runs("livy.service"), "it was started");
+    // Whoever works on it may mask it: that is no reason to move the office, however often it is measured.
+    active.run(&["systemctl", "mask", "--runtime", "--quiet", "livy"])?;
+    let renewed = cluster.wait_renewed(active, Duration::from_secs(4));
+    active.run(&["systemctl", "unmask", "--runtime", "--quiet", "livy"])?;
+    renewed?;
+    assert_eq!(cluster.role(active), "active");
     assert!(said(cluster, &["status"])?.1.contains("in maintenance"), "status says so");
     // By hand it may, where the permit covers it; and it does not outlive that.
     active.run(&["systemctl", "start", "livy"])?;
