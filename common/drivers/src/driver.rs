@@ -86,7 +86,7 @@ impl Drivers {
         for service in services {
             let unit = systemd
                 .clone()
-                .map(|systemd| Unit::new(unit_name(service), systemd, cgroups.clone()));
+                .map(|systemd| Unit::new(unit_name(service), systemd, cgroups.clone(), gated));
             let name = service.name.clone();
             let kind = match (&service.driver, unit) {
                 (checked::Driver::Systemd { .. }, Some(unit)) => Kind::Unit(unit),
@@ -222,10 +222,7 @@ impl Driver {
     /// SIGKILL to everything of the service, by the kernel alone: needs neither systemd nor D-Bus. Done means seen gone.
     pub async fn kill(&self, limit: Duration) -> Ended {
         match &self.kind {
-            Kind::Unit(unit) | Kind::Command { unit, .. } => match unit.kill(limit).await {
-                Ok(()) => Ended::Done,
-                Err(error) => Ended::Failed { why: error.to_string(), by_gate: false },
-            },
+            Kind::Unit(unit) | Kind::Command { unit, .. } => unit.kill(limit).await,
             Kind::Process(process) => process.kill(limit).await,
         }
     }

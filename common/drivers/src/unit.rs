@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::host::alias;
 use crate::host::cgroup::{CgroupError, Cgroups};
+use crate::process::Gated;
 use crate::systemd::{self, Look, Systemd};
 
 /// How long a unit that is down may take to leave its control group before it counts as still stopping.
@@ -31,12 +32,15 @@ pub(crate) struct Unit {
     cgroups: Cgroups,
     /// The unit's own name as it was last learnt: from systemd, or before its first answer from the unit files.
     own: Arc<Mutex<String>>,
+    /// Whether it is an HA service, of which nothing may be left. What else a node runs may have children that outlive it, as
+    /// an agent has the daemons that it started: they are nobody's business here.
+    gated: Gated,
 }
 
 impl Unit {
-    pub(crate) fn new(name: String, systemd: Systemd, cgroups: Cgroups) -> Self {
+    pub(crate) fn new(name: String, systemd: Systemd, cgroups: Cgroups, gated: Gated) -> Self {
         let own = Arc::new(Mutex::new(alias::own_name(&name)));
-        Self { name, systemd, cgroups, own }
+        Self { name, systemd, cgroups, own, gated }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -57,7 +61,19 @@ impl Unit {
         }
     }
 
-    pub(crate) async fn kill(&self, limit: Duration) -> Result<(), CgroupError> {
+    /// Ends every process of it, or of what is no HA service none: systemd stops that as its unit says.
+    pub(crate) async fn kill(&self, limit: Duration) -> Ended {
+        let why = match self.gated {
+            Gated::Yes => match self.kill_all(limit).await {
+                Ok(()) => return Ended::Done,
+                Err(error) => error.to_string(),
+            },
+            Gated::No => format!("systemd has not stopped {} yet", self.name),
+        };
+        Ended::Failed { why, by_gate: false }
+    }
+
+    async fn kill_all(&self, limit: Duration) -> Result<(), CgroupError> {
         let end = Instant::now() + limit;
         let mut killed = Ok(());
         for name in self.names() {
@@ -96,6 +112,9 @@ impl Unit {
     /// Whether processes are left of a unit that is down. systemd calls a unit stopped when its processes have ended in
     /// its eyes, which may be a moment before the kernel's; some units (`KillMode=process`) leave theirs for good.
     async fn left(&self) -> bool {
+        if self.gated == Gated::No {
+            return false;
+        }
         let end = Instant::now() + LEAVES;
         loop {
             match self.populated() {
@@ -192,13 +211,19 @@ mod tests {
         std::fs::write(dir.path().join("systemd/cgroup.procs"), "").unwrap();
         std::fs::write(group.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
         let systemd = Systemd::open([]);
-        let unit = Unit::new("x.service".to_owned(), systemd, Cgroups::below(dir.path(), ""));
+        let unit =
+            Unit::new("x.service".to_owned(), systemd, Cgroups::below(dir.path(), ""), Gated::Yes);
         // Nobody told yet that it is an alias.
         assert!(!unit.populated().unwrap());
         "y.service".clone_into(&mut unit.own.lock().unwrap());
         assert!(unit.populated().unwrap());
+        // What an agent started is not ended with it.
+        let agent = Unit { gated: Gated::No, ..unit.clone() };
+        assert!(!agent.left().await && unit.left().await);
+        let ended = agent.kill(Duration::from_millis(20)).await;
+        assert!(matches!(ended, Ended::Failed { .. }) && child.try_wait().unwrap().is_none());
         // Plain files: the group never empties, so the kill does not claim to have seen it gone.
-        assert!(unit.kill(Duration::from_millis(20)).await.is_err());
+        assert!(unit.kill_all(Duration::from_millis(20)).await.is_err());
         assert!(!child.wait().unwrap().success());
     }
 }

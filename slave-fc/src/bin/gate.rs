@@ -14,6 +14,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use headship_daemon::Exit;
 use headship_drivers::host::gate::{self, REFUSED};
 use headship_drivers::host::reboot;
 use headship_drivers::host::run::{RUN, RunDir};
@@ -64,7 +65,7 @@ fn refuse(unit: &str, why: &str) -> ExitCode {
 
 fn guard_ended() -> ExitCode {
     // systemd's word for how it ended; an ordered stop is no failure.
-    if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "success") {
+    if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "success") || was_final() {
         return ExitCode::SUCCESS;
     }
     let run = RunDir::new(RUN);
@@ -79,6 +80,14 @@ fn guard_ended() -> ExitCode {
         Err(error) => say(io::stderr(), &format!("the guard's failure is not noted: {error}")),
     }
     ExitCode::from(FAILED)
+}
+
+/// Whether the guard ended for a reason that stays until somebody mends it, such as a faulty configuration. Started again, it
+/// would end again, and a reboot would mend nothing.
+fn was_final() -> bool {
+    let exited = std::env::var("EXIT_CODE").is_ok_and(|code| code == "exited");
+    let status = std::env::var("EXIT_STATUS").ok().and_then(|status| status.parse().ok());
+    exited && status.is_some_and(|status: u8| Exit::FINAL.iter().any(|exit| exit.code() == status))
 }
 
 /// Returns only if the command was not executed: the driver then reads the reason from our standard output.

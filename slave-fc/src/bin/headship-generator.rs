@@ -108,7 +108,10 @@ fn texts(folder: &Path) -> Vec<String> {
 fn named_units(texts: &[String]) -> Units {
     let lines = texts.iter().flat_map(|text| text.lines());
     let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
-    let values = lines.flat_map(|line| line.split("unit").skip(1).filter_map(quoted));
+    // The agent is none, and the gate would keep it down on every node.
+    let lines = lines.map(|line| line.replace("agent_unit", ""));
+    let lines: Vec<String> = lines.collect();
+    let values = lines.iter().flat_map(|line| line.split("unit").skip(1).filter_map(quoted));
     let is_unit = |name: &&str| {
         name.ends_with(".service") && !name.contains('/') && !OWN_UNITS.contains(name)
     };
@@ -193,7 +196,7 @@ mod tests {
     fn what_is_no_service_of_ours_to_gate_is_left_alone() {
         let texts =
             ["# unit = \"old.service\"\nunit = \"master-fc.service\"\nunit = \"../x.service\"\n\
-                      unit = \"x.socket\"\nunit = \"\nunits = 7\nunit"
+                      unit = \"x.socket\"\n agent_unit = \"agent.service\"\nunit = \"\nunits = 7\nunit"
                 .to_owned()];
         assert!(named_units(&texts).is_empty());
     }

@@ -154,6 +154,10 @@ impl Controller {
                 order.from
             ));
         }
+        // Rebooted meanwhile, perhaps; but it is the one that is not trusted.
+        if order.from == self.me.node {
+            return Ok(false);
+        }
         let own = match self.bar() {
             Some(why) => Fitness::Unfit(why),
             None => self.own_fitness(now),
