@@ -37,7 +37,10 @@ impl TcpStream {
     /// None; the library expects that there may be some.
     pub async fn connect(_server: (&str, u16)) -> Result<Self> {
         match BROUGHT.try_with(Cell::take).ok().flatten() {
-            Some(brought) => Ok(Self(brought)),
+            Some(brought) => {
+                async_io::opened();
+                Ok(Self(brought))
+            }
             None => pending().await,
         }
     }
@@ -51,6 +54,7 @@ impl AsyncRead for TcpStream {
     ) -> Poll<Result<usize>> {
         let mut buffer = ReadBuf::new(buffer);
         ready!(io::AsyncRead::poll_read(Pin::new(&mut self.0), context, &mut buffer))?;
+        async_io::received();
         Poll::Ready(Ok(buffer.filled().len()))
     }
 }
@@ -61,7 +65,9 @@ impl AsyncWrite for TcpStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<Result<usize>> {
-        io::AsyncWrite::poll_write(Pin::new(&mut self.0), context, bytes)
+        let written = ready!(io::AsyncWrite::poll_write(Pin::new(&mut self.0), context, bytes))?;
+        async_io::sent();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -69,7 +75,10 @@ impl AsyncWrite for TcpStream {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        io::AsyncWrite::poll_write_vectored(Pin::new(&mut self.0), context, slices)
+        let writing = io::AsyncWrite::poll_write_vectored(Pin::new(&mut self.0), context, slices);
+        let written = ready!(writing)?;
+        async_io::sent();
+        Poll::Ready(Ok(written))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
