@@ -189,6 +189,11 @@ async fn is_stopped(systemd: &Systemd) -> bool {
     matches!(job, Ok(Some(Job::Stop)))
 }
 
+/// Waits for the next change of what is closed; the permit is our own.
+async fn closed(touches: &mut Touches) {
+    while !touches.next().await.closed {}
+}
+
 impl Program for MasterFc {
     type Input = Input;
     type Action = Action;
@@ -201,7 +206,7 @@ impl Program for MasterFc {
             event = self.quorum.next() => Input::Quorum(event),
             report = self.executor.next() => Input::Service(report),
             Some(input) = self.told.recv() => input,
-            _ = self.touches.next() => Input::Closed,
+            () = closed(&mut self.touches) => Input::Closed,
         }
     }
 

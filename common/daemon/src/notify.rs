@@ -48,9 +48,9 @@ impl Notifier {
         Ok(Self { socket: Some((socket, address)), watchdog })
     }
 
-    /// How often the daemon has to show that it is alive: a third of what systemd waits, so that one sign may be late.
+    /// How often the daemon has to show that it is alive: more than twice in what systemd waits, so that one sign may be late.
     pub fn ping_period(&self) -> Option<Duration> {
-        self.watchdog.map(|watchdog| watchdog / 3)
+        self.watchdog.map(|watchdog| watchdog * 2 / 5)
     }
 
     /// It guards, or whatever its work is. False if that has to be said again.

@@ -144,8 +144,8 @@ impl Herald {
         if !self.ready {
             self.ready = notifier.ready();
         }
-        // Together with whatever else woke the loop, if half of its time has passed: a thread at rest is dear to wake.
-        if notifier.ping_period().is_some_and(|period| is_due(self.pinged, period / 2)) {
+        // Together with whatever else woke the loop, if most of its time has passed: a thread at rest is dear to wake.
+        if notifier.ping_period().is_some_and(|period| is_due(self.pinged, period * 2 / 3)) {
             notifier.ping();
             self.pinged = Some(now);
         }
@@ -223,17 +223,17 @@ mod tests {
     }
 
     #[test]
-    fn the_loop_wakes_for_the_watchdog_a_third_of_its_time_after_the_last_sign() {
+    fn the_loop_wakes_for_the_watchdog_two_fifths_of_its_time_after_the_last_sign() {
         let mut idle = Idle { status: "a", shown: 0 };
-        let notifier = Notifier::new(None, Some(Duration::from_millis(900))).unwrap();
+        let notifier = Notifier::new(None, Some(Duration::from_millis(750))).unwrap();
         let mut herald = Herald::default();
         herald.turned(&mut idle, &notifier, at(100));
         assert_eq!(herald.due(&notifier), Some(at(400)));
-        // Turning for another reason pushes it away only with a sign, which is given when half of that time has passed.
-        herald.turned(&mut idle, &notifier, at(249));
+        // Turning for another reason pushes it away only with a sign, which is given when most of that time has passed.
+        herald.turned(&mut idle, &notifier, at(299));
         assert_eq!(herald.due(&notifier), Some(at(400)));
-        herald.turned(&mut idle, &notifier, at(250));
-        assert_eq!(herald.due(&notifier), Some(at(550)));
+        herald.turned(&mut idle, &notifier, at(300));
+        assert_eq!(herald.due(&notifier), Some(at(600)));
     }
 
     #[test]

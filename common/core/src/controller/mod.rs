@@ -236,6 +236,8 @@ pub struct Controller {
     presence: Presence,
     role: Role,
     why: String,
+    /// What the own record is to say.
+    shown: Option<(Role, Epoch, String)>,
     /// How the competition for the office stands, in a sentence.
     course: String,
     /// Which records were said to be corrupt or foreign, and how.
@@ -316,6 +318,7 @@ impl Controller {
             transition: None,
             role: Role::Out,
             why: "just started".to_owned(),
+            shown: None,
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
             barred: false,
@@ -340,6 +343,9 @@ impl Controller {
             Event::Quorum { wall, event } => {
                 self.wall = wall;
                 self.quorum(now, &event);
+                if self.can_wait(&event) {
+                    return;
+                }
             }
             Event::Closed(closed) => self.closed = closed,
             Event::PermitWritten { id, error } => self.permit_written(now, id, error),

@@ -160,15 +160,20 @@ impl Controller {
     }
 
     fn publish(&mut self) {
-        let state = HeadnodeState {
-            format: FORMAT,
-            by: self.me.clone(),
-            role: self.role,
-            epoch: self.highest_epoch(),
-            why: self.why.clone(),
-            rest: Rest::new(),
-        };
-        self.presence.publish(record::write(&state));
+        let epoch = self.highest_epoch();
+        let shown = (self.role, epoch, self.why.clone());
+        if self.shown.as_ref() != Some(&shown) {
+            let state = HeadnodeState {
+                format: FORMAT,
+                by: self.me.clone(),
+                role: self.role,
+                epoch,
+                why: self.why.clone(),
+                rest: Rest::new(),
+            };
+            self.presence.publish(record::write(&state));
+            self.shown = Some(shown);
+        }
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }
 
