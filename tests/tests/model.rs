@@ -96,6 +96,13 @@ fn a_cession_leaves_one_active_with_a_fault() {
 }
 
 #[test]
+fn a_failover_by_order_leaves_one_active_with_a_fault() {
+    let faults = [Fault::Cut, Fault::Freeze, Fault::GuardAway, Fault::PowerLoss];
+    let scope = Scope::with_faults(1, &faults).and_commands(1, &[Command::Failover]);
+    holds("failover by order", scope.checking(&[Check::Safe, Check::NotStuck]));
+}
+
+#[test]
 fn a_pause_leaves_one_active_with_any_fault() {
     let commands = [Command::Pause, Command::PauseKeep];
     holds("pause", Scope::every_fault(1).and_commands(1, &commands));

@@ -105,6 +105,10 @@ fn scopes(arguments: &Arguments) -> Vec<(String, Scope)> {
         (named("a new cluster"), Scope::new_cluster(faults, Fault::ALL)),
         (named("cede"), Scope::every_fault(faults).and_commands(1, &[Command::Cede])),
         (
+            named("a failover by order"),
+            Scope::every_fault(faults).and_commands(1, &[Command::Failover]),
+        ),
+        (
             named("pause, pause --keep, resume"),
             Scope::every_fault(faults).and_commands(1, &[Command::Pause, Command::PauseKeep]),
         ),

@@ -127,6 +127,12 @@ impl fmt::Display for Action {
             Self::Command(Command::Cede, node) => {
                 write!(f, "COMMAND headnode{node}: cede; permit gone, services told to stop")
             }
+            Self::Command(Command::Failover, node) => {
+                write!(
+                    f,
+                    "COMMAND headnode{node}: claims over the lock of a holder that is given up"
+                )
+            }
             Self::Command(Command::Pause, _) => f.write_str("COMMAND pause"),
             Self::Command(Command::PauseKeep, _) => f.write_str("COMMAND pause --keep"),
             Self::Resume => f.write_str("COMMAND resume"),

@@ -68,13 +68,25 @@ impl Scope {
 
     /// Write 1.
     fn may_claim(&self, state: &State, node: Node, over: bool) -> bool {
+        self.may_join(state, node) && self.lock_admits(state, node, over)
+    }
+
+    /// Write 1 over the lock of a holder, without the time that nothing must have moved in: an operator ordered it.
+    pub(super) fn may_claim_by_order(&self, state: &State, node: Node) -> bool {
+        let host = state.host(node);
+        let sends = host.talks() && host.free_to_write() && host.controller.knows_active;
+        let holder = state.active.claimant.is_none() && state.active.node != node;
+        sends && holder && state.lock.is_some() && self.may_join(state, node)
+    }
+
+    /// Whether this headnode may claim at all.
+    fn may_join(&self, state: &State, node: Node) -> bool {
         let controller = &state.host(node).controller;
         controller.role == Role::Standby
             && (controller.knows_lease || !self.has(Rule::ClaimChecksLease))
             && (self.claims_allowed(state, node) || !self.has(Rule::ClaimChecksSettings))
             && self.cession_admits(state, node)
             && !(controller.knows_active && self.may_succeed(state, node))
-            && self.lock_admits(state, node, over)
     }
 
     /// Whether the lock, or its lack, lets this headnode claim.

@@ -56,6 +56,8 @@ impl Fault {
 pub enum Command {
     /// The holder cedes to the next headnode.
     Cede,
+    /// The holder is given up: a standby claims over its lock, however alive it is.
+    Failover,
     /// `pause`, and `resume`.
     Pause,
     /// `pause --keep`, and `resume`.
@@ -64,7 +66,7 @@ pub enum Command {
 
 impl Command {
     /// Every command.
-    pub const ALL: &'static [Self] = &[Self::Cede, Self::Pause, Self::PauseKeep];
+    pub const ALL: &'static [Self] = &[Self::Cede, Self::Failover, Self::Pause, Self::PauseKeep];
 }
 
 /// Where a run starts.

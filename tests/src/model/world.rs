@@ -108,6 +108,12 @@ impl Scope {
             {
                 steps.push(Action::Command(Command::Cede, node));
             }
+            if state.commands_left > 0
+                && self.commands.contains(&Command::Failover)
+                && self.may_claim_by_order(state, node)
+            {
+                steps.push(Action::Command(Command::Failover, node));
+            }
         }
         let pausable = state.commands_left > 0 && state.settings == Settings::Automatic;
         for command in [Command::Pause, Command::PauseKeep] {
@@ -409,6 +415,11 @@ impl Scope {
             Command::Cede => {
                 state.host_mut(node).harmed = true;
                 self.begin_cession(state, node);
+            }
+            Command::Failover => {
+                let holder = state.active.node;
+                state.host_mut(holder).harmed = true;
+                return self.send(state, node, Kind::Claim { over: true });
             }
             Command::Pause => state.settings = Settings::Paused,
             Command::PauseKeep => state.settings = Settings::Keep,
