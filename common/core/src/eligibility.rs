@@ -7,10 +7,11 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::checked::HealthLimits;
+use crate::known::Known;
 use crate::node::Identity;
 use crate::presence::Presence;
 use crate::quorum::{Ask, Event as QuorumEvent};
-use crate::record::{self, FORMAT, Health, Key, Rest, Verdict};
+use crate::record::{self, FORMAT, Health, Key, Rest, Settings, Verdict};
 use crate::say::{Level, Line};
 use crate::services::Ids;
 use crate::time::Time;
@@ -37,7 +38,7 @@ pub struct Measured {
     pub memory_available_mib: Option<u64>,
     /// The HA services whose units cannot be started, each with why, if systemd could be asked.
     pub missing_units: Option<BTreeMap<String, String>>,
-    /// The services that the permit leaves alone, as they are in maintenance: nobody would start them.
+    /// The services that the permit of this host leaves alone, as they are in maintenance: nobody would start them.
     pub alone: BTreeSet<String>,
 }
 
@@ -97,6 +98,8 @@ pub struct HealthMonitor {
     ids: Ids,
     actions: VecDeque<Action>,
     presence: Presence,
+    /// What is in maintenance, for a headnode that has no permit to read it in.
+    settings: Known<Settings>,
     checks: BTreeMap<String, Check>,
     measuring: bool,
     /// Heartbeats sent since the last measurement came back.
@@ -112,6 +115,7 @@ impl HealthMonitor {
         Self {
             limits,
             presence: Presence::new(Key::Health(me.node.clone()), me.machine.clone()),
+            settings: Known::new(Key::Settings),
             me,
             ids: Ids::default(),
             actions: VecDeque::new(),
@@ -127,13 +131,15 @@ impl HealthMonitor {
     /// Takes an event.
     pub fn handle(&mut self, now: Time, event: Event) {
         match event {
-            Event::Quorum(event) => {
-                self.presence.handle(&event);
-            }
+            Event::Quorum(event) => self.quorum(now, &event),
             Event::LookAnew => self.due = now,
-            Event::Measured(measured) => {
+            Event::Measured(mut measured) => {
                 self.measuring = false;
                 self.unanswered = 0;
+                // As last read: out of sight of the quorum maintenance does not end.
+                let settings = self.settings.record();
+                let services = settings.map(|settings| settings.maintenance.services.keys());
+                measured.alone.extend(services.into_iter().flatten().cloned());
                 let readings = readings(&measured, &self.limits);
                 // What was mounted and is no more: whatever is written there now lies on another file system.
                 self.checks.retain(|check, _| readings.iter().any(|read| read.check == *check));
@@ -149,12 +155,28 @@ impl HealthMonitor {
         self.handle_timeout(now);
     }
 
+    fn quorum(&mut self, now: Time, event: &QuorumEvent) {
+        if self.presence.handle(event) {
+            return;
+        }
+        match event {
+            QuorumEvent::Connected { .. } => self.settings.outdate(),
+            QuorumEvent::Disconnected | QuorumEvent::SessionLost => self.settings.disconnected(),
+            QuorumEvent::Read { id, key: _, found } => {
+                self.settings.take(now, *id, found);
+            }
+            // Nothing is watched here.
+            QuorumEvent::Changed(_) | QuorumEvent::Wrote { .. } => {}
+        }
+    }
+
     /// Lets time pass. Early or repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Time) {
         if now >= self.due {
             self.due = now.after(self.limits.interval);
             self.seq = self.seq.saturating_add(1);
             self.presence.look_again_if_stuck();
+            self.settings.outdate();
             if self.measuring {
                 self.unanswered = self.unanswered.saturating_add(1);
                 self.judge();
@@ -165,6 +187,11 @@ impl HealthMonitor {
             self.beat();
         }
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+        if let Some(session) = self.presence.session()
+            && let Some((id, request)) = self.settings.next_read(&mut self.ids)
+        {
+            self.actions.push_back(Action::Ask(Ask { id, session, request }));
+        }
     }
 
     /// What to do next.

@@ -1,8 +1,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::epoch::Incarnation;
 use crate::node::NodeName;
-use crate::quorum::{Outcome, SessionId};
+use crate::quorum::{Found, Outcome, Request, SessionId, Version};
+use crate::record::Maintenance;
 
 fn monitor() -> HealthMonitor {
     let limits = HealthLimits {
@@ -123,7 +125,9 @@ fn a_heartbeat_is_one_write_unless_the_verdict_changes() {
         feed(&mut monitor, second, free_mib);
         let mut count = 0;
         while let Some(action) = monitor.poll_action() {
-            if let Action::Ask(ask) = action {
+            if let Action::Ask(ask) = action
+                && matches!(ask.request, Request::Write(_))
+            {
                 let outcome = Outcome::Done { versions: vec![] };
                 let wrote = QuorumEvent::Wrote { id: ask.id, outcome };
                 monitor.handle(Time::from_millis(second * 1000), Event::Quorum(wrote));
@@ -151,4 +155,55 @@ fn a_full_disk_forbids_and_a_measurement_that_hangs_only_discourages() {
         monitor.handle_timeout(Time::from_millis(second * 1000));
     }
     assert_eq!(monitor.status().0, Verdict::Reluctant);
+}
+
+/// Answers each read that is asked for by `settings`.
+fn answer_reads(monitor: &mut HealthMonitor, now: Time, settings: &Settings) -> usize {
+    let asked: Vec<Ask> = std::iter::from_fn(|| monitor.poll_action())
+        .filter_map(|action| match action {
+            Action::Ask(ask) if ask.request == Request::Read(Key::Settings) => Some(ask),
+            Action::Ask(_) | Action::Measure | Action::Say(_) => None,
+        })
+        .collect();
+    for ask in &asked {
+        let (data, version) = (record::write(settings), Version(0));
+        let found = Found::Data { data, version, changed: 1, owner: None };
+        let read = QuorumEvent::Read { id: ask.id, key: Key::Settings, found };
+        monitor.handle(now, Event::Quorum(read));
+    }
+    asked.len()
+}
+
+#[test]
+fn a_standby_may_be_masked_for_maintenance_too_until_that_ends() {
+    let mut monitor = monitor();
+    let timeout = Duration::from_secs(4);
+    let connected = QuorumEvent::Connected { session: SessionId(1), timeout };
+    monitor.handle(Time::default(), Event::Quorum(connected));
+    let services = |services: &[&str]| {
+        let services = services.iter().map(|name| ((*name).to_owned(), "by me".to_owned()));
+        let maintenance = Maintenance { services: services.collect(), ..Maintenance::default() };
+        Settings {
+            format: FORMAT,
+            incarnation: Incarnation("i".to_owned()),
+            paused: None,
+            maintenance,
+            rest: Rest::new(),
+        }
+    };
+    let mut second = |settings: Settings, second: u64| {
+        let now = Time::from_millis(second * 1000);
+        monitor.handle_timeout(now);
+        assert_eq!(answer_reads(&mut monitor, now, &settings), 1, "once an interval");
+        let masked = [("a".to_owned(), "a.service is masked".to_owned())].into();
+        let measured = Measured { missing_units: Some(masked), ..measured(500) };
+        monitor.handle(now, Event::Measured(measured));
+        monitor.status().0
+    };
+    for at in 1..6 {
+        assert_eq!(second(services(&["a"]), at), Verdict::Eligible);
+    }
+    assert_eq!(second(services(&["b"]), 6), Verdict::Eligible);
+    assert_eq!(second(services(&["b"]), 7), Verdict::Eligible);
+    assert_eq!(second(services(&["b"]), 8), Verdict::Ineligible, "the third in a row");
 }
