@@ -238,6 +238,8 @@ pub struct Controller {
     why: String,
     /// How the competition for the office stands, in a sentence.
     course: String,
+    /// The order to adopt another life of the cluster, and when it was first seen.
+    adoption: Option<(String, Time)>,
     /// Which records were said to be corrupt or foreign, and how.
     said: BTreeSet<String>,
     /// Whether it was said what keeps this headnode from an office that is open.
@@ -318,6 +320,7 @@ impl Controller {
             why: "just started".to_owned(),
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
+            adoption: None,
             barred: false,
             alone,
             told_settings: (None, Maintenance::default()),
@@ -392,6 +395,7 @@ impl Controller {
         self.heed_settings();
         self.compete(now);
         self.serve(now);
+        self.note_adoption();
         self.ask_reads();
         self.tell(now);
         if self.stop && self.may_exit(now) {
