@@ -176,3 +176,28 @@ fn what_goes_down_by_itself_after_a_new_look_was_wanted_is_looked_at_once_more()
     supervisor.handle(begin, seen(Some(look), Observed::Stopped));
     assert!(supervisor.all_stopped());
 }
+
+#[test]
+fn a_start_that_hangs_since_maintenance_began_is_ended_within_its_limit_afterwards() {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let at = |seconds| begin.after(Duration::from_secs(seconds));
+    let mut supervisor = Supervisor::new([service()], Duration::from_secs(600), |_| true);
+    supervisor.desire(Desired::Running);
+    supervisor.handle(begin, seen(None, Observed::Stopped));
+    supervisor.decide(begin, &mut ids);
+    supervisor.handle(at(1), seen(None, Observed::Starting));
+    let alone = [("livy".to_owned(), "by me".to_owned())].into();
+    supervisor.leave_alone(&alone);
+    supervisor.decide(at(15), &mut ids);
+    orders(&mut supervisor);
+    supervisor.leave_alone(&BTreeMap::new());
+    supervisor.decide(at(20), &mut ids);
+    // Whoever looks meanwhile does not give it more time.
+    supervisor.handle(at(25), seen(None, Observed::Starting));
+    supervisor.decide(at(25), &mut ids);
+    assert!(orders(&mut supervisor).iter().all(|action| action.order == Order::Look));
+    assert_eq!(supervisor.poll_timeout(), Some(at(30)));
+    supervisor.decide(at(30), &mut ids);
+    let ordered: Vec<Order> = orders(&mut supervisor).into_iter().map(|it| it.order).collect();
+    assert_eq!(ordered, [Order::Stop]);
+}
