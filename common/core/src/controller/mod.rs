@@ -10,6 +10,7 @@
 mod adopt;
 mod alias;
 mod compete;
+mod farewell;
 mod fitness;
 mod hold;
 mod orders;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::alias::AliasWait;
+pub use self::farewell::{Ending, Farewell};
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
 use crate::known::Known;
@@ -236,10 +238,10 @@ pub struct Controller {
     presence: Presence,
     role: Role,
     why: String,
-    /// How the competition for the office stands, in a sentence.
-    course: String,
     /// The order to adopt another life of the cluster, and when it was first seen.
     adoption: Option<(String, Time)>,
+    /// How the competition for the office stands, in a sentence.
+    course: String,
     /// Which records were said to be corrupt or foreign, and how.
     said: BTreeSet<String>,
     /// Whether it was said what keeps this headnode from an office that is open.
@@ -318,9 +320,9 @@ impl Controller {
             transition: None,
             role: Role::Out,
             why: "just started".to_owned(),
+            adoption: None,
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
-            adoption: None,
             barred: false,
             alone,
             told_settings: (None, Maintenance::default()),
@@ -393,9 +395,9 @@ impl Controller {
         }
         self.remember_what_is_read();
         self.heed_settings();
+        self.note_adoption();
         self.compete(now);
         self.serve(now);
-        self.note_adoption();
         self.ask_reads();
         self.tell(now);
         if self.stop && self.may_exit(now) {
