@@ -10,6 +10,7 @@ use headship_core::config::checked::{Driver as Kind, RestartBudget, Service, Sta
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease::{Closed, Permit};
 use headship_core::services::{Ended, Observed};
+use headship_daemon::Exit;
 use headship_drivers::host::run::RunDir;
 use headship_drivers::host::{clock, identity};
 use headship_drivers::process::{Gated, Process};
@@ -136,6 +137,36 @@ async fn a_process_is_started_seen_and_stopped() {
     assert_eq!(service.stop(LIMIT).await, Ended::Done);
     assert_eq!(service.observe(), Observed::Stopped);
 }
+/// What is noted of the guard, told to have ended like this.
+fn noted_of_the_guard(result: &str, code: &str, status: &str) -> bool {
+    let host = Host::new();
+    let mut gate = Command::new(GATE);
+    gate.arg("--run").arg(host.run.path()).arg("--guard-ended");
+    gate.env("SERVICE_RESULT", result).env("EXIT_CODE", code).env("EXIT_STATUS", status);
+    let output = gate.output().unwrap();
+    assert_eq!((output.status.code(), words(&output)), (Some(0), String::new()));
+    host.run.guard_failed().unwrap().is_some()
+}
+
+#[test]
+fn a_guard_that_was_stopped_or_that_another_start_would_not_help_has_not_failed() {
+    assert!(!noted_of_the_guard("success", "exited", "0"));
+    for exit in Exit::FINAL {
+        let status = exit.code().to_string();
+        assert!(!noted_of_the_guard("exit-code", "exited", &status), "{exit:?}");
+    }
+}
+
+#[test]
+fn a_guard_that_crashed_or_was_killed_has_failed() {
+    assert!(noted_of_the_guard("exit-code", "exited", "1"));
+    assert!(noted_of_the_guard("exit-code", "exited", "101"));
+    // As by its watchdog; systemd gives the signal's name.
+    assert!(noted_of_the_guard("watchdog", "killed", "KILL"));
+    let of_the_configuration = Exit::Configuration.code().to_string();
+    assert!(noted_of_the_guard("signal", "killed", &of_the_configuration));
+}
+
 
 #[tokio::test]
 async fn without_a_permit_no_process_is_started() {
