@@ -196,9 +196,32 @@ mod tests {
     fn what_is_no_service_of_ours_to_gate_is_left_alone() {
         let texts =
             ["# unit = \"old.service\"\nunit = \"master-fc.service\"\nunit = \"../x.service\"\n\
-                      unit = \"x.socket\"\n agent_unit = \"agent.service\"\nunit = \"\nunits = 7\nunit"
+                      unit = \"x.socket\"\nunit = \"\nunits = 7\nunit"
                 .to_owned()];
         assert!(named_units(&texts).is_empty());
+    }
+
+    #[test]
+    fn an_agent_is_never_gated_whether_or_not_the_configuration_has_faults() {
+        let text = r#"
+            cluster = "c"
+            failover_quorum.servers = ["zk0:2181"]
+            headnode = [{ name = "hn0", address = "10.0.0.1" }, { name = "hn1", address = "10.0.0.2" }]
+            service = [{ name = "a", unit = "a.service", started_by = "master-fc" }]
+            follow = { agent_unit = "agent.service" }
+        "#;
+        let fragments = [("headship.toml".to_owned(), text.to_owned())];
+        let node = NodeName::try_from("hn0").unwrap();
+        let config = headship_core::config::load(&fragments, node).unwrap();
+        let follow = config.follow.as_ref().unwrap();
+        assert_eq!(follow.agent, Some(Driver::Systemd { unit: "agent.service".to_owned() }));
+        let faulty = format!("oops\n{text} x = {{ agent_unit='b.service', unit='c.service' }}");
+        for (units, expected) in [
+            (units(&config), vec!["a.service"]),
+            (named_units(&[faulty]), vec!["a.service", "c.service"]),
+        ] {
+            assert_eq!(units.keys().collect::<Vec<_>>(), expected);
+        }
     }
 
     #[test]
