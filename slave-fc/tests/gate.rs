@@ -97,6 +97,18 @@ fn a_start_without_a_permit_is_refused_with_our_sentence_and_code() {
 }
 
 #[test]
+fn a_refusal_says_that_it_may_be_due_to_a_faulty_configuration() {
+    let host = Host::new();
+    let run = host.run.path();
+    let mut gate = Command::new(GATE);
+    let output = gate.arg("--run").arg(run).args(["--faulty", "p.service"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(77));
+    assert!(words(&output).starts_with("p.service: this headnode holds no permit"));
+    assert!(words(&output).contains("; the configuration has faults, so even what is pinned"));
+    assert!(!words(&host.gate()).contains("faults"));
+}
+
+#[test]
 fn a_live_permit_lets_through_without_a_word() {
     let host = Host::with_permit();
     let output = host.gate();
@@ -125,18 +137,6 @@ fn a_command_line_that_is_not_understood_lets_nothing_through() {
     assert_eq!(output.status.code(), Some(1));
 }
 
-#[tokio::test]
-async fn a_process_is_started_seen_and_stopped() {
-    let host = Host::with_permit();
-    let service = host.service("exec sleep 1000");
-    assert_eq!(service.observe(), Observed::Stopped);
-    assert_eq!(service.start(LIMIT).await, Ended::Done);
-    assert_eq!(service.observe(), Observed::Running);
-    // A second start finds it running.
-    assert_eq!(service.start(LIMIT).await, Ended::Done);
-    assert_eq!(service.stop(LIMIT).await, Ended::Done);
-    assert_eq!(service.observe(), Observed::Stopped);
-}
 /// What is noted of the guard, told to have ended like this.
 fn noted_of_the_guard(result: &str, code: &str, status: &str) -> bool {
     let host = Host::new();
@@ -167,6 +167,18 @@ fn a_guard_that_crashed_or_was_killed_has_failed() {
     assert!(noted_of_the_guard("signal", "killed", &of_the_configuration));
 }
 
+#[tokio::test]
+async fn a_process_is_started_seen_and_stopped() {
+    let host = Host::with_permit();
+    let service = host.service("exec sleep 1000");
+    assert_eq!(service.observe(), Observed::Stopped);
+    assert_eq!(service.start(LIMIT).await, Ended::Done);
+    assert_eq!(service.observe(), Observed::Running);
+    // A second start finds it running.
+    assert_eq!(service.start(LIMIT).await, Ended::Done);
+    assert_eq!(service.stop(LIMIT).await, Ended::Done);
+    assert_eq!(service.observe(), Observed::Stopped);
+}
 
 #[tokio::test]
 async fn without_a_permit_no_process_is_started() {

@@ -114,7 +114,11 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
             findings
         }
-        Err(error) => faulty(error),
+        Err(error) => {
+            let mut findings = faulty(error);
+            findings.extend(gated_all(&place.config));
+            findings
+        }
     };
     let exit = worst(&findings);
     if arguments.json {
@@ -160,6 +164,14 @@ fn faulty(error: ConfigurationError) -> Vec<Finding> {
 
 /// The exit code of the worst finding: what must be mended first comes first.
 fn worst(findings: &[Finding]) -> Exit {
+/// That the faults keep services down, if a pinned one is among them: every unit that a faulty configuration names is gated, as
+/// nobody can be sure which of them move.
+fn gated_all(folder: &Path) -> Option<Finding> {
+    configuration::pins(&configuration::texts(folder)).then(|| {
+        Area::Configuration.warning("until that is mended, pinned services do not start once this host was rebooted, or `systemctl daemon-reload` run: each unit that a faulty configuration names gets the start gate of those that move")
+    })
+}
+
     let order = [Exit::Configuration, Exit::QuorumAway, Exit::Failed, Exit::Degraded];
     let found = |exit: &Exit| findings.iter().any(|finding| finding.exit == *exit);
     order.into_iter().find(found).unwrap_or(Exit::Ok)
@@ -209,6 +221,18 @@ mod tests {
 
     #[test]
     fn the_page_is_ordered_by_area_and_ends_with_the_count() {
+    #[test]
+    fn faults_beside_a_pinned_service_are_said_to_keep_it_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("headship.toml");
+        let found = |text: &str| {
+            std::fs::write(&main, text).unwrap();
+            gated_all(folder.path()).map(|finding| finding.level)
+        };
+        assert_eq!(found("oops\n[[service]]\npinned= \"hn0\"\n"), Some(Level::Warning));
+        assert_eq!(found("oops\n[[service]]\n# pinned = \"hn0\"\nname = \"pinned\"\n"), None);
+    }
+
         let findings = [
             Area::Timing.ok("lease"),
             Area::Host.advice("machine"),

@@ -28,6 +28,9 @@ const FAILED: u8 = 1;
 /// notes it after it has executed us; nobody else waits for a refusal.
 const HEARD: Duration = Duration::from_millis(50);
 
+/// What is added to a refusal where nobody can be sure that the unit needs a permit.
+const FAULTY: &str = "; the configuration has faults, so even what is pinned needs a permit until they are mended: see `headship check`";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -43,8 +46,10 @@ fn main() -> ExitCode {
         ["--pinned", headnode, unit] => {
             refuse(unit, &format!("it is pinned to {headnode}, and runs nowhere else"))
         }
-        ["--run", run, unit] => check(Path::new(run), unit),
-        [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit),
+        ["--faulty", unit] => check(Path::new(RUN), unit, FAULTY),
+        ["--run", run, "--faulty", unit] => check(Path::new(run), unit, FAULTY),
+        ["--run", run, unit] => check(Path::new(run), unit, ""),
+        [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit, ""),
         _ => {
             say(io::stderr(), "gate: give the unit, as in `gate livy.service`");
             ExitCode::from(FAILED)
@@ -52,10 +57,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(run: &Path, unit: &str) -> ExitCode {
+fn check(run: &Path, unit: &str, doubt: &str) -> ExitCode {
     match gate::check(&RunDir::new(run)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(refused) => refuse(unit, &refused.to_string()),
+        Err(refused) => refuse(unit, &format!("{refused}{doubt}")),
     }
 }
 
