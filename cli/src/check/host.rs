@@ -20,7 +20,7 @@ use crate::args::Place;
 const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 /// What is asked of each unit.
-const PROPERTIES: &str = "Id,LoadState,UnitFileState,ExecStartPre,Restart,Type,RemainAfterExit,WatchdogUSec,TimeoutStopUSec";
+const PROPERTIES: &str = "Id,LoadState,UnitFileState,ExecStartPre,Restart,Type,RemainAfterExit,KillMode,WatchdogUSec,TimeoutStopUSec";
 
 /// The units whose watchdogs bound how long a headnode may be without a guard.
 const GUARDS: [&str; 2] = ["slave-ha-service.service", MASTER_FC];
@@ -47,7 +47,7 @@ pub(super) struct Host {
 }
 
 /// What systemd says of one unit.
-type Unit = BTreeMap<String, String>;
+pub(super) type Unit = BTreeMap<String, String>;
 
 /// Looks at this host.
 pub(super) fn look(config: &Config, place: &Place) -> Host {
@@ -100,7 +100,7 @@ fn unit_of(service: &Service) -> Option<&str> {
 }
 
 /// What systemd says of units, by their names.
-fn show(units: &[&str]) -> Result<BTreeMap<String, Unit>, String> {
+pub(super) fn show(units: &[&str]) -> Result<BTreeMap<String, Unit>, String> {
     let output = Command::new("systemctl")
         .args(["show", "--no-pager", "--property"])
         .arg(PROPERTIES)
@@ -123,7 +123,7 @@ fn properties(block: &str) -> Unit {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn property<'a>(unit: &'a Unit, name: &str) -> &'a str {
+pub(super) fn property<'a>(unit: &'a Unit, name: &str) -> &'a str {
     unit.get(name).map_or("", |value| value)
 }
 

@@ -1,8 +1,9 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `quorum` and `timing`; what a configuration must be like is decided in
+//! What each part looks at is in `host`, `agent`, `quorum` and `timing`; what a configuration must be like is decided in
 //! `headship_core::config`.
 
+mod agent;
 mod host;
 mod quorum;
 mod timing;
@@ -109,6 +110,7 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             let mut findings = vec![loaded(&place.config, &config)];
             let seen = host::look(&config, place);
             findings.extend(host::findings(&config, &seen));
+            findings.extend(agent::findings(&config));
             findings.extend(quorum::names(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
@@ -162,8 +164,6 @@ fn faulty(error: ConfigurationError) -> Vec<Finding> {
     }
 }
 
-/// The exit code of the worst finding: what must be mended first comes first.
-fn worst(findings: &[Finding]) -> Exit {
 /// That the faults keep services down, if a pinned one is among them: every unit that a faulty configuration names is gated, as
 /// nobody can be sure which of them move.
 fn gated_all(folder: &Path) -> Option<Finding> {
@@ -172,6 +172,8 @@ fn gated_all(folder: &Path) -> Option<Finding> {
     })
 }
 
+/// The exit code of the worst finding: what must be mended first comes first.
+fn worst(findings: &[Finding]) -> Exit {
     let order = [Exit::Configuration, Exit::QuorumAway, Exit::Failed, Exit::Degraded];
     let found = |exit: &Exit| findings.iter().any(|finding| finding.exit == *exit);
     order.into_iter().find(found).unwrap_or(Exit::Ok)
@@ -220,8 +222,6 @@ mod tests {
     }
 
     #[test]
-    fn the_page_is_ordered_by_area_and_ends_with_the_count() {
-    #[test]
     fn faults_beside_a_pinned_service_are_said_to_keep_it_down() {
         let folder = tempfile::tempdir().unwrap();
         let main = folder.path().join("headship.toml");
@@ -233,6 +233,8 @@ mod tests {
         assert_eq!(found("oops\n[[service]]\n# pinned = \"hn0\"\nname = \"pinned\"\n"), None);
     }
 
+    #[test]
+    fn the_page_is_ordered_by_area_and_ends_with_the_count() {
         let findings = [
             Area::Timing.ok("lease"),
             Area::Host.advice("machine"),
