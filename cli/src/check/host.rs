@@ -299,8 +299,8 @@ fn of_unit(service: &Service, name: &str, unit: &Unit, at: &str) -> Finding {
     }
     let stays = property(unit, "RemainAfterExit") == "yes";
     if property(unit, "Type") == "oneshot" && stays && probes.is_empty() {
-        return Area::Host.warning(format!(
-            "unit `{name}` stays active without a process (Type=oneshot, RemainAfterExit=yes), so nobody would see that service `{service}` is down: give it a `[[service.probe]]`"
+        return Area::Host.advice(format!(
+            "unit `{name}` stays active without a process (Type=oneshot, RemainAfterExit=yes): right for what is done once on activation, but nobody would see that service `{service}` is down if it is more than that: then give it a `[[service.probe]]`"
         ));
     }
     Area::Host.ok(format!("service `{service}`: unit `{name}` exists, and its start is gated"))
@@ -365,7 +365,7 @@ mod tests {
         let mut oneshot = with("Type", "oneshot");
         assert_eq!(told(&oneshot), (Level::Ok, Exit::Ok));
         oneshot.insert("RemainAfterExit".to_owned(), "yes".to_owned());
-        assert_eq!(told(&oneshot), (Level::Warning, Exit::Degraded));
+        assert_eq!(told(&oneshot), (Level::Advice, Exit::Ok));
         let second = Duration::from_secs(1);
         let kind = ProbeKind::Tcp { address: "localhost:1".to_owned() };
         let probe = Probe { kind, interval: second, limit: second, rise: 1, fall: 1 };
