@@ -23,6 +23,8 @@ const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Pinned {
     names: BTreeSet<String>,
+    /// Whether any belongs here: nothing is read otherwise.
+    any_here: bool,
     here: Supervisor,
     elsewhere: Supervisor,
     settings: Known<Settings>,
@@ -42,7 +44,8 @@ impl Pinned {
         elsewhere.desire(Desired::Stopped { kill_at: Time::MAX });
         let names = config.pinned.iter().map(|service| service.name.clone()).collect();
         let (settings, poll_due) = (Known::new(Key::Settings), Time::default());
-        Self { names, here, elsewhere, settings, poll_due, wait: None }
+        let any_here = config.pinned_here().next().is_some();
+        Self { names, any_here, here, elsewhere, settings, poll_due, wait: None }
     }
 
     /// Whether this is about one of them.
@@ -68,8 +71,7 @@ impl Pinned {
 
     /// What is to be read, if anything.
     pub(super) fn next_read(&mut self, ids: &mut Ids) -> Option<(ActionId, Request)> {
-        self.here.survey(Time::default()).next()?;
-        self.settings.next_read(ids)
+        if self.any_here { self.settings.next_read(ids) } else { None }
     }
 
     /// Those that are left alone here, as they are in maintenance.
@@ -112,10 +114,9 @@ impl Pinned {
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {
         let supervised = [self.here.poll_timeout(), self.elsewhere.poll_timeout()];
-        // Without any here nothing is read, and nothing waits for it.
-        let any = self.here.survey(Time::default()).next().is_some();
         let waits = self.here.desired() == Desired::Alone;
-        let own = [Some(self.poll_due), self.wait.filter(|_| waits)].map(|at| at.filter(|_| any));
+        let own = [Some(self.poll_due), self.wait.filter(|_| waits)];
+        let own = own.map(|at| at.filter(|_| self.any_here));
         supervised.into_iter().chain(own).flatten().filter(|at| *at < Time::MAX).min()
     }
 
