@@ -1,3 +1,5 @@
+//! What health-monitor makes of readings, and of what is in maintenance.
+
 use std::time::Duration;
 
 use super::*;
