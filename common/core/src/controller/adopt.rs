@@ -86,7 +86,7 @@ impl Controller {
         let Records { active, lease, adopt, .. } = &self.records;
         let foreign = active.record().is_some_and(|active| active.incarnation != *incarnation);
         let moved = lease.first_seen().max(active.first_seen());
-        let ordered = self.adoption.as_ref().map_or(adopt.first_seen(), |(_, at)| *at);
+        let ordered = self.adoption.as_ref().map_or_else(|| adopt.first_seen(), |(_, at)| *at);
         let since = if foreign { ordered.max(moved) } else { ordered };
         let timing = &self.config.timing;
         let of_active = active.record().map_or((0, 0), |active| (active.lease_ms, active.kill_ms));

@@ -85,7 +85,7 @@ impl Pinned {
             self.poll_due = now.after(POLL);
             self.settings.outdate();
         }
-        let wait = *self.wait.get_or_insert(now.after(KNOWN_WITHIN));
+        let wait = *self.wait.get_or_insert_with(|| now.after(KNOWN_WITHIN));
         if let Some(settings) = self.settings.record() {
             self.here.leave_alone(&settings.maintenance.services);
         }
