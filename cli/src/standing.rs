@@ -193,6 +193,7 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
         || vec!["it is no headnode of the configuration here: bring it up to date".to_owned()],
         |own| troubles(own, &kept),
     );
+    missing.extend(pinned_down(view, records, alone));
     missing.extend(maintenance.into_iter().flat_map(|maintenance| {
         maintenance.services.iter().map(|(name, by)| format!("{name} is in maintenance ({by})"))
     }));
@@ -229,6 +230,22 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     }
     let sentence = format!("{office}, but {}.", missing.join("; "));
     Conclusion { condition: Condition::Degraded, sentence }
+}
+
+/// The pinned services that do not run where they belong. Nobody takes them over: only mending them helps.
+fn pinned_down(view: &View, records: &Records, alone: impl Fn(&String) -> bool) -> Vec<String> {
+    let kept = view.pinned.iter().filter(|(name, _)| !alone(name));
+    let down = kept.filter_map(|(name, node)| {
+        let headnode = records.headnodes.iter().find(|headnode| headnode.name == *node);
+        let why = match headnode.and_then(|headnode| headnode.service(name)) {
+            Some(seen) if seen.is_running() => return None,
+            Some(ServiceSeen { observed, why: Some(why), .. }) => format!("{observed}: {why}"),
+            Some(ServiceSeen { observed, why: None, .. }) => observed,
+            None => "its slave-ha-service has no session".to_owned(),
+        };
+        Some(format!("{name}, pinned to {node}, is not running ({why})"))
+    });
+    down.collect()
 }
 
 /// That a holder whose session lives does not renew, if so: it may be gone, and nobody can know it yet.

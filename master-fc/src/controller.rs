@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use headship_core::config::checked::Config;
-use headship_core::controller::{Action, Controller, Event, Found};
+use headship_core::controller::{Action, Controller, Ending, Event, Farewell, Found};
 use headship_core::duty;
 use headship_core::epoch::Remembered;
 use headship_core::node::Identity;
@@ -46,9 +46,10 @@ pub fn main(arguments: &Arguments) -> Result<Exit, Refusal> {
     run::block_on(async {
         let mut program = MasterFc::new(config, me, run, arguments)?;
         let exit = run::run(&mut program, &notifier).await?;
-        match program.farewell {
-            Farewell::Close => program.quorum.close(CLOSE).await,
-            Farewell::Detach => program.quorum.detach(),
+        if program.hand_over {
+            program.quorum.detach();
+        } else {
+            program.quorum.close(CLOSE).await;
         }
         Ok(exit)
     })?
@@ -69,24 +70,14 @@ pub enum Input {
     Remembered,
     /// A signal.
     Signal(Signal),
-    /// systemd said whether it stops us for good.
-    Ending {
-        /// Whether it starts us again, or knows nothing of it: then office is handed over untouched.
-        hand_over: bool,
-    },
+    /// We were told to end, and systemd was asked why.
+    Ending(Ending),
 }
 
 impl From<Signal> for Input {
     fn from(signal: Signal) -> Self {
         Self::Signal(signal)
     }
-}
-
-/// What becomes of the session at the end.
-#[derive(Clone, Copy, Debug)]
-enum Farewell {
-    Close,
-    Detach,
 }
 
 /// master-fc and its world.
@@ -104,7 +95,7 @@ struct MasterFc {
     told: mpsc::UnboundedReceiver<Input>,
     to_remember: Option<Remembered>,
     remembering: bool,
-    farewell: Farewell,
+    /// We end, and office goes on: its session is left to the next process.
     hand_over: bool,
 }
 
@@ -136,21 +127,20 @@ impl MasterFc {
             told,
             to_remember: None,
             remembering: false,
-            farewell: Farewell::Close,
             hand_over: false,
         })
     }
 
-    /// systemd knows whether it starts us again. Without a job of its own somebody sent the signal by hand.
+    /// systemd knows whether it starts us again.
     fn ask_why_to_end(&self) {
         let (systemd, tell) = (self.executor.systemd().cloned(), self.tell.clone());
         tokio::spawn(async move {
-            let hand_over = match systemd {
-                Some(systemd) => !is_stopped(&systemd).await,
-                None => true,
+            let ending = match systemd {
+                Some(systemd) => ending(&systemd).await,
+                None => Ending::default(),
             };
             // If nobody listens any more we have ended already.
-            drop(tell.send(Input::Ending { hand_over }));
+            drop(tell.send(Input::Ending(ending)));
         });
     }
 
@@ -179,14 +169,11 @@ impl MasterFc {
     }
 }
 
-/// Whether systemd stops us, alone or with the whole host. If it does not answer, handing over changes nothing for the
-/// services, and D sees to the rest.
-async fn is_stopped(systemd: &Systemd) -> bool {
-    if systemd.shutting_down(ASK_SYSTEMD).await.unwrap_or(false) {
-        return true;
-    }
-    let job = systemd.job_of(&format!("{NAME}.service"), ASK_SYSTEMD).await;
-    matches!(job, Ok(Some(Job::Stop)))
+/// What systemd says of our end, as far as it answers.
+async fn ending(systemd: &Systemd) -> Ending {
+    let shutting_down = systemd.shutting_down(ASK_SYSTEMD).await.ok();
+    let job = systemd.job_of(&format!("{NAME}.service"), ASK_SYSTEMD).await.ok();
+    Ending { shutting_down, stops_us: job.map(|job| job == Some(Job::Stop)) }
 }
 
 /// Waits for the next change of what is closed; the permit is our own.
@@ -217,15 +204,18 @@ impl Program for MasterFc {
             Input::Written(event) => event,
             Input::Closed => Event::Closed(self.run.readable_closed()),
             Input::Signal(Signal::Terminate) => return self.ask_why_to_end(),
-            Input::Signal(Signal::Interrupt) | Input::Ending { hand_over: false } => Event::Stop,
+            Input::Signal(Signal::Interrupt) => Event::Stop,
+            Input::Ending(ending) => match ending.farewell() {
+                Farewell::Cede => Event::Stop,
+                Farewell::HandOver => {
+                    self.hand_over = true;
+                    return;
+                }
+            },
             Input::Signal(Signal::HangUp) => Event::LookAnew,
             Input::Remembered => {
                 self.remembering = false;
                 return self.remember();
-            }
-            Input::Ending { hand_over: true } => {
-                self.hand_over = true;
-                return;
             }
         };
         self.controller.handle(now, event);
@@ -237,7 +227,6 @@ impl Program for MasterFc {
 
     fn poll_action(&mut self) -> Option<Action> {
         if self.hand_over {
-            self.farewell = Farewell::Detach;
             return Some(Action::Exit);
         }
         self.controller.poll_action()

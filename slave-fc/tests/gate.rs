@@ -10,6 +10,7 @@ use headship_core::config::checked::{Driver as Kind, RestartBudget, Service, Sta
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease::{Closed, Permit};
 use headship_core::services::{Ended, Observed};
+use headship_daemon::Exit;
 use headship_drivers::host::run::RunDir;
 use headship_drivers::host::{clock, identity};
 use headship_drivers::process::{Gated, Process};
@@ -96,6 +97,18 @@ fn a_start_without_a_permit_is_refused_with_our_sentence_and_code() {
 }
 
 #[test]
+fn a_refusal_says_that_it_may_be_due_to_a_faulty_configuration() {
+    let host = Host::new();
+    let run = host.run.path();
+    let mut gate = Command::new(GATE);
+    let output = gate.arg("--run").arg(run).args(["--faulty", "p.service"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(77));
+    assert!(words(&output).starts_with("p.service: this headnode holds no permit"));
+    assert!(words(&output).contains("; the configuration has faults, so even what is pinned"));
+    assert!(!words(&host.gate()).contains("faults"));
+}
+
+#[test]
 fn a_live_permit_lets_through_without_a_word() {
     let host = Host::with_permit();
     let output = host.gate();
@@ -122,6 +135,36 @@ fn an_expired_a_closed_and_a_damaged_permit_are_refused_with_the_reason() {
 fn a_command_line_that_is_not_understood_lets_nothing_through() {
     let output = Command::new(GATE).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// What is noted of the guard, told to have ended like this.
+fn noted_of_the_guard(result: &str, code: &str, status: &str) -> bool {
+    let host = Host::new();
+    let mut gate = Command::new(GATE);
+    gate.arg("--run").arg(host.run.path()).arg("--guard-ended");
+    gate.env("SERVICE_RESULT", result).env("EXIT_CODE", code).env("EXIT_STATUS", status);
+    let output = gate.output().unwrap();
+    assert_eq!((output.status.code(), words(&output)), (Some(0), String::new()));
+    host.run.guard_failed().unwrap().is_some()
+}
+
+#[test]
+fn a_guard_that_was_stopped_or_that_another_start_would_not_help_has_not_failed() {
+    assert!(!noted_of_the_guard("success", "exited", "0"));
+    for exit in Exit::FINAL {
+        let status = exit.code().to_string();
+        assert!(!noted_of_the_guard("exit-code", "exited", &status), "{exit:?}");
+    }
+}
+
+#[test]
+fn a_guard_that_crashed_or_was_killed_has_failed() {
+    assert!(noted_of_the_guard("exit-code", "exited", "1"));
+    assert!(noted_of_the_guard("exit-code", "exited", "101"));
+    // As by its watchdog; systemd gives the signal's name.
+    assert!(noted_of_the_guard("watchdog", "killed", "KILL"));
+    let of_the_configuration = Exit::Configuration.code().to_string();
+    assert!(noted_of_the_guard("signal", "killed", &of_the_configuration));
 }
 
 #[tokio::test]

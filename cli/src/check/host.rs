@@ -20,7 +20,7 @@ use crate::args::Place;
 const CLOCK_SOURCE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
 
 /// What is asked of each unit.
-const PROPERTIES: &str = "Id,LoadState,UnitFileState,ExecStartPre,Restart,Type,RemainAfterExit,WatchdogUSec,TimeoutStopUSec";
+const PROPERTIES: &str = "Id,LoadState,UnitFileState,ExecStartPre,Restart,Type,RemainAfterExit,KillMode,WatchdogUSec,TimeoutStopUSec";
 
 /// The units whose watchdogs bound how long a headnode may be without a guard.
 const GUARDS: [&str; 2] = ["slave-ha-service.service", MASTER_FC];
@@ -47,7 +47,7 @@ pub(super) struct Host {
 }
 
 /// What systemd says of one unit.
-type Unit = BTreeMap<String, String>;
+pub(super) type Unit = BTreeMap<String, String>;
 
 /// Looks at this host.
 pub(super) fn look(config: &Config, place: &Place) -> Host {
@@ -100,7 +100,7 @@ fn unit_of(service: &Service) -> Option<&str> {
 }
 
 /// What systemd says of units, by their names.
-fn show(units: &[&str]) -> Result<BTreeMap<String, Unit>, String> {
+pub(super) fn show(units: &[&str]) -> Result<BTreeMap<String, Unit>, String> {
     let output = Command::new("systemctl")
         .args(["show", "--no-pager", "--property"])
         .arg(PROPERTIES)
@@ -123,7 +123,7 @@ fn properties(block: &str) -> Unit {
     pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
-fn property<'a>(unit: &'a Unit, name: &str) -> &'a str {
+pub(super) fn property<'a>(unit: &'a Unit, name: &str) -> &'a str {
     unit.get(name).map_or("", |value| value)
 }
 
@@ -299,8 +299,8 @@ fn of_unit(service: &Service, name: &str, unit: &Unit, at: &str) -> Finding {
     }
     let stays = property(unit, "RemainAfterExit") == "yes";
     if property(unit, "Type") == "oneshot" && stays && probes.is_empty() {
-        return Area::Host.warning(format!(
-            "unit `{name}` stays active without a process (Type=oneshot, RemainAfterExit=yes), so nobody would see that service `{service}` is down: give it a `[[service.probe]]`"
+        return Area::Host.advice(format!(
+            "unit `{name}` stays active without a process (Type=oneshot, RemainAfterExit=yes): right for what is done once on activation, but nobody would see that service `{service}` is down if it is more than that: then give it a `[[service.probe]]`"
         ));
     }
     Area::Host.ok(format!("service `{service}`: unit `{name}` exists, and its start is gated"))
@@ -365,7 +365,7 @@ mod tests {
         let mut oneshot = with("Type", "oneshot");
         assert_eq!(told(&oneshot), (Level::Ok, Exit::Ok));
         oneshot.insert("RemainAfterExit".to_owned(), "yes".to_owned());
-        assert_eq!(told(&oneshot), (Level::Warning, Exit::Degraded));
+        assert_eq!(told(&oneshot), (Level::Advice, Exit::Ok));
         let second = Duration::from_secs(1);
         let kind = ProbeKind::Tcp { address: "localhost:1".to_owned() };
         let probe = Probe { kind, interval: second, limit: second, rise: 1, fall: 1 };

@@ -1,8 +1,9 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `quorum` and `timing`; what a configuration must be like is decided in
+//! What each part looks at is in `host`, `agent`, `quorum` and `timing`; what a configuration must be like is decided in
 //! `headship_core::config`.
 
+mod agent;
 mod host;
 mod quorum;
 mod timing;
@@ -109,12 +110,17 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             let mut findings = vec![loaded(&place.config, &config)];
             let seen = host::look(&config, place);
             findings.extend(host::findings(&config, &seen));
+            findings.extend(agent::findings(&config));
             findings.extend(quorum::names(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
             findings
         }
-        Err(error) => faulty(error),
+        Err(error) => {
+            let mut findings = faulty(error);
+            findings.extend(gated_all(&place.config));
+            findings
+        }
     };
     let exit = worst(&findings);
     if arguments.json {
@@ -156,6 +162,14 @@ fn faulty(error: ConfigurationError) -> Vec<Finding> {
             vec![fault(format!("{:#}", anyhow::Error::new(other)))]
         }
     }
+}
+
+/// That the faults keep services down, if a pinned one is among them: every unit that a faulty configuration names is gated, as
+/// nobody can be sure which of them move.
+fn gated_all(folder: &Path) -> Option<Finding> {
+    configuration::pins(&configuration::texts(folder)).then(|| {
+        Area::Configuration.warning("until that is mended, pinned services do not start once this host was rebooted, or `systemctl daemon-reload` run: each unit that a faulty configuration names gets the start gate of those that move")
+    })
 }
 
 /// The exit code of the worst finding: what must be mended first comes first.
@@ -205,6 +219,18 @@ mod tests {
         assert_eq!(worst(&[ok.clone(), warning.clone()]), Exit::Degraded);
         assert_eq!(worst(&[ok.clone(), warning.clone(), away.clone()]), Exit::QuorumAway);
         assert_eq!(worst(&[away, warning, file, ok]), Exit::Configuration);
+    }
+
+    #[test]
+    fn faults_beside_a_pinned_service_are_said_to_keep_it_down() {
+        let folder = tempfile::tempdir().unwrap();
+        let main = folder.path().join("headship.toml");
+        let found = |text: &str| {
+            std::fs::write(&main, text).unwrap();
+            gated_all(folder.path()).map(|finding| finding.level)
+        };
+        assert_eq!(found("oops\n[[service]]\npinned= \"hn0\"\n"), Some(Level::Warning));
+        assert_eq!(found("oops\n[[service]]\n# pinned = \"hn0\"\nname = \"pinned\"\n"), None);
     }
 
     #[test]

@@ -102,19 +102,40 @@ pub(crate) async fn fail_over(
     arguments: &args::Failover,
 ) -> Result<Exit> {
     let from = &arguments.from;
-    if !arguments.yes {
-        let question = format!("{}\nGive up {from}?", failover::explanation(config, from));
-        if !output::agrees(&question)? {
-            output::complain("nothing is ordered: say yes, or `--yes` where nobody can be asked");
-            return Ok(Exit::Refused);
-        }
+    let kind = Failover { from: from.clone() };
+    if arguments.yes {
+        return run(config, place, kind, arguments.json).await;
     }
-    run(config, place, Failover { from: from.clone() }, arguments.json).await
+    // Nobody is asked whether to do what cannot be done. What changes until the answer is looked at once more with the order.
+    if let Err(conclusion) = is_possible(config, place, &kind).await {
+        Journey::new(config, place, kind, arguments.json).conclude(&conclusion)?;
+        return Ok(conclusion.exit);
+    }
+    let question = format!("{}\nGive up {from}?", failover::explanation(config, from));
+    if !output::agrees(&question)? {
+        output::complain("nothing is ordered: say yes, or `--yes` where nobody can be asked");
+        return Ok(Exit::Refused);
+    }
+    run(config, place, kind, arguments.json).await
+}
+
+/// Whether an order could be given now; or the end that it would come to at once.
+async fn is_possible<K: Kind>(config: &Config, place: &Place, kind: &K) -> Result<(), Conclusion> {
+    let away = |why| Conclusion::new(Exit::QuorumAway, why);
+    let mut cluster = Cluster::connect(config, place.timeout).await.map_err(away)?;
+    let seen = async {
+        let office = kind.office(config, &cluster.records().await.map_err(away)?)?;
+        let steps = steps(&mut cluster, (&K::Order::KEY, ""), office.epoch, clock::wall()).await;
+        let steps = steps.map_err(away)?;
+        steps.map(drop).map_err(|why| Conclusion::new(Exit::Refused, why))
+    };
+    let seen = seen.await;
+    cluster.close().await;
+    seen
 }
 
 async fn run<K: Kind>(config: &Config, place: &Place, kind: K, json: bool) -> Result<Exit> {
-    let mut journey =
-        Journey { config, place, json, begin: Instant::now(), told: 0, kind, follow: None };
+    let mut journey = Journey::new(config, place, kind, json);
     let conclusion = match Cluster::connect(config, place.timeout).await {
         Ok(cluster) => journey.travel(cluster).await?,
         Err(why) => Conclusion::new(Exit::QuorumAway, why),
@@ -133,7 +154,11 @@ struct Journey<'a, K> {
     follow: Option<(String, Office, Follow)>,
 }
 
-impl<K: Kind> Journey<'_, K> {
+impl<'a, K: Kind> Journey<'a, K> {
+    fn new(config: &'a Config, place: &'a Place, kind: K, json: bool) -> Self {
+        Self { config, place, json, begin: Instant::now(), told: 0, kind, follow: None }
+    }
+
     async fn travel(&mut self, mut cluster: Cluster) -> Result<Conclusion> {
         // Before the order is written: from now on Ctrl-C must not end us without a word.
         let mut interrupt = signal(SignalKind::interrupt())?;

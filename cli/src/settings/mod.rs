@@ -116,7 +116,8 @@ pub(crate) async fn maintain(config: &Config, place: &Place, arguments: &Maintai
 
 fn subject(config: &Config, name: &str) -> Result<Subject, String> {
     let nodes: Vec<&str> = config.headnodes.iter().map(|headnode| headnode.name.as_str()).collect();
-    let services: Vec<&str> = config.services.iter().map(|it| it.name.as_str()).collect();
+    let services = config.services.iter().chain(&config.pinned);
+    let services: Vec<&str> = services.map(|it| it.name.as_str()).collect();
     match (NodeName::try_from(name), nodes.contains(&name), services.contains(&name)) {
         (_, true, true) => Err(format!(
             "{name} is both a headnode and a service here: give one of the two another name in the configuration"
@@ -370,7 +371,7 @@ async fn settle(
     let begin = Instant::now();
     loop {
         let records = cluster.records().await?;
-        let waited_for = waited_for(&records, wish).filter(|_| changed);
+        let waited_for = waited_for(config, &records, wish).filter(|_| changed);
         let (exit, holds) = match waited_for {
             None => (Exit::Ok, holds(config, place, &records, wish)),
             Some(who) if begin.elapsed() >= SHOWN_WITHIN => {
@@ -390,7 +391,7 @@ async fn settle(
 }
 
 /// Who does not show yet that it goes by what was written. A pause needs nobody's word: it is in the way of the next claim.
-fn waited_for(records: &Records, wish: &Wish) -> Option<NodeName> {
+fn waited_for(config: &Config, records: &Records, wish: &Wish) -> Option<NodeName> {
     let says = |what: &str| {
         let mut headnodes = records.headnodes.iter();
         let says = headnodes.find(|headnode| {
@@ -402,16 +403,26 @@ fn waited_for(records: &Records, wish: &Wish) -> Option<NodeName> {
         Wish::Pause | Wish::Begin(Subject::Node(_)) => None,
         Wish::Resume => says("automatic failover is paused"),
         Wish::End(Subject::Node(node)) => says(&format!("{node} is in maintenance")),
-        Wish::Begin(Subject::Service(name)) => holder_without(records, name, true),
-        Wish::End(Subject::Service(name)) => holder_without(records, name, false),
+        Wish::Begin(Subject::Service(name)) => keeper_without(config, records, name, true),
+        Wish::End(Subject::Service(name)) => keeper_without(config, records, name, false),
     }
 }
 
-/// The headnode in office, if it does not leave the service alone (or not alone) as it should.
-fn holder_without(records: &Records, name: &str, alone: bool) -> Option<NodeName> {
-    let holder = standing::in_office(records).ok()?.node;
-    let own = records.headnodes.iter().find(|headnode| headnode.name == *holder)?;
-    (own.leaves_alone(name) != Some(alone)).then(|| holder.clone())
+/// The headnode that keeps the service running, if it does not leave it alone (or not alone) as it should: that in office, or
+/// the one that it is pinned to, if it is there at all.
+fn keeper_without(config: &Config, records: &Records, name: &str, alone: bool) -> Option<NodeName> {
+    let pinned = pinned_to(config, name);
+    let keeper = match pinned {
+        Some(node) => node,
+        None => standing::in_office(records).ok()?.node,
+    };
+    let own = records.headnodes.iter().find(|headnode| headnode.name == *keeper)?;
+    let leaves = own.leaves_alone(name);
+    (leaves != Some(alone) && (pinned.is_none() || leaves.is_some())).then(|| keeper.clone())
+}
+
+fn pinned_to<'a>(config: &'a Config, name: &str) -> Option<&'a NodeName> {
+    config.pinned.iter().find(|service| service.name == *name)?.pinned.as_ref()
 }
 
 /// What holds now, in a phrase.
@@ -437,6 +448,12 @@ fn holds(config: &Config, place: &Place, records: &Records, wish: &Wish) -> Stri
                     nobody.sentence.trim_end_matches('.')
                 ),
             }
+        }
+        Wish::Begin(Subject::Service(name)) if pinned_to(config, name).is_some() => format!(
+            "it stays as it is where it is pinned to; when it shall be kept running again: `headship maintenance {name} off`"
+        ),
+        Wish::End(Subject::Service(name)) if pinned_to(config, name).is_some() => {
+            "it is kept running again where it is pinned to".to_owned()
         }
         Wish::Begin(Subject::Service(name)) => in_office_says(records, |holder| {
             format!(

@@ -100,14 +100,14 @@ fn a_name_is_a_headnode_or_a_service_and_nothing_else() {
 fn the_word_of_every_daemon_in_office_is_waited_for() {
     let mut records = records();
     let begin = Wish::Begin(Subject::Service("livy".to_owned()));
-    assert_eq!(waited_for(&records, &begin), Some(node("hn0")));
+    assert_eq!(waited_for(&config(), &records, &begin), Some(node("hn0")));
     if let Content::Record(services) = &mut records.headnodes[0].services {
         services.alone.insert("livy".to_owned());
     }
-    assert_eq!(waited_for(&records, &begin), None);
+    assert_eq!(waited_for(&config(), &records, &begin), None);
     records.headnodes[0].duty = crate::tests::duty("hn0", "livy", crate::tests::given_up());
-    assert_eq!(waited_for(&records, &begin), Some(node("hn0")));
-    assert_eq!(waited_for(&records, &Wish::Pause), None);
+    assert_eq!(waited_for(&config(), &records, &begin), Some(node("hn0")));
+    assert_eq!(waited_for(&config(), &records, &Wish::Pause), None);
 }
 
 #[test]
@@ -122,4 +122,27 @@ fn a_pause_says_who_is_active_and_for_how_long() {
         said,
         "hn0 holds office in epoch 7 for as long as it renews its lease of 6.0 s; whatever happens to it, nobody takes over until `headship resume`"
     );
+}
+
+#[test]
+fn a_pinned_service_is_waited_for_where_it_is_pinned_to() {
+    let mut config = config();
+    let mut pinned = config.services[0].clone();
+    "history".clone_into(&mut pinned.name);
+    pinned.pinned = Some(node("hn1"));
+    config.pinned.push(pinned);
+    let mut records = records();
+    let history = Subject::Service("history".to_owned());
+    assert_eq!(subject(&config, "history"), Ok(history.clone()));
+    let (begin, end) = (Wish::Begin(history.clone()), Wish::End(history));
+    assert_eq!(waited_for(&config, &records, &begin), Some(node("hn1")));
+    assert_eq!(waited_for(&config, &records, &end), None);
+    if let Content::Record(services) = &mut records.headnodes[1].services {
+        services.alone.insert("history".to_owned());
+    }
+    assert_eq!(waited_for(&config, &records, &begin), None);
+    assert_eq!(waited_for(&config, &records, &end), Some(node("hn1")));
+    // Who is away shows nothing, and goes by it when it is back.
+    records.headnodes[1].services = Content::Missing;
+    assert_eq!(waited_for(&config, &records, &begin), None);
 }

@@ -122,7 +122,20 @@ fn pinned_services_are_told_where_they_belong() {
     records.headnodes[1].services = Content::Missing;
     let pinned = ["zeppelin", "history"].map(str::to_owned).into_iter();
     let pinned = pinned.zip([node("hn0"), node("hn1")]).collect();
-    golden_of("pinned", View { pinned, ..view(in_sight(records)) }, Json::No);
+    golden_of("pinned", View { pinned, ..view(in_sight(records)) }, Json::Yes);
+}
+
+#[test]
+fn a_pinned_service_in_maintenance_may_be_down() {
+    let mut records = records();
+    let zeppelin = ("zeppelin".to_owned(), "failed".to_owned());
+    with_services(&mut records, |services| services.extend([zeppelin]));
+    if let Content::Record(settings) = &mut records.settings {
+        let by = "eve@hn1: new disk".to_owned();
+        settings.maintenance.services.insert("zeppelin".to_owned(), by);
+    }
+    let pinned = vec![("zeppelin".to_owned(), node("hn0"))];
+    golden_of("pinned-maintenance", View { pinned, ..view(in_sight(records)) }, Json::No);
 }
 
 #[test]

@@ -231,20 +231,23 @@ fn services(view: &View, records: &Records) -> String {
     let mut names = vec!["SERVICE"];
     names.extend(records.headnodes.iter().map(|headnode| headnode.name.as_str()));
     let mut table = Table::new(&names);
+    let settings = record(&records.settings);
+    let alone =
+        |name: &String| settings.is_some_and(|it| it.maintenance.services.contains_key(name));
     for name in &view.services {
         let mut row = vec![Cell::plain(name)];
-        let settings = record(&records.settings);
-        let alone = settings.is_some_and(|it| it.maintenance.services.contains_key(name));
+        let alone = alone(name);
         row.extend(records.headnodes.iter().map(|headnode| service(headnode, name, alone)));
         table.row(row);
     }
     for (name, node) in &view.pinned {
+        let alone = alone(name);
         let mut row = vec![Cell::plain(&format!("{name}, pinned to {node}"))];
         row.extend(records.headnodes.iter().map(|headnode| {
             // What a headnode shows that is gone is gone with it.
             let own = headnode.name == *node;
             let lost = own && headnode.service(name).is_none();
-            if lost { Cell::styled(BAD, "down") } else { service(headnode, name, false) }
+            if lost { Cell::styled(BAD, "down") } else { service(headnode, name, alone && own) }
         }));
         table.row(row);
     }

@@ -109,6 +109,26 @@ fn fragments(folder: &Path) -> Result<Vec<(String, String)>, ConfigurationError>
     Ok(fragments)
 }
 
+/// The texts of the main file and its fragments, as far as they can be read, whatever faults they have: for those who must
+/// know what they name all the same. Bytes that are no text stand in for themselves as a mark.
+pub fn texts(folder: &Path) -> Vec<String> {
+    let fragments = fs::read_dir(folder.join(FRAGMENTS)).into_iter().flatten().flatten();
+    let fragments = fragments.map(|entry| entry.path());
+    let toml = fragments.filter(|path| path.extension() == Some(OsStr::new("toml")));
+    let files = toml.chain([folder.join(MAIN)]);
+    files
+        .filter_map(|path| fs::read(path).ok())
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .collect()
+}
+
+/// Whether any of these texts pins a service. Which one cannot be known of a text with faults.
+pub fn pins(texts: &[String]) -> bool {
+    let lines = texts.iter().flat_map(|text| text.lines());
+    let mut lines = lines.filter(|line| !line.trim_start().starts_with('#'));
+    lines.any(|line| line.split("pinned").skip(1).any(|rest| rest.trim_start().starts_with('=')))
+}
+
 /// Files that end in `.toml`, without those that editors and package tools leave behind.
 fn fragment_paths(folder: &Path) -> Result<Vec<PathBuf>, ConfigurationError> {
     let unreadable = |source| ConfigurationError::Unreadable { path: folder.to_owned(), source };

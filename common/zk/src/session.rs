@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use headship_core::config::checked::{RESUME_PART, ROUND_PAUSE, silence};
 use headship_core::quorum::SessionId;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
@@ -18,22 +19,9 @@ use zookeeper_client::{
 use crate::options::Options;
 use crate::servers::Servers;
 
-/// The pause after a round over all servers: a quorum that comes back should not wait for us.
-const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// The longest pause, where there is no session that could run out.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// How long a server may be silent, as a part of the session timeout. When a server loses its power the others serve again
-/// after a while; whoever was connected to it must have noticed by then, and may have waited in vain for one that has not
-/// noticed yet: with a third, a renewal goes through before the grace in each preset. The client looks at its clock eight
-/// times in that time, which is most of what it costs at rest.
-const SILENCE_PART: u32 = 3;
-/// But this long in any case: below, a busy server would be left for nothing.
-const SILENCE_MIN: Duration = Duration::from_millis(250);
-/// How long a server may take to be connected to, and to take up a session that it is given, as a part of that time: one that
-/// serves answers at once, and one that lost its power, or hangs, must not cost a lease. More with each round, in case all
-/// are merely busy.
-const RESUME_PART: u32 = 4;
 /// How many rounds may fail before that is said: the first ones do in each election of the servers.
 const SAY_AFTER: u32 = 5;
 
@@ -73,9 +61,9 @@ impl Session {
     /// Gets a new session, however long it takes. A failure is said once, not at each attempt.
     pub(crate) async fn open(options: Options) -> Self {
         let mut servers = Servers::new(options.servers.clone());
-        let mut pause = PAUSE_MIN;
+        let mut pause = ROUND_PAUSE;
         let mut said = false;
-        let limit = silence(&options);
+        let limit = silence(options.session);
         loop {
             match one_round(&options, &mut servers, None, limit).await {
                 Ok((client, watcher, server)) => {
@@ -105,7 +93,8 @@ impl Session {
         let mut rounds = 0_u32;
         loop {
             rounds = rounds.saturating_add(1);
-            let limit = (silence(&options) / RESUME_PART).saturating_mul(rounds.min(RESUME_PART));
+            let limit =
+                (silence(options.session) / RESUME_PART).saturating_mul(rounds.min(RESUME_PART));
             match one_round(&options, &mut servers, Some(&session), limit).await {
                 Ok((client, watcher, server)) => {
                     let id = client.session_id();
@@ -122,16 +111,12 @@ impl Session {
                 }
                 Err(error) => debug!(%error, "not connected to the failover quorum yet"),
             }
-            sleep(PAUSE_MIN).await;
+            sleep(ROUND_PAUSE).await;
         }
     }
 }
 
 type Connected = (Arc<Client>, PersistentWatcher, String);
-
-fn silence(options: &Options) -> Duration {
-    (options.session / SILENCE_PART).max(SILENCE_MIN)
-}
 
 /// One round over the servers. Of a session that is resumed each may take `limit` to be connected to, and as long to answer.
 async fn one_round(
@@ -171,7 +156,7 @@ async fn one_server(
     let connection = servers.connect(server, limit).await.map_err(failed)?;
     let mut connector = Client::connector()
         .with_session_timeout(options.session)
-        .with_connection_timeout(silence(options))
+        .with_connection_timeout(silence(options.session))
         .with_fail_eagerly();
     if let Some(session) = session {
         connector = connector.with_session(session.clone());
@@ -193,7 +178,7 @@ async fn one_server(
             // Dropping a client that is connected would end the session.
             Err(error) if session.is_some() && client.state() == SessionState::SyncConnected => {
                 debug!(%error, "could not watch the failover quorum yet");
-                sleep(PAUSE_MIN).await;
+                sleep(ROUND_PAUSE).await;
             }
             Err(error) => return Err(error.into()),
         }

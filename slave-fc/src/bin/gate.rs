@@ -3,8 +3,9 @@
 //! `gate [--run FOLDER] UNIT` is what PID 1 runs right before it executes the unit. It exits with 0, or says why not and
 //! exits with a code of its own. `gate --launch FOLDER SERVICE COMMAND…` becomes the command, in a session of its own,
 //! where there is no systemd to do that; `--launch-ungated` does so for what is no HA service, such as a node's agent.
-//! `gate --pinned HEADNODE UNIT` refuses what belongs on another headnode.
-//! `gate --guard-ended` is what PID 1 runs whenever the guard has ended: if it
+//! `gate --pinned HEADNODE UNIT` refuses what belongs on another headnode; `gate --faulty UNIT` says with a refusal that it may
+//! be due to the faults of the configuration.
+//! `gate [--run FOLDER] --guard-ended` is what PID 1 runs whenever the guard has ended: if it
 //! failed, and failed before within lease and kill time while a permit lets services run, the host reboots at once.
 //!
 //! The rules are in `headship_core::lease`; nothing is decided here.
@@ -27,6 +28,9 @@ const FAILED: u8 = 1;
 /// notes it after it has executed us; nobody else waits for a refusal.
 const HEARD: Duration = Duration::from_millis(50);
 
+/// What is added to a refusal where nobody can be sure that the unit needs a permit.
+const FAULTY: &str = "; the configuration has faults, so even what is pinned needs a permit until they are mended: see `headship check`";
+
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -37,12 +41,15 @@ fn main() -> ExitCode {
         ["--launch-ungated", run, service, command @ ..] => {
             become_command(run, service, command, Gated::No)
         }
-        ["--guard-ended"] => guard_ended(),
+        ["--guard-ended"] => guard_ended(Path::new(RUN)),
+        ["--run", run, "--guard-ended"] => guard_ended(Path::new(run)),
         ["--pinned", headnode, unit] => {
             refuse(unit, &format!("it is pinned to {headnode}, and runs nowhere else"))
         }
-        ["--run", run, unit] => check(Path::new(run), unit),
-        [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit),
+        ["--faulty", unit] => check(Path::new(RUN), unit, FAULTY),
+        ["--run", run, "--faulty", unit] => check(Path::new(run), unit, FAULTY),
+        ["--run", run, unit] => check(Path::new(run), unit, ""),
+        [unit] if !unit.starts_with('-') => check(Path::new(RUN), unit, ""),
         _ => {
             say(io::stderr(), "gate: give the unit, as in `gate livy.service`");
             ExitCode::from(FAILED)
@@ -50,10 +57,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn check(run: &Path, unit: &str) -> ExitCode {
+fn check(run: &Path, unit: &str, doubt: &str) -> ExitCode {
     match gate::check(&RunDir::new(run)) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(refused) => refuse(unit, &refused.to_string()),
+        Err(refused) => refuse(unit, &format!("{refused}{doubt}")),
     }
 }
 
@@ -63,12 +70,12 @@ fn refuse(unit: &str, why: &str) -> ExitCode {
     ExitCode::from(REFUSED)
 }
 
-fn guard_ended() -> ExitCode {
+fn guard_ended(run: &Path) -> ExitCode {
     // systemd's word for how it ended; an ordered stop is no failure.
     if std::env::var("SERVICE_RESULT").is_ok_and(|result| result == "success") || was_final() {
         return ExitCode::SUCCESS;
     }
-    let run = RunDir::new(RUN);
+    let run = RunDir::new(run);
     match gate::guard_failed(&run) {
         Ok(false) => return ExitCode::SUCCESS,
         Ok(true) => {

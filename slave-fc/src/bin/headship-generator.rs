@@ -32,11 +32,9 @@ fn main() -> ExitCode {
         Ok(config) => units(&config),
         Err(ConfigurationError::Missing { .. }) => BTreeMap::new(),
         Err(error) => {
-            let units = named_units(&texts(Path::new(FOLDER)));
-            let named = units.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            say(&format!(
-                "the configuration has faults (see `headship check`), so each unit that it names is gated: {named}; {error}"
-            ));
+            let texts = configuration::texts(Path::new(FOLDER));
+            let units = named_units(&texts);
+            say(&told_of_faults(&units, configuration::pins(&texts), &error));
             units
         }
     };
@@ -54,7 +52,7 @@ fn main() -> ExitCode {
 type Units = BTreeMap<String, DropIn>;
 
 /// What a unit gets.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct DropIn {
     gate: Gate,
     /// The units that it comes after.
@@ -62,11 +60,12 @@ struct DropIn {
 }
 
 /// Whether a unit may start.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Gate {
     /// Under a permit.
-    #[default]
     Permit,
+    /// Under a permit, as a configuration with faults does not surely tell whether it needs one.
+    Faulty,
     /// Never here: it is pinned to this headnode.
     Elsewhere(NodeName),
     /// Always: it is pinned to the headnode that this is.
@@ -91,17 +90,14 @@ fn units(config: &Config) -> Units {
     all().filter_map(|service| Some((unit(service)?, drop_in(service)))).collect()
 }
 
-/// The texts of the main file and its fragments, as far as they can be read.
-fn texts(folder: &Path) -> Vec<String> {
-    let fragments = fs::read_dir(folder.join("conf.d")).into_iter().flatten().flatten();
-    let fragments = fragments.map(|entry| entry.path());
-    let toml = fragments.filter(|path| path.extension().is_some_and(|ending| ending == "toml"));
-    let files = toml.chain([folder.join("headship.toml")]);
-    // Bytes that are no text stand in for themselves as a mark; the rest of the file is read all the same.
-    files
-        .filter_map(|path| fs::read(path).ok())
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .collect()
+/// What is said of a configuration with faults. Nobody can be sure which of its units are pinned, and one that moves must not
+/// start without a permit.
+fn told_of_faults(units: &Units, pins: bool, error: &ConfigurationError) -> String {
+    let named = units.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+    let pinned = if pins { "; what is pinned starts without a permit no more either" } else { "" };
+    format!(
+        "the configuration has faults (see `headship check`), so each unit that it names is gated until that is mended and `systemctl daemon-reload` is run: {named}{pinned}; {error}"
+    )
 }
 
 /// Every `unit = "….service"` of the texts, whatever surrounds it. Not our own units: gated, nobody could help.
@@ -115,7 +111,8 @@ fn named_units(texts: &[String]) -> Units {
     let is_unit = |name: &&str| {
         name.ends_with(".service") && !name.contains('/') && !OWN_UNITS.contains(name)
     };
-    values.filter(is_unit).map(|name| (name.to_owned(), DropIn::default())).collect()
+    let drop_in = || DropIn { gate: Gate::Faulty, after: BTreeSet::new() };
+    values.filter(is_unit).map(|name| (name.to_owned(), drop_in())).collect()
 }
 
 /// What stands in quotes behind an equals sign.
@@ -141,6 +138,10 @@ impl DropIn {
             Gate::Permit => (
                 "starts only where headship permits it".to_owned(),
                 format!("ExecStartPre=+{GATE} %n\n"),
+            ),
+            Gate::Faulty => (
+                "starts only where headship permits it, as the configuration has faults".to_owned(),
+                format!("ExecStartPre=+{GATE} --faulty %n\n"),
             ),
             Gate::Elsewhere(node) => (
                 format!("is pinned to {node}, and runs nowhere else"),
@@ -196,9 +197,45 @@ mod tests {
     fn what_is_no_service_of_ours_to_gate_is_left_alone() {
         let texts =
             ["# unit = \"old.service\"\nunit = \"master-fc.service\"\nunit = \"../x.service\"\n\
-                      unit = \"x.socket\"\n agent_unit = \"agent.service\"\nunit = \"\nunits = 7\nunit"
+                      unit = \"x.socket\"\nunit = \"\nunits = 7\nunit"
                 .to_owned()];
         assert!(named_units(&texts).is_empty());
+    }
+
+    #[test]
+    fn an_agent_is_never_gated_whether_or_not_the_configuration_has_faults() {
+        let text = r#"
+            cluster = "c"
+            failover_quorum.servers = ["zk0:2181"]
+            headnode = [{ name = "hn0", address = "10.0.0.1" }, { name = "hn1", address = "10.0.0.2" }]
+            service = [{ name = "a", unit = "a.service", started_by = "master-fc" }]
+            follow = { agent_unit = "agent.service" }
+        "#;
+        let fragments = [("headship.toml".to_owned(), text.to_owned())];
+        let node = NodeName::try_from("hn0").unwrap();
+        let config = headship_core::config::load(&fragments, node).unwrap();
+        let follow = config.follow.as_ref().unwrap();
+        assert_eq!(follow.agent, Some(Driver::Systemd { unit: "agent.service".to_owned() }));
+        let faulty = format!("oops\n{text} x = {{ agent_unit='b.service', unit='c.service' }}");
+        for (units, expected) in [
+            (units(&config), vec!["a.service"]),
+            (named_units(&[faulty]), vec!["a.service", "c.service"]),
+        ] {
+            assert_eq!(units.keys().collect::<Vec<_>>(), expected);
+        }
+    }
+
+    #[test]
+    fn with_faults_what_is_pinned_is_gated_too_and_that_is_said() {
+        let texts = ["oops\n[[service]]\nunit = \"p.service\"\npinned = 'hn0'\n".to_owned()];
+        let units = named_units(&texts);
+        let text = units["p.service"].text();
+        assert!(text.contains("ExecStartPre=+/usr/lib/headship/gate --faulty %n\n"), "{text}");
+        let error = ConfigurationError::Missing { path: PathBuf::from("x") };
+        let told = |pins| told_of_faults(&units, pins, &error);
+        let both = (told(configuration::pins(&texts)), told(configuration::pins(&[])));
+        assert!(both.0.contains(": p.service; what is pinned starts without a permit no more"));
+        assert!(both.1.contains(": p.service; there is no configuration"), "{}", both.1);
     }
 
     #[test]

@@ -233,7 +233,12 @@ impl World {
             }
             ["denies", host] => {
                 let host = self.named_host(host)?;
-                self.ensemble.denied.insert(host);
+                self.ensemble.denied.insert(host, None);
+            }
+            ["denies", host, record] => {
+                let host = self.named_host(host)?;
+                let key = Key::from_path(record).ok_or_else(|| format!("no record `{record}`"))?;
+                self.ensemble.denied.insert(host, Some(key));
             }
             ["allows", host] => {
                 let host = self.named_host(host)?;

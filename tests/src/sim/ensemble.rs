@@ -148,8 +148,8 @@ pub(super) struct Ensemble {
     term: u64,
     proposals: VecDeque<Proposal>,
     last_commit: Duration,
-    /// Whose writes access control refuses.
-    pub(super) denied: BTreeSet<HostId>,
+    /// Whose writes access control refuses: those that touch this record, or all.
+    pub(super) denied: BTreeMap<HostId, Option<Key>>,
 }
 
 impl Ensemble {
@@ -181,7 +181,7 @@ impl Ensemble {
             term: 0,
             proposals: VecDeque::new(),
             last_commit: Duration::ZERO,
-            denied: BTreeSet::new(),
+            denied: BTreeMap::new(),
         }
     }
 
@@ -319,8 +319,11 @@ impl World {
                 self.append(Txn { zxid, changes: vec![], closed: None, answer });
             }
             Proposed::Write { id, session, ops } if owns(self, session) => {
-                let denied =
-                    self.net.host_of(conn).is_some_and(|host| self.ensemble.denied.contains(&host));
+                let host = self.net.host_of(conn);
+                let denied = host.and_then(|host| self.ensemble.denied.get(&host));
+                let denied = denied.is_some_and(|only| {
+                    only.as_ref().is_none_or(|key| ops.iter().any(|op| op.key() == key))
+                });
                 let result = if denied {
                     Err((0, Refusal::Denied("NoAuth".to_owned())))
                 } else {

@@ -14,7 +14,12 @@ async fn a_failover_is_given_for_the_holder_and_followed_and_nothing_else_beside
     // Nobody can be asked, and nobody said yes.
     let unasked = lab.run(&["failover", "--from", "hn0"]).await;
     assert_eq!(code(&unasked), 6, "{unasked:?}");
+    assert!(stderr(&unasked).contains("nothing is ordered: say yes"), "{unasked:?}");
     assert_eq!(lab.read(Key::Failover).await, Found::Missing);
+    // Nor is anybody asked for what cannot be done.
+    let in_vain = lab.run(&["failover", "--from", "hn1"]).await;
+    assert_eq!(code(&in_vain), 6, "{in_vain:?}");
+    assert!(stderr(&in_vain).contains("hn1 does not hold office: hn0 does"), "{in_vain:?}");
     let other = lab.run(&["failover", "--from", "hn1", "--yes"]).await;
     assert_eq!(code(&other), 6, "{other:?}");
     assert!(stderr(&other).contains("hn1 does not hold office: hn0 does"), "{other:?}");

@@ -9,6 +9,7 @@
     reason = "a test's helpers fail by panicking, too; clippy exempts only the test functions themselves"
 )]
 
+mod broken;
 mod client;
 
 use std::time::{Duration, Instant};

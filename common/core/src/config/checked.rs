@@ -15,6 +15,28 @@ const RESTART: Duration = Duration::from_millis(300);
 /// whatever the tick. The rest is for its clients, who find it again within a round over the servers.
 const LEADER_CHANGE: Duration = Duration::from_secs(1);
 
+/// How long a ZooKeeper server may be silent, as a part of the session timeout. When a server loses its power the others
+/// serve again after a while; whoever was connected to it must have noticed by then, and may have waited in vain for one that
+/// has not noticed yet: with a third, a renewal goes through before the grace in each preset. The client looks at its clock
+/// eight times in that time, which is most of what it costs at rest.
+const SILENCE_PART: u32 = 3;
+
+/// But this long in any case: below, a busy server would be left for nothing.
+const SILENCE_MIN: Duration = Duration::from_millis(250);
+
+/// How long a server may take to be connected to, and to take up a session that it is given, as a part of that time: one that
+/// serves answers at once, and one that lost its power, or hangs, must not cost a lease. More with each round, in case all
+/// are merely busy.
+pub const RESUME_PART: u32 = 4;
+
+/// The pause after a round over all servers: a quorum that comes back should not wait for us.
+pub const ROUND_PAUSE: Duration = Duration::from_millis(100);
+
+/// After how long a silent server is left for another one, with this session timeout.
+pub fn silence(session: Duration) -> Duration {
+    (session / SILENCE_PART).max(SILENCE_MIN)
+}
+
 /// How long a program takes from its start until it guards.
 const READY: Duration = Duration::from_millis(200);
 
@@ -155,6 +177,13 @@ impl Timing {
     /// How often the holder renews in a term with this lease.
     pub fn renew_in(&self, lease: Duration) -> Duration {
         if lease < self.lease { self.renew.min(lease / 4) } else { self.renew }
+    }
+
+    /// How long a client may be without a server when the one that it is connected to loses power: until it leaves it, and has
+    /// tried one in vain.
+    pub fn server_change(&self) -> Duration {
+        let silence = silence(self.session);
+        silence.saturating_add(silence / RESUME_PART).saturating_add(ROUND_PAUSE)
     }
 
     /// How long a taker waits if the old holder had the same figures.

@@ -81,6 +81,21 @@ fn leases(reader: &mut Reader, quorum: &Quorum, timing: &Timing) {
         );
         let places = ["timing.grace_ms", "timing.lease_ms", "timing.preset"];
         reader.fault(&[&places[..], &["failover_quorum.tick_ms", "timing"]].concat(), text);
+    } else {
+        moves(reader, timing);
+    }
+}
+
+/// A server that loses its power is left, and another one found, while enough of the lease is left.
+fn moves(reader: &mut Reader, timing: &Timing) {
+    let Timing { lease, session, renew, grace, .. } = timing;
+    let (change, left) = (timing.server_change(), lease.saturating_sub(*grace));
+    if left < change.saturating_add(renew.saturating_mul(2)) {
+        let text = format!(
+            "with a session timeout of {session:?} it takes {change:?} to leave a ZooKeeper server that is silent, and 2 renewals of {renew:?} more, but the lease leaves {left:?} before its grace, so the loss of one server would stop healthy services: lower `session_ms` or `grace_ms`, or raise `lease_ms`"
+        );
+        let places = ["timing.session_ms", "timing.grace_ms", "timing.lease_ms", "timing"];
+        reader.fault(&places, text);
     }
 }
 

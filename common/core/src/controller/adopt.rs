@@ -7,6 +7,7 @@
 
 use super::{Action, Controller, Records, Write};
 use crate::epoch::{Epoch, Incarnation, Remembered};
+use crate::known::Content;
 use crate::lease;
 use crate::quorum::Op;
 use crate::record::{self, AdoptOrder, Answer, Key};
@@ -59,6 +60,22 @@ impl Controller {
         (now >= at).then_some(Answer::Accepted)
     }
 
+    /// Each answer of another headnode changes the record. The wait counts from when the order was first seen all the same:
+    /// with three headnodes it would else outlast the order.
+    pub(super) fn note_adoption(&mut self) {
+        let known = &self.records.adopt;
+        match known.content() {
+            Content::Record(order) => {
+                if self.adoption.as_ref().is_none_or(|(id, _)| *id != order.order) {
+                    self.adoption = Some((order.order.clone(), known.first_seen()));
+                }
+            }
+            // Should it come back, the records were restored once more.
+            Content::Missing | Content::Corrupt(_) => self.adoption = None,
+            Content::Unread => {}
+        }
+    }
+
     fn remembers_another(&self, incarnation: &Incarnation) -> bool {
         self.remembered.as_ref().is_some_and(|mine| mine.incarnation != *incarnation)
     }
@@ -69,7 +86,8 @@ impl Controller {
         let Records { active, lease, adopt, .. } = &self.records;
         let foreign = active.record().is_some_and(|active| active.incarnation != *incarnation);
         let moved = lease.first_seen().max(active.first_seen());
-        let since = if foreign { adopt.first_seen().max(moved) } else { adopt.first_seen() };
+        let ordered = self.adoption.as_ref().map_or_else(|| adopt.first_seen(), |(_, at)| *at);
+        let since = if foreign { ordered.max(moved) } else { ordered };
         let timing = &self.config.timing;
         let of_active = active.record().map_or((0, 0), |active| (active.lease_ms, active.kill_ms));
         let of_lease = lease.record().map_or((0, 0), |lease| (lease.lease_ms, lease.kill_ms));

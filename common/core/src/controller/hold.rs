@@ -25,15 +25,19 @@ impl Controller {
         if self.pending.is_some() {
             return;
         }
-        if self.answer_adoption(now) {
-            return;
-        }
         match &self.leaving {
+            // Who leaves answers no order of adoption: it can be answered better without office, and an answer that is denied
+            // would hold up the cession.
             Some(leaving) => {
                 let leaving = leaving.clone();
                 self.leave(now, &active, &leaving);
             }
-            None => self.announce(now, &active),
+            None => {
+                self.announce(now, &active);
+                if self.pending.is_none() {
+                    self.answer_adoption(now);
+                }
+            }
         }
     }
 

@@ -10,6 +10,7 @@
 mod adopt;
 mod alias;
 mod compete;
+mod farewell;
 mod fitness;
 mod hold;
 mod orders;
@@ -21,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::alias::AliasWait;
+pub use self::farewell::{Ending, Farewell};
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
 use crate::known::Known;
@@ -238,6 +240,8 @@ pub struct Controller {
     why: String,
     /// What the own record is to say.
     shown: Option<(Role, Epoch, String)>,
+    /// The order to adopt another life of the cluster, and when it was first seen.
+    adoption: Option<(String, Time)>,
     /// How the competition for the office stands, in a sentence.
     course: String,
     /// Which records were said to be corrupt or foreign, and how.
@@ -319,6 +323,7 @@ impl Controller {
             role: Role::Out,
             why: "just started".to_owned(),
             shown: None,
+            adoption: None,
             course: "reads the records of the failover quorum".to_owned(),
             said: BTreeSet::new(),
             barred: false,
@@ -396,6 +401,7 @@ impl Controller {
         }
         self.remember_what_is_read();
         self.heed_settings();
+        self.note_adoption();
         self.compete(now);
         self.serve(now);
         self.ask_reads();

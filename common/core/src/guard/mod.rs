@@ -346,6 +346,7 @@ impl Guard {
             }
             QuorumEvent::Wrote { id, outcome } => self.promised(now, *id, outcome),
         }
+        self.pinned.quorum(now, event);
     }
 
     fn outdate(&mut self) {
@@ -389,21 +390,24 @@ impl Guard {
     fn ask(&mut self, now: Time) {
         let (services, reasons) = self.observations(now);
         let permit = self.permit.as_ref().filter(|_| self.services.desired() == Desired::Alone);
-        let alone = permit.map(|permit| permit.alone.keys().cloned().collect());
+        let alone = permit.into_iter().flat_map(|permit| permit.alone.keys().cloned());
+        let pinned = self.pinned.left_alone().map(str::to_owned);
         let state = ServicesState {
             format: FORMAT,
             by: self.me.clone(),
             services,
             reasons,
-            alone: alone.unwrap_or_default(),
+            alone: alone.chain(pinned).collect(),
             why: self.why.clone(),
             rest: Rest::new(),
         };
         self.presence.publish(record::write(&state));
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
         let Some(session) = self.presence.session() else { return };
-        let reads = [self.active.next_read(&mut self.ids), self.promise.next_read(&mut self.ids)];
-        for (id, request) in reads.into_iter().flatten() {
+        let ids = &mut self.ids;
+        let office = [self.active.next_read(ids), self.promise.next_read(ids)];
+        let reads = office.into_iter().chain([self.pinned.next_read(ids)]);
+        for (id, request) in reads.flatten() {
             self.actions.push_back(Action::Ask(Ask { id, session, request }));
         }
     }

@@ -56,7 +56,7 @@ pub(super) struct Entry {
     /// Whether it ran or was ordered to start since running became desired: the next start is a restart.
     started: bool,
     not_before: Time,
-    /// Since when it runs without serving.
+    /// Since when it runs without serving, or somebody else's start of it is under way.
     unserved_since: Option<Time>,
     /// When it was restarted, within the budget's window.
     restarts: Vec<Time>,
@@ -234,8 +234,12 @@ impl Entry {
         if observed != Observed::Unknown {
             self.gone = observed.is_down();
         }
-        if observed != Observed::Running {
+        // To come up and to serve after that each has its time.
+        let turns = self.observed == Observed::Starting || observed != Observed::Running;
+        if turns && observed != self.observed {
             self.unserved_since = None;
+        }
+        if observed != Observed::Running {
             self.probes.forget();
         }
         self.observed = observed;
@@ -368,6 +372,9 @@ impl Entry {
             }
         } else if self.observed.is_down() {
             self.start_or_say_why_not(now, waits_for, ids, actions);
+        } else if self.observed == Observed::Starting {
+            // By hand, or from before maintenance: a start that hangs would be waited for until systemd's own limit.
+            self.end_start_if_overdue(now, ids, actions);
         }
     }
 

@@ -176,3 +176,64 @@ fn what_goes_down_by_itself_after_a_new_look_was_wanted_is_looked_at_once_more()
     supervisor.handle(begin, seen(Some(look), Observed::Stopped));
     assert!(supervisor.all_stopped());
 }
+
+#[test]
+fn a_start_that_hangs_since_maintenance_began_is_ended_within_its_limit_afterwards() {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let at = |seconds| begin.after(Duration::from_secs(seconds));
+    let mut supervisor = Supervisor::new([service()], Duration::from_secs(600), |_| true);
+    supervisor.desire(Desired::Running);
+    supervisor.handle(begin, seen(None, Observed::Stopped));
+    supervisor.decide(begin, &mut ids);
+    supervisor.handle(at(1), seen(None, Observed::Starting));
+    let alone = [("livy".to_owned(), "by me".to_owned())].into();
+    supervisor.leave_alone(&alone);
+    supervisor.decide(at(15), &mut ids);
+    orders(&mut supervisor);
+    supervisor.leave_alone(&BTreeMap::new());
+    supervisor.decide(at(20), &mut ids);
+    // Whoever looks meanwhile does not give it more time.
+    supervisor.handle(at(25), seen(None, Observed::Starting));
+    supervisor.decide(at(25), &mut ids);
+    assert!(orders(&mut supervisor).iter().all(|action| action.order == Order::Look));
+    assert_eq!(supervisor.poll_timeout(), Some(at(30)));
+    supervisor.decide(at(30), &mut ids);
+    let ordered: Vec<Order> = orders(&mut supervisor).into_iter().map(|it| it.order).collect();
+    assert_eq!(ordered, [Order::Stop]);
+}
+
+/// Two services, the second after the first, which is a oneshot that prepares the headnode: its start ends like this.
+fn orders_after_a_hook(ended: &Ended) -> Vec<(String, Order)> {
+    let (mut ids, now) = (Ids::default(), Time::from_millis(1000));
+    let named = |name: &str| Service { name: name.to_owned(), ..service() };
+    let after = BTreeSet::from(["hook".to_owned()]);
+    let services = [named("hook"), Service { after, announce: true, ..named("livy") }];
+    let mut supervisor = Supervisor::new(services, Duration::from_secs(60), |_| true);
+    supervisor.desire(Desired::Running);
+    for name in ["hook", "livy"] {
+        let (service, observed) = (name.to_owned(), Observed::Stopped);
+        supervisor.handle(now, Report::Observed { service, asked: None, observed });
+    }
+    let mut ordered = Vec::new();
+    for _ in 0..9 {
+        supervisor.decide(now, &mut ids);
+        for ServiceAction { id, service, order } in orders(&mut supervisor) {
+            if order == Order::Start {
+                let ended = if service == "hook" { ended.clone() } else { Ended::Done };
+                supervisor.handle(now, Report::Ended { id, ended });
+                ordered.push((service, order));
+            }
+        }
+    }
+    ordered
+}
+
+#[test]
+fn what_comes_after_an_activation_hook_starts_only_once_that_has_ended_well() {
+    let started = |name: &str| (name.to_owned(), Order::Start);
+    assert_eq!(orders_after_a_hook(&Ended::Done), [started("hook"), started("livy")]);
+    let why = "its process exited with status 1".to_owned();
+    let failed = Ended::Failed { why, by_gate: false };
+    // Once, and the restarts of its budget.
+    assert_eq!(orders_after_a_hook(&failed), vec![started("hook"); 4]);
+}

@@ -21,6 +21,8 @@ const ATTEMPTS: u32 = 20;
 const MODE: u32 = 0o644;
 /// What ends the name of the file that is about to take the place.
 const NEW: &str = ".headship-new";
+/// What ends the name of a file that is not ours to remove: what an editor wrote while another one wrote, too.
+const KEPT: &str = ".headship-kept";
 /// Attributes that seal the old content: the kernel makes them anew.
 const SEALS: [&str; 2] = ["security.ima", "security.evm"];
 
@@ -82,6 +84,17 @@ enum Attempt {
     InPlace,
 }
 
+/// Points at which another editor may get between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Moment {
+    /// The file was read.
+    Read,
+    /// It was found to be the same still, and is about to be replaced.
+    Found,
+    /// The files changed places, and what is beside it now was not looked at yet.
+    Exchanged,
+}
+
 /// Where `alias` points by our own line of the file, if it says so.
 pub fn current(path: &Path, alias: &str) -> Option<IpAddr> {
     let seen = see(&real(path).ok()?).ok()?;
@@ -96,16 +109,16 @@ pub fn put(
     address: IpAddr,
     keep: &Path,
 ) -> Result<Vec<String>, HostsError> {
-    put_with(path, alias, address, keep, &mut || {})
+    put_with(path, alias, address, keep, &mut |_| {})
 }
 
-/// Like `put`; `meanwhile` is called between reading and replacing.
+/// Like `put`; `meanwhile` is called at each of its moments.
 fn put_with(
     path: &Path,
     alias: &str,
     address: IpAddr,
     keep: &Path,
-    meanwhile: &mut dyn FnMut(),
+    meanwhile: &mut dyn FnMut(Moment),
 ) -> Result<Vec<String>, HostsError> {
     for _ in 0..ATTEMPTS {
         let path = real(path)?;
@@ -114,8 +127,8 @@ fn put_with(
         if new.diff.is_empty() {
             return Ok(new.diff);
         }
-        meanwhile();
-        let attempt = match replace(&path, &seen, &new.text)? {
+        meanwhile(Moment::Read);
+        let attempt = match replace(&path, &seen, &new.text, meanwhile)? {
             Attempt::InPlace => write_in_place(&path, &seen, &new.text, keep)?,
             other @ (Attempt::Done | Attempt::Overtaken) => other,
         };
@@ -171,31 +184,71 @@ impl Seen {
     }
 
     fn is(&self, other: &Self) -> bool {
-        let which = |seen: &Self| seen.file.as_ref().map(|file| (file.dev(), file.ino()));
+        let which = |seen: &Self| seen.file.as_ref().map(inode);
         which(self) == which(other) && self.text == other.text
     }
 }
 
+/// Which file it is, whatever its name.
+fn inode(data: &Metadata) -> (u64, u64) {
+    (data.dev(), data.ino())
+}
+
+/// The file that has this name now; none if there is none.
+fn inode_at(path: &Path) -> Option<(u64, u64)> {
+    fs::symlink_metadata(path).ok().as_ref().map(inode)
+}
+
+fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    PathBuf::from(name)
+}
+
 /// Lets a new file take the place of the old one.
-fn replace(path: &Path, seen: &Seen, text: &[u8]) -> Result<Attempt, HostsError> {
+fn replace(
+    path: &Path,
+    seen: &Seen,
+    text: &[u8],
+    meanwhile: &mut dyn FnMut(Moment),
+) -> Result<Attempt, HostsError> {
     // Other names of the file would keep the old content.
     if seen.file.as_ref().is_some_and(|file| file.nlink() > 1) {
         return Ok(Attempt::InPlace);
     }
-    let mut new = path.as_os_str().to_owned();
-    new.push(NEW);
-    let new = PathBuf::from(new);
-    let attempt = match make(&new, seen.file.as_ref().map(|file| (path, file)), text) {
-        Ok(()) => take_place(path, &new, seen),
+    let new = with_ending(path, NEW);
+    let mut ours = None;
+    let attempt = match make(&new, seen.file.as_ref().map(|file| (path, file)), text, &mut ours) {
+        Ok(()) => take_place(path, &new, seen, meanwhile),
         // The folder cannot be written, or the file's attributes not be copied; the file itself may be writable.
         // Its attributes went with the file, for example.
         Err(_) if !seen.is_still(path) => Ok(Attempt::Overtaken),
         Err(Beside::Impossible(_)) if seen.file.is_some() => Ok(Attempt::InPlace),
         Err(Beside::Impossible(error) | Beside::Failed(error)) => Err(error),
     };
-    // What is left of an attempt must not keep a full disk full. If it cannot be removed the next attempt does it.
-    drop(fs::remove_file(&new));
+    clear_away(path, &new, seen, ours);
     attempt.map_err(|source| HostsError::Kernel { what: "put a new file in its place", source })
+}
+
+/// Removes what is left of an attempt beside the file, which must not keep a full disk full; the next attempt does what fails.
+/// Only what we made or have read may go: where files could not change places back, it is what an editor wrote.
+fn clear_away(path: &Path, new: &Path, seen: &Seen, ours: Option<(u64, u64)>) {
+    let left = inode_at(new);
+    if left.is_none() || left == ours || seen.is_still(new) {
+        drop(fs::remove_file(new));
+        return;
+    }
+    let (path, kept) = (path.display(), with_ending(path, KEPT));
+    match fs::rename(new, &kept) {
+        Ok(()) => tracing::warn!(
+            "somebody else wrote `{path}` at the same moment, and what they wrote could not stay in its place: it is in `{}`, compare the two",
+            kept.display()
+        ),
+        Err(error) => tracing::error!(
+            "somebody else wrote `{path}` at the same moment, and what they wrote cannot be kept in `{}`: {error}",
+            kept.display()
+        ),
+    }
 }
 
 /// Why there is no new file beside the old one.
@@ -224,14 +277,21 @@ impl From<Errno> for Beside {
     }
 }
 
-/// Makes the file that is to take the place, with all that belongs to the old one, and on disk.
-fn make(new: &Path, old: Option<(&Path, &Metadata)>, text: &[u8]) -> Result<(), Beside> {
+/// Makes the file that is to take the place, with all that belongs to the old one, and on disk. Which file that is stands in
+/// `ours` as soon as it is there.
+fn make(
+    new: &Path,
+    old: Option<(&Path, &Metadata)>,
+    text: &[u8],
+    ours: &mut Option<(u64, u64)>,
+) -> Result<(), Beside> {
     match fs::remove_file(new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
         Ok(()) | Err(_) => {}
     }
     // Until it has its owner nobody else reads it.
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
+    *ours = Some(inode(&file.metadata()?));
     file.write_all(text)?;
     let mode = match old {
         Some((path, data)) => {
@@ -271,10 +331,17 @@ fn attribute(read: impl FnOnce(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec
 
 /// The moment of the change. Where the file system can, the two files change places, so that what was there is looked at
 /// once more after nobody can write it by its name any more.
-fn take_place(path: &Path, new: &Path, seen: &Seen) -> io::Result<Attempt> {
+fn take_place(
+    path: &Path,
+    new: &Path,
+    seen: &Seen,
+    meanwhile: &mut dyn FnMut(Moment),
+) -> io::Result<Attempt> {
+    let ours = inode_at(new);
     if !seen.is_still(path) {
         return Ok(Attempt::Overtaken);
     }
+    meanwhile(Moment::Found);
     let way = if seen.file.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     match rustix::fs::renameat_with(CWD, new, CWD, path, way) {
         Ok(()) => {}
@@ -291,14 +358,29 @@ fn take_place(path: &Path, new: &Path, seen: &Seen) -> io::Result<Attempt> {
         },
         Err(errno) => return Err(errno.into()),
     }
+    meanwhile(Moment::Exchanged);
     if way == RenameFlags::EXCHANGE && new.exists() && !seen.is_still(new) {
         // An editor was faster by a moment: its file goes back, and is read anew.
-        rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE)?;
+        give_back(path, new, ours)?;
         return Ok(Attempt::Overtaken);
     }
     let folder = path.parent().unwrap_or_else(|| Path::new("/"));
     File::open(folder)?.sync_all()?;
     Ok(Attempt::Done)
+}
+
+/// Lets the file at `new` take its place at `path` again, where `put` was put instead of it. What comes out must be `put`;
+/// if not, yet another editor wrote meanwhile, and as it was the last one its file has to stand there in the end.
+fn give_back(path: &Path, new: &Path, mut put: Option<(u64, u64)>) -> io::Result<()> {
+    for _ in 0..ATTEMPTS {
+        let back = inode_at(new);
+        rustix::fs::renameat_with(CWD, new, CWD, path, RenameFlags::EXCHANGE)?;
+        if inode_at(new) == put {
+            break;
+        }
+        put = back;
+    }
+    Ok(())
 }
 
 /// Writes the file where it is. What the new text has more is written first, behind the old end: if the disk is full that

@@ -1,6 +1,9 @@
-//! A service in maintenance: what is left undone, and what is forgotten when that ends.
+//! A service in maintenance: what is left undone, what is forgotten when that ends, and what may hang since then.
+
+use std::collections::VecDeque;
 
 use super::Entry;
+use crate::services::{Ids, Order, ServiceAction};
 use crate::time::Time;
 
 impl Entry {
@@ -28,6 +31,21 @@ impl Entry {
     pub(in crate::services) fn stand_back(&mut self, now: Time) {
         if self.is_start_overdue(now) {
             self.under_way = None;
+        }
+    }
+
+    /// A start that no order of ours is about, seen under way since some time: it has as long as one of ours.
+    pub(super) fn end_start_if_overdue(
+        &mut self,
+        now: Time,
+        ids: &mut Ids,
+        actions: &mut VecDeque<ServiceAction>,
+    ) {
+        let (since, limit) = (*self.unserved_since.get_or_insert(now), self.spec.start_limit);
+        if now.since(since) >= limit {
+            self.why = format!("it did not start within {} s", limit.as_secs());
+            self.unserved_since = None;
+            self.order(now, Order::Stop, ids, actions);
         }
     }
 }

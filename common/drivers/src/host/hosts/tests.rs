@@ -189,9 +189,9 @@ fn an_editor_at_the_same_moment_loses_nothing() {
     for (edit, expected) in edits {
         let place = place("a\n");
         let mut times = 0;
-        let mut meanwhile = || {
-            times += 1;
-            if times <= 2 {
+        let mut meanwhile = |moment| {
+            times += u32::from(moment == Moment::Read);
+            if moment == Moment::Read && times <= 2 {
                 edit(&place.file);
             }
         };
@@ -205,7 +205,8 @@ fn an_editor_at_the_same_moment_loses_nothing() {
 fn who_writes_it_all_the_time_is_told_of() {
     let place = place("a\n");
     let mut count = 0;
-    let mut meanwhile = || {
+    let mut meanwhile = |moment| {
+        assert_eq!(moment, Moment::Read, "nothing was replaced");
         count += 1;
         fs::write(&place.file, format!("{count}\n")).unwrap();
     };
@@ -213,6 +214,47 @@ fn who_writes_it_all_the_time_is_told_of() {
     let result = put_with(&place.file, ALIAS, address("10.0.0.10"), keep, &mut meanwhile);
     assert!(matches!(result, Err(HostsError::Contended)));
     assert_eq!(read(&place.file), "20\n");
+}
+
+/// Two editors: the first one replaces the file just before we do, and `second` is at work just after.
+fn put_between(place: &Place, second: impl Fn(&Path)) -> Result<Vec<String>, HostsError> {
+    let mut times = 0;
+    let mut meanwhile = |moment| match moment {
+        Moment::Found if times == 0 => replace_with(&place.file, "first\n"),
+        Moment::Exchanged if times == 0 => {
+            times += 1;
+            second(&place.file);
+        }
+        Moment::Read | Moment::Found | Moment::Exchanged => {}
+    };
+    put_with(&place.file, ALIAS, address("10.0.0.10"), place.dir.path(), &mut meanwhile)
+}
+
+fn replace_with(path: &Path, text: &str) {
+    let edited = path.with_extension("tmp");
+    fs::write(&edited, text).and_then(|()| fs::rename(&edited, path)).unwrap();
+}
+
+#[test]
+fn of_two_editors_at_the_same_moment_the_last_one_stands_and_the_other_is_kept() {
+    let place = place(PLAIN);
+    put_between(&place, |_| {}).unwrap();
+    assert_eq!(read(&place.file), format!("first\n{OURS}"));
+    assert!(!with_ending(&place.file, KEPT).exists());
+
+    let place = self::place(PLAIN);
+    put_between(&place, |path| replace_with(path, "second\n")).unwrap();
+    assert_eq!(read(&place.file), format!("second\n{OURS}"));
+    assert_eq!(read(&with_ending(&place.file, KEPT)), "first\n");
+    assert!(!with_ending(&place.file, NEW).exists());
+}
+
+#[test]
+fn what_cannot_be_put_back_is_kept() {
+    let place = place(PLAIN);
+    put_between(&place, |path| fs::remove_file(path).unwrap()).unwrap_err();
+    assert_eq!(read(&with_ending(&place.file, KEPT)), "first\n");
+    assert!(!with_ending(&place.file, NEW).exists());
 }
 
 #[test]
