@@ -165,8 +165,22 @@ pub enum WayFree {
     OwnPromise,
     /// The old holder's machine has promised that nothing of its epoch runs there.
     Promised,
+    /// Somebody confirmed that the old holder's host is powered off.
+    Confirmed {
+        /// Who and which host, in a phrase.
+        words: String,
+    },
     /// The old holder's deadline and kill time have surely passed.
     WaitedOut,
+}
+
+/// Somebody's word that a headnode is powered off, accepted for the present claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Confirmed {
+    /// Which.
+    pub node: NodeName,
+    /// By whom, and from where.
+    pub by: String,
 }
 
 impl std::fmt::Display for WayFree {
@@ -180,6 +194,7 @@ impl std::fmt::Display for WayFree {
             Self::Promised => {
                 f.write_str("promised: nothing of the old epoch runs or will be started there")
             }
+            Self::Confirmed { words } => f.write_str(words),
             Self::WaitedOut => {
                 f.write_str("waited until lease and kill time of the old holder had passed")
             }
@@ -199,8 +214,10 @@ pub struct Evidence<'a> {
     pub changed: i64,
     /// The promises of the headnodes, with the transaction that wrote each.
     pub promises: &'a [(NodeName, i64, Promise)],
-    /// How many headnodes the configuration names.
-    pub headnodes: usize,
+    /// The headnodes that were confirmed to be powered off, for exactly this claim.
+    pub confirmed: &'a [Confirmed],
+    /// The headnodes that the configuration names.
+    pub headnodes: &'a [NodeName],
     /// When the wait began: when the lease value that I found after my claim was first seen, or later.
     pub wait_from: Time,
     /// The largest lease that is recorded or my own, in milliseconds.
@@ -210,6 +227,26 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    /// The headnodes whose word is awaited: that nothing of the old epoch runs there. Empty where nobody's word helps.
+    pub fn awaited(&self) -> Vec<&NodeName> {
+        match &self.active.holder {
+            Some(holder) if self.trusted => vec![&holder.node],
+            // The record names one, and is not believed: it may have been any other, and in another epoch.
+            Some(_) => Vec::new(),
+            None => (self.headnodes.iter()).filter(|node| !self.gave_word(node)).collect(),
+        }
+    }
+
+    /// Whether a headnode has promised since a claim over an office that nobody is known to have held.
+    fn gave_word(&self, node: &NodeName) -> bool {
+        self.promises.iter().any(|(by, at, promise)| {
+            by == node
+                && *at > self.changed
+                && promise.incarnation == self.active.incarnation
+                && promise.epoch >= self.active.epoch
+        })
+    }
+
     /// When the old holder is surely out, whatever it says.
     pub fn waited_at(&self) -> Time {
         self.wait_from.after(lease::wait(self.lease_ms, self.kill_ms))
@@ -237,21 +274,26 @@ pub fn way_free(evidence: &Evidence<'_>, me: &Identity, now: Time) -> Option<Way
             });
         }
     }
-    // Nobody knows whose office it was, or of which epoch: each headnode's word counts, if it was given after the claim.
-    let newer = |promise: &Promise| {
-        promise.incarnation == active.incarnation && promise.epoch >= active.epoch
-    };
-    if active.holder.is_none()
-        && evidence
-            .promises
-            .iter()
-            .filter(|(_, at, promise)| *at > evidence.changed && newer(promise))
-            .count()
-            == evidence.headnodes
-    {
-        return Some(WayFree::Promised);
+    // Of an office that nobody is known to have held, in whatever epoch, each headnode's word counts if it was given after
+    // the claim.
+    if active.holder.is_none() || evidence.trusted {
+        let awaited = evidence.awaited();
+        if awaited.is_empty() {
+            return Some(WayFree::Promised);
+        }
+        if let Some(words) = confirmed(evidence.confirmed, &awaited) {
+            return Some(WayFree::Confirmed { words });
+        }
     }
     (now >= evidence.waited_at()).then_some(WayFree::WaitedOut)
+}
+
+/// That all of these headnodes are powered off, and by whose word, if somebody gave it.
+fn confirmed(confirmed: &[Confirmed], nodes: &[&NodeName]) -> Option<String> {
+    let said = |node: &&NodeName| confirmed.iter().find(|it| it.node == **node);
+    let words = |it: &Confirmed| format!("confirmed by {}: {} is powered off", it.by, it.node);
+    let words: Option<Vec<String>> = nodes.iter().map(|node| said(node).map(words)).collect();
+    words.map(|words| words.join("; "))
 }
 
 /// Whether `promise` of `node` says that nothing of `active`'s epoch runs on the machine that held it.

@@ -8,7 +8,8 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::record::{
-    self, Active, AdoptOrder, Answer, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, ConfirmOrder, FailoverOrder, Key, Lease, Phase, Promise,
+    SwitchoverOrder,
 };
 use headship_core::services::{Order, ServiceAction};
 
@@ -123,6 +124,12 @@ impl World {
                     let order = record::parse::<FailoverOrder>(&change.key, &node.data);
                     self.answered(order.ok().and_then(|order| order.answer));
                 }
+                (Key::Confirm, Some(node)) => {
+                    if let Ok(order) = record::parse::<ConfirmOrder>(&change.key, &node.data) {
+                        self.believed(&order);
+                        self.answered(order.answer);
+                    }
+                }
                 (Key::Adopt, Some(node)) => {
                     let order = record::parse::<AdoptOrder>(&change.key, &node.data).ok();
                     if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
@@ -131,6 +138,17 @@ impl World {
                 }
                 (_, Some(_) | None) => {}
             }
+        }
+    }
+
+    /// Chance says it of hosts without power only, or so that it must be refused.
+    fn believed(&mut self, order: &ConfirmOrder) {
+        let host = self.host_by_name(order.node.as_str());
+        let host = host.map(|host| self.host(host)).filter(|host| host.powered);
+        let lives = host
+            .is_some_and(|host| order.over.as_ref().is_none_or(|over| over.boot == host.boot_id()));
+        if lives && order.answer == Some(Answer::Accepted) && !self.setup.calm {
+            self.violation(format!("{} is believed to be off, and lives", order.node));
         }
     }
 

@@ -6,8 +6,8 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings,
-    SwitchoverOrder,
+    self, Active, AdoptOrder, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest,
+    Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -16,6 +16,9 @@ use super::world::World;
 
 /// Who pauses and begins maintenance, from where and why.
 const OPERATOR: &str = "operator, for a test";
+
+/// How long a word is good for that must not be believed, in milliseconds: less than any session outlives its host.
+const SOON_MS: u64 = 300;
 
 /// Who gives orders, and from where.
 const BY: &str = "operator@test";
@@ -32,6 +35,7 @@ impl World {
             ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
             ["switchover", rest @ ..] => self.order_switchover(rest),
             ["failover", rest @ ..] => self.order_failover(rest),
+            ["fence", "confirm", node, rest @ ..] => self.confirm_off(node, rest),
             ["adopt"] => self.order_adoption(),
             _ => Err("unknown words".to_owned()),
         }
@@ -115,6 +119,48 @@ impl World {
             answer,
             rest,
         })
+    }
+
+    /// Says that a headnode is powered off, of the claim as it is; nothing where there is none.
+    fn confirm_off(&mut self, node: &str, words: &[&str]) -> Result<(), String> {
+        let node = self.node(node)?;
+        let Some(found) = self.ensemble.head.get(&Key::Active) else { return Ok(()) };
+        let Ok(active) = record::parse::<Active>(&Key::Active, &found.data) else { return Ok(()) };
+        let claimant = match (&active.claimant, self.setup.calm) {
+            (Some(claimant), _) => claimant.clone(),
+            // Refused by the holder, in a scenario; chance says it of claims only.
+            (None, true) => active.holder.clone().ok_or("there is nobody to answer")?,
+            (None, false) => return Ok(()),
+        };
+        let (claim, not_after) = match words {
+            [] => (found.version, u64::MAX),
+            ["too", "late"] => (found.version, 1),
+            ["of", "an", "earlier", "claim"] => (found.version - 1, u64::MAX),
+            // It must not be believed any more when the signs of life of a host that was cut since are gone.
+            ["soon"] => (found.version, self.wall_of(&claimant.node) + SOON_MS),
+            _ => return Err("unknown words".to_owned()),
+        };
+        self.orders += 1;
+        let (order, by) = (format!("order-{}", self.orders), BY.to_owned());
+        let (epoch, over, not_after) = (active.epoch, active.holder, WallTime(not_after));
+        let (answer, rest) = (None, Rest::new());
+        self.give(&ConfirmOrder {
+            format: FORMAT,
+            order,
+            by,
+            epoch,
+            node,
+            over,
+            claimant,
+            claim,
+            not_after,
+            answer,
+            rest,
+        })
+    }
+
+    fn wall_of(&self, node: &NodeName) -> u64 {
+        self.host_by_name(node.as_str()).map_or(0, |host| self.wall(host).0)
     }
 
     fn order_adoption(&mut self) -> Result<(), String> {

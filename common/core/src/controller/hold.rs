@@ -25,7 +25,7 @@ impl Controller {
         if self.pending.is_some() {
             return;
         }
-        if self.answer_adoption(now) {
+        if self.answer_adoption(now) || self.refuse_confirm(now, &active) {
             return;
         }
         match &self.leaving {
@@ -180,7 +180,7 @@ impl Controller {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
             self.services.look_anew();
             self.leaving = Some(Leaving { permit_gone: true, ..leaving.clone() });
-        } else {
+        } else if !self.must_keep_others_out(now) {
             self.cede(now, active, leaving);
         }
     }

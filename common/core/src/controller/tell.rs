@@ -166,6 +166,7 @@ impl Controller {
             role: self.role,
             epoch: self.highest_epoch(),
             why: self.why.clone(),
+            attempt: self.attempt(),
             rest: Rest::new(),
         };
         self.presence.publish(record::write(&state));
