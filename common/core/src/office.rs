@@ -331,3 +331,83 @@ pub fn unknown(incarnation: Incarnation, epoch: Epoch, lease_ms: u64, kill_ms: u
         rest: record::Rest::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::try_from(name).unwrap()
+    }
+
+    fn identity(name: &str) -> Identity {
+        let id = |what: &str| format!("{what} of {name}");
+        Identity {
+            node: node(name),
+            machine: id("machine"),
+            boot: id("boot"),
+            process: id("process"),
+        }
+    }
+
+    /// What frees the way of hn1's claim when these are confirmed to be off, and these have promised since.
+    fn freed(
+        holder: Option<&str>,
+        trusted: bool,
+        off: &[&str],
+        promised: &[&str],
+    ) -> Option<WayFree> {
+        let incarnation = Incarnation("i".to_owned());
+        let mut active = unknown(incarnation.clone(), Epoch(7), 6000, 2000);
+        active.holder = holder.map(identity);
+        active.claimant = Some(identity("hn1"));
+        let promise = |name: &&str| {
+            let Identity { machine, boot, .. } = identity(name);
+            let (incarnation, rest) = (incarnation.clone(), record::Rest::new());
+            let promise =
+                Promise { format: FORMAT, machine, boot, incarnation, epoch: Epoch(7), rest };
+            (node(name), 6, promise)
+        };
+        let promises: Vec<_> = promised.iter().map(promise).collect();
+        let confirmed = |name: &&str| Confirmed { node: node(name), by: "eve@hn1".to_owned() };
+        let confirmed: Vec<_> = off.iter().map(confirmed).collect();
+        let evidence = Evidence {
+            active: &active,
+            trusted,
+            changed: 5,
+            promises: &promises,
+            confirmed: &confirmed,
+            headnodes: &[node("hn0"), node("hn1"), node("hn2")],
+            wait_from: Time::default(),
+            lease_ms: 6000,
+            kill_ms: 2000,
+        };
+        way_free(&evidence, &identity("hn1"), Time::from_millis(1000))
+    }
+
+    #[test]
+    fn a_confirmation_frees_the_way_over_the_recorded_holder_only() {
+        let words = "confirmed by eve@hn1: hn0 is powered off".to_owned();
+        assert_eq!(freed(Some("hn0"), true, &["hn0"], &[]), Some(WayFree::Confirmed { words }));
+        assert_eq!(freed(Some("hn0"), true, &["hn2"], &[]), None);
+        assert_eq!(freed(Some("hn0"), true, &[], &[]), None);
+    }
+
+    #[test]
+    fn where_nobody_knows_who_held_office_each_headnode_promises_or_is_confirmed_to_be_off() {
+        assert_eq!(freed(None, false, &["hn0"], &["hn1"]), None);
+        let free = freed(None, false, &["hn0"], &["hn1", "hn2"]);
+        assert!(matches!(free, Some(WayFree::Confirmed { .. })), "{free:?}");
+        let both = freed(None, false, &["hn0", "hn2"], &["hn1"]).map(|way| way.to_string());
+        let words =
+            "confirmed by eve@hn1: hn0 is powered off; confirmed by eve@hn1: hn2 is powered off";
+        assert_eq!(both.as_deref(), Some(words));
+        assert_eq!(freed(None, false, &[], &["hn0", "hn1", "hn2"]), Some(WayFree::Promised));
+    }
+
+    #[test]
+    fn no_word_helps_where_the_recorded_holder_is_not_believed() {
+        let all = ["hn0", "hn1", "hn2"];
+        assert_eq!(freed(Some("hn0"), false, &all, &all), None);
+    }
+}

@@ -332,6 +332,9 @@ impl Scope {
         {
             work.push(if write.done { Action::Answer(node) } else { Action::Land(node) });
         }
+        if self.may_hear(state, node) {
+            work.push(Action::Hear(node));
+        }
         for kind in [Kind::Six, Kind::Office, Kind::Cede] {
             if self.may_send(state, node, kind) {
                 work.push(Action::Send(node, kind));
@@ -438,6 +441,43 @@ impl Scope {
                     && silent
             }
             Role::Holder | Role::Ceding => false,
+        }
+    }
+
+    /// Whether the holder of office shows that it lives: its session, which a host without power soon has no more.
+    pub(super) fn shows_life(&self, state: &State) -> bool {
+        let holder = state.host(state.active.node);
+        holder.up && holder.controller.session
+    }
+
+    /// Whether an operator has something to say of this claim: that its holder is without power, which is true; or that it is,
+    /// though it shows that it lives, which is not.
+    pub(super) fn may_confirm(&self, state: &State) -> bool {
+        let Some(claimant) = state.active.claimant else { return false };
+        let holder = state.active.node;
+        let lives = self.shows_life(state) && !self.has(Rule::ConfirmSigns);
+        let other = !state.active.missing && claimant.node != holder;
+        other && state.confirm == Yes::None && (!state.host(holder).up || lives)
+    }
+
+    /// Whether this claimant has an operator's word to hear.
+    fn may_hear(&self, state: &State, node: Node) -> bool {
+        let host = state.host(node);
+        let controller = &host.controller;
+        state.confirm != Yes::None
+            && host.reads()
+            && host.answered()
+            && controller.role == Role::Claimant
+            && controller.knows_active
+            && controller.yes != Yes::Valid
+    }
+
+    /// Believes an operator's word, or refuses it.
+    pub(super) fn hear(&self, state: &mut State, node: Node) {
+        let refused = self.shows_life(state) && self.has(Rule::ConfirmSigns);
+        state.confirm = Yes::None;
+        if !refused {
+            state.host_mut(node).controller.yes = Yes::Valid;
         }
     }
 

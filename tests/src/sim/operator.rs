@@ -6,11 +6,12 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest,
-    Settings, SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order,
+    Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::world::World;
 
@@ -179,6 +180,39 @@ impl World {
             rest: Rest::new(),
         };
         self.put(Key::Adopt, record::write(&order))
+    }
+
+    /// An order, or the answer to one, was written.
+    pub(super) fn order_written<O: Order + DeserializeOwned>(&mut self, data: &str) {
+        let order = record::parse::<O>(&O::KEY, data).ok();
+        match order.and_then(|order| order.given().answer.cloned()) {
+            Some(Answer::Accepted) => self.notice("quorum", "the order is accepted".to_owned()),
+            Some(Answer::Refused { why }) => {
+                self.notice("quorum", format!("the order is refused: {why}"));
+            }
+            None => {}
+        }
+    }
+
+    /// As `order_written`, of an order that many answer.
+    pub(super) fn adoption_written(&mut self, data: &str) {
+        let order = record::parse::<AdoptOrder>(&Key::Adopt, data).ok();
+        if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
+            self.notice("quorum", format!("{node} refuses the adoption: {why}"));
+        }
+    }
+
+    /// As `order_written`. Chance says it of hosts without power only, or so that it must be refused.
+    pub(super) fn confirm_written(&mut self, data: &str) {
+        let Ok(order) = record::parse::<ConfirmOrder>(&Key::Confirm, data) else { return };
+        let host = self.host_by_name(order.node.as_str());
+        let host = host.map(|host| self.host(host)).filter(|host| host.powered);
+        let lives = host
+            .is_some_and(|host| order.over.as_ref().is_none_or(|over| over.boot == host.boot_id()));
+        self.order_written::<ConfirmOrder>(data);
+        if lives && order.answer == Some(Answer::Accepted) && !self.setup.calm {
+            self.violation(format!("{} is believed to be off, and lives", order.node));
+        }
     }
 
     fn node(&self, name: &str) -> Result<NodeName, String> {

@@ -230,8 +230,8 @@ impl Controller {
         match office::way_free(&evidence, &self.me, now) {
             Some(way) => {
                 self.trust = None;
-                if let WayFree::Confirmed { words } = &way {
-                    self.trust(&evidence, words.clone());
+                if matches!(way, WayFree::Confirmed { .. }) {
+                    self.trust(&evidence);
                 }
                 self.take_office(now, version, &active, way);
             }

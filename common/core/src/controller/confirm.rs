@@ -33,11 +33,10 @@ pub(super) struct Claim {
 /// An office that was taken on somebody's word.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Trust {
-    /// Whom the word is about, with machine and boot where that is known.
-    nodes: Vec<NodeName>,
+    /// Whom the word is about, and whose it was.
+    words: Vec<Confirmed>,
+    /// Which machine and boot, where that is known.
     over: Option<Identity>,
-    /// The word.
-    words: String,
     /// When lease and kill time of whoever held office before have surely passed.
     until: Time,
     /// The epoch that was claimed over.
@@ -176,7 +175,11 @@ impl Controller {
         if self.records.signs.iter().any(|sign| !sign.is_fresh()) {
             return None;
         }
-        let sign = self.sign_of_life(node, attempt.over.as_ref(), self.records.active.changed());
+        let claimed = self.records.active.changed();
+        // The claim ends all renewals: this one would be a wonder, or somebody's hand.
+        let renewed = (self.records.lease.changed() > claimed)
+            .then(|| "the lease was renewed since the claim".to_owned());
+        let sign = self.sign_of_life(node, attempt.over.as_ref(), claimed).or(renewed);
         Some(sign.map_or(Ok(()), |sign| Err(format!("{node} is not off: {sign}"))))
     }
 
@@ -251,11 +254,10 @@ impl Controller {
     }
 
     /// Office is being taken on somebody's word: what shows that it was wrong is looked for from now on.
-    pub(super) fn trust(&mut self, evidence: &Evidence<'_>, words: String) {
+    pub(super) fn trust(&mut self, evidence: &Evidence<'_>) {
         self.trust = Some(Trust {
-            nodes: evidence.confirmed.iter().map(|it| it.node.clone()).collect(),
+            words: evidence.confirmed.to_vec(),
             over: evidence.active.holder.clone(),
-            words,
             until: evidence.waited_at(),
             epoch: evidence.active.epoch,
             claimed: evidence.changed,
@@ -268,13 +270,13 @@ impl Controller {
     pub(super) fn doubt(&mut self, now: Time) {
         let holds = self.standing() == Standing::Holder;
         let Some(trust) = self.trust.clone().filter(|trust| holds && !trust.wrong) else { return };
-        if trust.nodes.iter().any(|node| self.boots_anew(node, trust.over.as_ref())) {
+        if trust.words.iter().any(|it| self.boots_anew(&it.node, trust.over.as_ref())) {
             self.trust = None;
             return;
         }
-        let sign = trust.nodes.iter().find_map(|node| {
+        let sign = trust.words.iter().find_map(|Confirmed { node, by }| {
             let sign = self.sign_of_life(node, trust.over.as_ref(), trust.claimed)?;
-            Some(format!("{node} was not powered off ({}): {sign}", trust.words))
+            Some(format!("{node} is not powered off, though {by} confirmed it: {sign}"))
         });
         let Some(sign) = sign else { return };
         if now >= trust.until || self.all_promised(&trust) {
@@ -302,8 +304,8 @@ impl Controller {
     /// Whether all who were held to be off have promised what they held.
     fn all_promised(&self, trust: &Trust) -> bool {
         let life = self.incarnation();
-        trust.nodes.iter().all(|node| {
-            let promise = self.records.promises.get(node).and_then(|known| known.record());
+        trust.words.iter().all(|it| {
+            let promise = self.records.promises.get(&it.node).and_then(|known| known.record());
             promise.is_some_and(|promise| {
                 trust.over.as_ref().is_some_and(|over| over.machine == promise.machine)
                     && life == Some(&promise.incarnation)

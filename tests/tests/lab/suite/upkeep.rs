@@ -23,12 +23,12 @@ fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
 }
 
 /// Says it on a worker, and wants it done.
-fn done(cluster: &Cluster<'_>, line: &[&str]) -> Answer<String> {
+pub(super) fn done(cluster: &Cluster<'_>, line: &[&str]) -> Answer<String> {
     Ok(worker(cluster)?.run(&[&["headship"], line].concat())?)
 }
 
 /// Says it on a worker, and tells the exit code and all that was printed.
-fn said(cluster: &Cluster<'_>, line: &[&str]) -> Answer<(Option<i32>, String)> {
+pub(super) fn said(cluster: &Cluster<'_>, line: &[&str]) -> Answer<(Option<i32>, String)> {
     let output = worker(cluster)?.output(&[&["headship"], line].concat())?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8(text)?))
