@@ -5,7 +5,7 @@
 
 mod page;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use anyhow::Result;
 use headship_core::config::Config;

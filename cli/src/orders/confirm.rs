@@ -102,3 +102,72 @@ pub(super) fn steps(
         },
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use headship_core::epoch::Epoch;
+    use headship_core::record::FailoverOrder;
+
+    use super::*;
+    use crate::fence::tests::claimed;
+    use crate::tests::node;
+
+    fn claim() -> Claim {
+        fence::claim(&claimed()).unwrap()
+    }
+
+    fn earlier(claim_version: i32, answer: Option<Answer>) -> ConfirmOrder {
+        let kind = Confirm { node: node("hn0"), agreed: claim() };
+        let office = Office { from: node("hn0"), epoch: Epoch(7), claim: Some(claim()) };
+        let (id, by) = ("another".to_owned(), "eve@hn1".to_owned());
+        let order = kind.order(&office, New { id, by, not_after: WallTime(10_000) });
+        ConfirmOrder { claim: claim_version, answer, ..order }
+    }
+
+    /// What is in the way at 5 s.
+    fn in_the_way_of(others: &[Given<'_>], earlier: Option<&ConfirmOrder>) -> Option<String> {
+        let about = (&claim(), &node("hn0"));
+        steps(about, others, earlier, (None, String::new()), WallTime(5000)).err()
+    }
+
+    #[test]
+    fn a_word_is_written_for_exactly_one_claim() {
+        let about = (&claim(), &node("hn0"));
+        let ops = steps(about, &[], None, (Some(Version(3)), "text".to_owned()), WallTime(0));
+        let bound = Op::Check { key: Key::Active, version: Some(Version(41)) };
+        let (key, version, data) = (Key::Confirm, Some(Version(3)), "text".to_owned());
+        assert_eq!(ops, Ok(vec![bound, Op::Set { key, version, data }]));
+    }
+
+    #[test]
+    fn another_word_about_the_same_claim_is_in_the_way_and_one_about_an_earlier_is_not() {
+        let waits = in_the_way_of(&[], Some(&earlier(41, None))).unwrap();
+        assert!(
+            waits.starts_with("eve@hn1 ordered a confirmation that hn0 is powered off"),
+            "{waits}"
+        );
+        let accepted = in_the_way_of(&[], Some(&earlier(41, Some(Answer::Accepted)))).unwrap();
+        assert!(accepted.starts_with("eve@hn1 confirmed already that hn0 is powered off"));
+        let refused = Answer::Refused { why: "it lives".to_owned() };
+        assert_eq!(in_the_way_of(&[], Some(&earlier(41, Some(refused)))), None);
+        assert_eq!(in_the_way_of(&[], Some(&earlier(40, None))), None);
+    }
+
+    #[test]
+    fn an_order_that_led_to_the_claim_is_not_in_the_way_and_one_that_waits_is() {
+        let failover = |answer| FailoverOrder {
+            format: FORMAT,
+            order: "another".to_owned(),
+            by: "eve@hn1".to_owned(),
+            epoch: Epoch(7),
+            from: node("hn0"),
+            not_after: WallTime(10_000),
+            taker: None,
+            answer,
+            rest: Rest::new(),
+        };
+        assert_eq!(in_the_way_of(&[failover(Some(Answer::Accepted)).given()], None), None);
+        let waits = in_the_way_of(&[failover(None).given()], None).unwrap();
+        assert!(waits.starts_with("eve@hn1 ordered a failover from hn0"), "{waits}");
+    }
+}

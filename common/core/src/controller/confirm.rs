@@ -28,6 +28,8 @@ pub(super) struct Claim {
     pub(super) confirmed: Vec<Confirmed>,
     /// What is shown of it.
     shown: Option<Attempt>,
+    /// The order for which it was looked whether its headnode lives.
+    looked_for: Option<String>,
 }
 
 /// An office that was taken on somebody's word.
@@ -57,6 +59,7 @@ impl Controller {
             until: (Time::default(), wall),
             confirmed: Vec::new(),
             shown: None,
+            looked_for: None,
         };
         let same = self.claim.as_ref().is_some_and(|claim| claim.version == version);
         if !same {
@@ -171,7 +174,7 @@ impl Controller {
         if !attempt.awaited.contains(node) {
             return Some(Err(not_awaited(attempt, node)));
         }
-        self.look_for_signs(node);
+        self.look_for_signs(order);
         if self.records.signs.iter().any(|sign| !sign.is_fresh()) {
             return None;
         }
@@ -200,9 +203,15 @@ impl Controller {
         )
     }
 
-    /// Reads what a headnode that lives would show.
-    fn look_for_signs(&mut self, node: &NodeName) {
-        for (key, _) in signs_of(node) {
+    /// Reads what a headnode that lives would show: for each order anew, as a missed hint must not make it look dead.
+    fn look_for_signs(&mut self, order: &ConfirmOrder) {
+        let Some(claim) = &mut self.claim else { return };
+        if claim.looked_for.as_ref() == Some(&order.order) {
+            return;
+        }
+        claim.looked_for = Some(order.order.clone());
+        self.records.signs.iter_mut().for_each(Known::outdate);
+        for (key, _) in signs_of(&order.node) {
             if !self.records.signs.iter().any(|known| *known.key() == key) {
                 self.records.signs.push(Known::new(key));
             }

@@ -6,7 +6,7 @@ use headship_tests::lab::service_log::{self, What};
 
 use super::Test;
 use super::cluster::{Cluster, FAILOVER};
-use super::upkeep::{done, said};
+use super::upkeep::{done, said, worker};
 use crate::Outcome;
 
 pub(super) const NORMAL: [Test; 2] = [
@@ -53,18 +53,17 @@ fn refused(cluster: &Cluster<'_>) -> Outcome {
     assert!(done(cluster, &["fence", "list"])?.starts_with("nobody claims office"));
     // It stops until its deadline, and is claimed over so long.
     cluster.lab().set_behaviour(active.name(), "livy", "refuse_term = true")?;
-    let given_up = thread::scope(|scope| {
-        let failover = ["failover", "--from", active.name(), "--yes"];
-        let order = scope.spawn(move || said(cluster, &failover).map_err(|it| it.to_string()));
-        let alive = cluster.wait("a word about a headnode that lives is refused", FAILOVER, || {
-            let (code, text) = said(cluster, &confirm).ok()?;
-            (code == Some(6) && text.contains("is not off: its")).then_some(())
-        });
-        let ordered = order.join().unwrap_or_else(|_| Err("the thread panicked".to_owned()));
-        alive.map(|()| ordered)
+    let (operator, from) = (worker(cluster)?, active.name().to_owned());
+    let order = thread::spawn(move || {
+        let order = operator.output(&["headship", "failover", "--from", &from, "--yes"]);
+        order.map(|output| output.status.code()).map_err(|error| error.to_string())
+    });
+    cluster.wait("a word about a headnode that lives is refused", FAILOVER, || {
+        let (code, text) = said(cluster, &confirm).ok()?;
+        (code == Some(6) && text.contains("is not off: its")).then_some(())
     })?;
-    let (code, text) = given_up?;
-    assert!(code == Some(0), "{code:?} {text}");
+    let ordered = order.join().map_err(|_panic| "the order's thread panicked")??;
+    assert_eq!(ordered, Some(0));
     cluster.wait_active(&standby, epoch)?;
     cluster.wait_role(&active, "standby")?;
     cluster.lab().set_behaviour(active.name(), "livy", "")?;

@@ -18,7 +18,7 @@ pub(super) const FAST: [Test; 5] = [
     ("any_node_says_who_is_active_and_who_follows", from_a_worker),
 ];
 
-fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
+pub(super) fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
     cluster.lab().workers().pop().ok_or_else(|| "the lab has workers".into())
 }
 
