@@ -92,6 +92,12 @@ pub(crate) enum Command {
     /// start elsewhere. A standby that merely would rather not takes over if there is no better one. Refused with the reason, and
     /// nothing moves, if NODE does not hold office, nobody can take over, or failover is paused.
     Failover(Failover),
+    /// Show what a claim to office waits for, and say that a headnode is powered off
+    Fence {
+        /// Which of the two.
+        #[command(subcommand)]
+        command: Fence,
+    },
     /// Stop automatic failover until `headship resume`
     ///
     /// From then on no headnode takes office, whatever happens to the active one; the active one goes on, and its lease with
@@ -180,6 +186,44 @@ pub(crate) struct Failover {
     #[arg(long, value_name = "NODE", value_parser = node)]
     pub(crate) from: NodeName,
     /// Do not ask whether it shall be done
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Print the outcome with all phases as JSON, at the end
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship fence`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Fence {
+    /// Show who claims office over whom, each way to it with its answer so far, and what can be confirmed
+    ///
+    /// That nobody claims is an answer, too: the exit code is 0 as well.
+    List(FenceList),
+    /// State that NODE is powered off, so that its office is taken without the wait for its lease
+    ///
+    /// Only for a headnode that is claimed over, and whose power is off: one that was merely cut off may still run its services,
+    /// and nobody but you can tell. It is asked before, and told exactly what is stated. Refused with the reason if nobody claims,
+    /// if NODE is not in the way, if anything shows that it lives, or if the attempt has changed meanwhile. Should it
+    /// show a sign of life later, whoever took office stops everything again.
+    Confirm(FenceConfirm),
+}
+
+/// `headship fence list`
+#[derive(Debug, Args)]
+pub(crate) struct FenceList {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `headship fence confirm`
+#[derive(Debug, Args)]
+pub(crate) struct FenceConfirm {
+    /// The headnode that is powered off
+    #[arg(value_name = "NODE", value_parser = node)]
+    pub(crate) node: NodeName,
+    /// Do not ask whether it is so
     #[arg(long)]
     pub(crate) yes: bool,
     /// Print the outcome with all phases as JSON, at the end

@@ -103,12 +103,12 @@ impl Cluster {
             ]);
         }
         let mut found = Answers(keys.iter().cloned().zip(self.read(&keys).await?).collect());
-        let (settings, active, lock, history) =
-            (found.next(), found.next(), found.next(), found.next());
+        let (settings, of_active) = (found.next(), found.version());
+        let (active, lock, history) = (found.next(), found.next(), found.next());
         let headnodes = self.config.headnodes.iter();
         let headnodes = headnodes.map(|headnode| headnode_seen(headnode, &mut found)).collect();
         let pulse = pulse(view::record(&active), view::record(&lock));
-        Ok(Records { settings, active, lock, pulse, history, headnodes })
+        Ok(Records { settings, active, of_active, lock, pulse, history, headnodes })
     }
 
     /// The nodes that show how far they follow; where any does, each headnode should.
@@ -153,11 +153,7 @@ impl Cluster {
     ) -> Result<(Content<T>, Option<Version>), String> {
         let found = self.read(std::slice::from_ref(key)).await?.pop();
         let found = found.unwrap_or(Found::Unread);
-        let version = match &found {
-            Found::Data { version, .. } => Some(*version),
-            Found::Missing | Found::Unread => None,
-        };
-        Ok((content(key, &found), version))
+        Ok((content(key, &found), version(&found)))
     }
 
     /// The connection itself, for writes.
@@ -236,6 +232,11 @@ pub(crate) async fn once(config: &Config, limit: Duration) -> Result<Records, St
 struct Answers(VecDeque<(Key, Found)>);
 
 impl Answers {
+    /// The version of what comes next.
+    fn version(&self) -> Option<Version> {
+        self.0.front().and_then(|(_, found)| version(found))
+    }
+
     fn next<T: DeserializeOwned>(&mut self) -> Content<T> {
         self.0.pop_front().map_or(Content::Unread, |(key, found)| content(&key, &found))
     }
@@ -249,6 +250,13 @@ fn headnode_seen(headnode: &checked::Headnode, found: &mut Answers) -> Headnode 
         health: found.next(),
         services: found.next(),
         duty: found.next(),
+    }
+}
+
+fn version(found: &Found) -> Option<Version> {
+    match found {
+        Found::Data { version, .. } => Some(*version),
+        Found::Missing | Found::Unread => None,
     }
 }
 

@@ -5,6 +5,7 @@ mod adopt;
 mod args;
 mod check;
 mod cluster;
+mod fence;
 mod followers;
 mod history;
 mod is_active;
@@ -28,7 +29,7 @@ use headship_core::config::Config;
 use headship_daemon::Exit;
 use headship_daemon::configuration;
 
-use crate::args::{Arguments, Command, Place};
+use crate::args::{Arguments, Command, Fence, Place};
 
 fn main() -> Exit {
     let arguments = match Arguments::try_parse() {
@@ -80,6 +81,12 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         Command::Failover(arguments) => {
             configured(place, async |config| orders::fail_over(config, place, arguments).await)
                 .await
+        }
+        Command::Fence { command: Fence::List(arguments) } => {
+            configured(place, async |config| fence::list(config, place, arguments).await).await
+        }
+        Command::Fence { command: Fence::Confirm(arguments) } => {
+            configured(place, async |config| fence::confirm(config, place, arguments).await).await
         }
         Command::Pause(arguments) => {
             configured(place, async |config| settings::pause(config, place, arguments).await).await

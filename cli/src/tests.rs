@@ -6,6 +6,7 @@ use headship_core::config::{self, Config};
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
+use headship_core::quorum::Version;
 use headship_core::record::{
     Active, Duty, FORMAT, HeadnodeState, Health, History, Lock, Maintenance, Phase, PhaseTime,
     Rest, Role, ServiceDuty, ServicesState, Settings, Transition, Verdict,
@@ -73,6 +74,7 @@ pub(crate) fn records() -> Records {
     Records {
         settings: Content::Record(settings),
         active: Content::Record(active),
+        of_active: Some(Version(40)),
         lock: Content::Record(Lock { format: FORMAT, by: identity("hn0") }),
         pulse: Pulse::Lock,
         history: Content::Record(history()),
@@ -106,6 +108,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         role,
         epoch: Epoch(7),
         why: why.to_owned(),
+        attempt: None,
         rest: Rest::new(),
     };
     let health = Health {

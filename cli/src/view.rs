@@ -6,6 +6,7 @@ use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
+use headship_core::quorum::Version;
 use headship_core::record::{
     Active, Duty, HeadnodeState, Health, History, Lock, ServicesState, Settings,
 };
@@ -63,6 +64,8 @@ pub(crate) enum Quorum {
 pub(crate) struct Records {
     pub(crate) settings: Content<Settings>,
     pub(crate) active: Content<Active>,
+    /// The version of `active`, if it exists.
+    pub(crate) of_active: Option<Version>,
     pub(crate) lock: Content<Lock>,
     /// Whether the holder gives signs of life.
     pub(crate) pulse: Pulse,

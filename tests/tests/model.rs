@@ -114,6 +114,12 @@ fn fencing_leaves_one_active_with_any_fault() {
 }
 
 #[test]
+fn a_confirmation_leaves_one_active_and_always_somebody_with_any_fault() {
+    let scope = Scope::every_fault(1).and_commands(1, &[Command::Confirm]);
+    holds("fence confirm", scope);
+}
+
+#[test]
 fn a_guard_away_for_longer_than_the_kill_time_is_covered_by_master_fc() {
     holds("a slow guard", Scope::slow_guard());
 }
@@ -199,6 +205,8 @@ dropping! {
     a_new_boot_that_resumes_brings_two_actives: NewBootClaims, Safe;
     believing_a_fence_method_unverified_brings_two_actives: FenceVerified, Safe;
     believing_a_yes_about_an_earlier_boot_brings_two_actives: FenceBound, Safe;
+    believing_a_word_about_an_earlier_claim_brings_two_actives: ConfirmBound, Safe;
+    believing_a_word_against_a_sign_of_life_brings_two_actives: ConfirmSigns, Safe;
     claiming_in_spite_of_a_pause_brings_two_actives: ClaimChecksSettings, Safe;
     moving_d_before_the_keep_is_acknowledged_brings_two_actives: KeepAcknowledged, Safe;
     acknowledging_a_keep_without_the_office_brings_two_actives: KeepChecksActive, Safe;

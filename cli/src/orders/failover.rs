@@ -70,7 +70,9 @@ fn held(records: &Records, from: &NodeName) -> Result<Office, Refusal> {
         active.holder.as_ref().filter(|_| unclaimed).map(|holder| (holder, active.epoch))
     });
     match holder {
-        Some((holder, epoch)) if holder.node == *from => Ok(Office { from: from.clone(), epoch }),
+        Some((holder, epoch)) if holder.node == *from => {
+            Ok(Office { from: from.clone(), epoch, claim: None })
+        }
         Some((holder, epoch)) => Err(Refusal::new(format!(
             "{from} does not hold office: {} does, in epoch {epoch}; only who holds it can be given up",
             holder.node

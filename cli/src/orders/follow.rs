@@ -7,6 +7,7 @@ use headship_core::known::Content;
 use headship_core::node::NodeName;
 use headship_core::record::{Active, Answer, Order, Phase};
 
+use super::confirm;
 use super::kind::{Kind, Office};
 use crate::view::{Records, record};
 
@@ -107,6 +108,11 @@ impl Follow {
         }
         let active = record(&records.active)?;
         if active.epoch == self.office.epoch {
+            if let Some(claim) = &self.office.claim {
+                let same = records.of_active.map(|it| it.0) == Some(claim.attempt.claim);
+                let end = if self.answered { End::Otherwise } else { End::Refused };
+                return (!same).then(|| end(confirm::changed()));
+            }
             self.same_epoch(at, active)
         } else if active.epoch > self.office.epoch {
             self.later_epoch(at, active)
@@ -192,7 +198,7 @@ mod tests {
     }
 
     fn follow(to: Option<&str>) -> Follow {
-        let office = Office { from: node("hn0"), epoch: Epoch(7) };
+        let office = Office { from: node("hn0"), epoch: Epoch(7), claim: None };
         Follow::new("mine".to_owned(), office, to.map(node))
     }
 

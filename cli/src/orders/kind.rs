@@ -9,19 +9,20 @@ use headship_daemon::Exit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::fence::Claim;
 use crate::say;
 use crate::view::Records;
 
 /// Why nothing is ordered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) exit: Exit,
-    pub(super) sentence: String,
+pub(crate) struct Refusal {
+    pub(crate) exit: Exit,
+    pub(crate) sentence: String,
 }
 
 impl Refusal {
     /// The order cannot be given, and why.
-    pub(super) fn new(sentence: String) -> Self {
+    pub(crate) fn new(sentence: String) -> Self {
         Self { exit: Exit::Refused, sentence }
     }
 }
@@ -31,6 +32,8 @@ impl Refusal {
 pub(super) struct Office {
     pub(super) from: NodeName,
     pub(super) epoch: Epoch,
+    /// The claim over it that the order is bound to, if it is.
+    pub(super) claim: Option<Claim>,
 }
 
 /// What is new in each order.

@@ -1,9 +1,10 @@
-//! `headship switchover` and `headship failover`: gives the order, follows it to its end, and withdraws it where that is still
+//! `headship switchover`, `failover` and `fence confirm`: gives the order, follows it to its end, and withdraws it where that is still
 //! possible.
 //!
 //! Whether it is carried out is decided by the headnodes (`headship_core::controller`); here is only what stands in the way
 //! of an order at all. Of orders that would contradict each other one at a time is given. An order is bound to an epoch and to an end of its validity, so one that got lost does no harm.
 
+mod confirm;
 mod failover;
 mod follow;
 mod kind;
@@ -17,8 +18,11 @@ use std::time::Duration;
 use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::epoch::Epoch;
+use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Outcome, Refusal as Why};
-use headship_core::record::{self, FailoverOrder, Given, Key, Order, SwitchoverOrder};
+use headship_core::record::{
+    self, ConfirmOrder, FailoverOrder, Given, Key, Order, SwitchoverOrder,
+};
 use headship_core::time::WallTime;
 use headship_daemon::Exit;
 use headship_drivers::host::clock;
@@ -27,13 +31,16 @@ use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
+use self::confirm::Confirm;
 use self::failover::Failover;
 use self::follow::{End, Follow, Step};
-use self::kind::{Kind, New, Office, Refusal, in_the_way};
+pub(crate) use self::kind::Refusal;
+use self::kind::{Kind, New, Office, in_the_way};
 use self::outcome::Seen;
 use self::switchover::Switchover;
 use crate::args::{self, Place};
 use crate::cluster::Cluster;
+use crate::fence::Claim;
 use crate::view::{ServiceSeen, record as understood};
 use crate::{output, who};
 
@@ -132,6 +139,38 @@ async fn is_possible<K: Kind>(config: &Config, place: &Place, kind: &K) -> Resul
     let seen = seen.await;
     cluster.close().await;
     seen
+}
+
+/// Runs `headship fence confirm`, for the claim that the operator was asked about.
+pub(crate) async fn confirm(
+    config: &Config,
+    place: &Place,
+    node: NodeName,
+    agreed: Claim,
+    json: bool,
+) -> Result<Exit> {
+    run(config, place, Confirm { node, agreed }, json).await
+}
+
+/// Ends a command that ordered nothing.
+pub(crate) fn refuse(node: &NodeName, refusal: Refusal, json: bool) -> Result<Exit> {
+    let Refusal { exit, sentence } = refusal;
+    if json {
+        output::json(&Document {
+            order: None,
+            from: Some(node.to_string()),
+            to: None,
+            epoch: None,
+            phases: Vec::new(),
+            services: None,
+            total_ms: 0,
+            conclusion: sentence,
+            exit: exit.code(),
+        })?;
+    } else {
+        output::complain(&sentence);
+    }
+    Ok(exit)
 }
 
 async fn run<K: Kind>(config: &Config, place: &Place, kind: K, json: bool) -> Result<Exit> {
@@ -363,7 +402,11 @@ async fn give<K: Kind>(
         let not_after = WallTime(now.0.saturating_add(limit));
         let order = kind.order(&office, New { id: id.to_owned(), by: by.clone(), not_after });
         let data = record::write(&order);
-        let steps = match steps(cluster, (&K::Order::KEY, &data), office.epoch, now).await {
+        let steps = match &office.claim {
+            Some(claim) => steps_of_confirm(cluster, (claim, &office.from), data, now).await,
+            None => steps(cluster, (&K::Order::KEY, &data), office.epoch, now).await,
+        };
+        let steps = match steps {
             Ok(Ok(steps)) => steps,
             Ok(Err(why)) => return Ok(Err(Conclusion::new(Exit::Refused, why))),
             Err(why) => return away(why),
@@ -415,6 +458,25 @@ async fn steps(
         None => Op::Create { key, data },
     });
     Ok(Ok(steps))
+}
+
+/// The same for somebody's word about a claim.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn steps_of_confirm(
+    cluster: &mut Cluster,
+    (claim, node): (&Claim, &NodeName),
+    data: String,
+    now: WallTime,
+) -> Result<Result<Vec<Op>, String>, String> {
+    let (switchover, _) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
+    let (failover, _) = cluster.one::<FailoverOrder>(&Key::Failover).await?;
+    let (earlier, version) = cluster.one::<ConfirmOrder>(&Key::Confirm).await?;
+    let others =
+        [understood(&switchover).map(Order::given), understood(&failover).map(Order::given)];
+    let others: Vec<Given<'_>> = others.into_iter().flatten().collect();
+    Ok(confirm::steps((claim, node), &others, understood(&earlier), (version, data), now))
 }
 
 /// Takes the order back. `None`: it has been answered by now, or that cannot be seen; look again.

@@ -69,7 +69,7 @@ pub(super) fn office(
             "{node} holds office already (epoch {epoch}) and is starting the services"
         ));
     }
-    Ok(Office { from: node.clone(), epoch })
+    Ok(Office { from: node.clone(), epoch, claim: None })
 }
 
 #[cfg(test)]
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn the_active_of_the_epoch_carries_it_out() {
-        let from = Office { from: node("hn0"), epoch: Epoch(7) };
+        let from = Office { from: node("hn0"), epoch: Epoch(7), claim: None };
         assert_eq!(office(&config(), &records(), None), Ok(from.clone()));
         assert_eq!(office(&config(), &records(), Some(&node("hn1"))), Ok(from));
     }
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn a_holder_that_is_still_starting_its_services_can_be_ordered_to_go() {
         let records = in_phase(Phase::BecomingActive);
-        let from = Office { from: node("hn0"), epoch: Epoch(7) };
+        let from = Office { from: node("hn0"), epoch: Epoch(7), claim: None };
         assert_eq!(office(&config(), &records, None), Ok(from.clone()));
         assert_eq!(office(&config(), &records, Some(&node("hn1"))), Ok(from));
         let already = "hn0 holds office already (epoch 7) and is starting the services";

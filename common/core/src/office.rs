@@ -165,8 +165,22 @@ pub enum WayFree {
     OwnPromise,
     /// The old holder's machine has promised that nothing of its epoch runs there.
     Promised,
+    /// Somebody confirmed that the old holder's host is powered off.
+    Confirmed {
+        /// Who and which host, in a phrase.
+        words: String,
+    },
     /// The old holder's deadline and kill time have surely passed.
     WaitedOut,
+}
+
+/// Somebody's word that a headnode is powered off, accepted for the present claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Confirmed {
+    /// Which.
+    pub node: NodeName,
+    /// By whom, and from where.
+    pub by: String,
 }
 
 impl std::fmt::Display for WayFree {
@@ -180,6 +194,7 @@ impl std::fmt::Display for WayFree {
             Self::Promised => {
                 f.write_str("promised: nothing of the old epoch runs or will be started there")
             }
+            Self::Confirmed { words } => f.write_str(words),
             Self::WaitedOut => {
                 f.write_str("waited until lease and kill time of the old holder had passed")
             }
@@ -199,8 +214,10 @@ pub struct Evidence<'a> {
     pub changed: i64,
     /// The promises of the headnodes, with the transaction that wrote each.
     pub promises: &'a [(NodeName, i64, Promise)],
-    /// How many headnodes the configuration names.
-    pub headnodes: usize,
+    /// The headnodes that were confirmed to be powered off, for exactly this claim.
+    pub confirmed: &'a [Confirmed],
+    /// The headnodes that the configuration names.
+    pub headnodes: &'a [NodeName],
     /// When the wait began: when the lease value that I found after my claim was first seen, or later.
     pub wait_from: Time,
     /// The largest lease that is recorded or my own, in milliseconds.
@@ -210,6 +227,26 @@ pub struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
+    /// The headnodes whose word is awaited: that nothing of the old epoch runs there. Empty where nobody's word helps.
+    pub fn awaited(&self) -> Vec<&NodeName> {
+        match &self.active.holder {
+            Some(holder) if self.trusted => vec![&holder.node],
+            // The record names one, and is not believed: it may have been any other, and in another epoch.
+            Some(_) => Vec::new(),
+            None => (self.headnodes.iter()).filter(|node| !self.gave_word(node)).collect(),
+        }
+    }
+
+    /// Whether a headnode has promised since a claim over an office that nobody is known to have held.
+    fn gave_word(&self, node: &NodeName) -> bool {
+        self.promises.iter().any(|(by, at, promise)| {
+            by == node
+                && *at > self.changed
+                && promise.incarnation == self.active.incarnation
+                && promise.epoch >= self.active.epoch
+        })
+    }
+
     /// When the old holder is surely out, whatever it says.
     pub fn waited_at(&self) -> Time {
         self.wait_from.after(lease::wait(self.lease_ms, self.kill_ms))
@@ -237,21 +274,26 @@ pub fn way_free(evidence: &Evidence<'_>, me: &Identity, now: Time) -> Option<Way
             });
         }
     }
-    // Nobody knows whose office it was, or of which epoch: each headnode's word counts, if it was given after the claim.
-    let newer = |promise: &Promise| {
-        promise.incarnation == active.incarnation && promise.epoch >= active.epoch
-    };
-    if active.holder.is_none()
-        && evidence
-            .promises
-            .iter()
-            .filter(|(_, at, promise)| *at > evidence.changed && newer(promise))
-            .count()
-            == evidence.headnodes
-    {
-        return Some(WayFree::Promised);
+    // Of an office that nobody is known to have held, in whatever epoch, each headnode's word counts if it was given after
+    // the claim.
+    if active.holder.is_none() || evidence.trusted {
+        let awaited = evidence.awaited();
+        if awaited.is_empty() {
+            return Some(WayFree::Promised);
+        }
+        if let Some(words) = confirmed(evidence.confirmed, &awaited) {
+            return Some(WayFree::Confirmed { words });
+        }
     }
     (now >= evidence.waited_at()).then_some(WayFree::WaitedOut)
+}
+
+/// That all of these headnodes are powered off, and by whose word, if somebody gave it.
+fn confirmed(confirmed: &[Confirmed], nodes: &[&NodeName]) -> Option<String> {
+    let said = |node: &&NodeName| confirmed.iter().find(|it| it.node == **node);
+    let words = |it: &Confirmed| format!("confirmed by {}: {} is powered off", it.by, it.node);
+    let words: Option<Vec<String>> = nodes.iter().map(|node| said(node).map(words)).collect();
+    words.map(|words| words.join("; "))
 }
 
 /// Whether `promise` of `node` says that nothing of `active`'s epoch runs on the machine that held it.
@@ -287,5 +329,85 @@ pub fn unknown(incarnation: Incarnation, epoch: Epoch, lease_ms: u64, kill_ms: u
         addresses: Vec::new(),
         since: crate::time::WallTime(0),
         rest: record::Rest::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str) -> NodeName {
+        NodeName::try_from(name).unwrap()
+    }
+
+    fn identity(name: &str) -> Identity {
+        let id = |what: &str| format!("{what} of {name}");
+        Identity {
+            node: node(name),
+            machine: id("machine"),
+            boot: id("boot"),
+            process: id("process"),
+        }
+    }
+
+    /// What frees the way of hn1's claim when these are confirmed to be off, and these have promised since.
+    fn freed(
+        holder: Option<&str>,
+        trusted: bool,
+        off: &[&str],
+        promised: &[&str],
+    ) -> Option<WayFree> {
+        let incarnation = Incarnation("i".to_owned());
+        let mut active = unknown(incarnation.clone(), Epoch(7), 6000, 2000);
+        active.holder = holder.map(identity);
+        active.claimant = Some(identity("hn1"));
+        let promise = |name: &&str| {
+            let Identity { machine, boot, .. } = identity(name);
+            let (incarnation, rest) = (incarnation.clone(), record::Rest::new());
+            let promise =
+                Promise { format: FORMAT, machine, boot, incarnation, epoch: Epoch(7), rest };
+            (node(name), 6, promise)
+        };
+        let promises: Vec<_> = promised.iter().map(promise).collect();
+        let confirmed = |name: &&str| Confirmed { node: node(name), by: "eve@hn1".to_owned() };
+        let confirmed: Vec<_> = off.iter().map(confirmed).collect();
+        let evidence = Evidence {
+            active: &active,
+            trusted,
+            changed: 5,
+            promises: &promises,
+            confirmed: &confirmed,
+            headnodes: &[node("hn0"), node("hn1"), node("hn2")],
+            wait_from: Time::default(),
+            lease_ms: 6000,
+            kill_ms: 2000,
+        };
+        way_free(&evidence, &identity("hn1"), Time::from_millis(1000))
+    }
+
+    #[test]
+    fn a_confirmation_frees_the_way_over_the_recorded_holder_only() {
+        let words = "confirmed by eve@hn1: hn0 is powered off".to_owned();
+        assert_eq!(freed(Some("hn0"), true, &["hn0"], &[]), Some(WayFree::Confirmed { words }));
+        assert_eq!(freed(Some("hn0"), true, &["hn2"], &[]), None);
+        assert_eq!(freed(Some("hn0"), true, &[], &[]), None);
+    }
+
+    #[test]
+    fn where_nobody_knows_who_held_office_each_headnode_promises_or_is_confirmed_to_be_off() {
+        assert_eq!(freed(None, false, &["hn0"], &["hn1"]), None);
+        let free = freed(None, false, &["hn0"], &["hn1", "hn2"]);
+        assert!(matches!(free, Some(WayFree::Confirmed { .. })), "{free:?}");
+        let both = freed(None, false, &["hn0", "hn2"], &["hn1"]).map(|way| way.to_string());
+        let words =
+            "confirmed by eve@hn1: hn0 is powered off; confirmed by eve@hn1: hn2 is powered off";
+        assert_eq!(both.as_deref(), Some(words));
+        assert_eq!(freed(None, false, &[], &["hn0", "hn1", "hn2"]), Some(WayFree::Promised));
+    }
+
+    #[test]
+    fn no_word_helps_where_the_recorded_holder_is_not_believed() {
+        let all = ["hn0", "hn1", "hn2"];
+        assert_eq!(freed(Some("hn0"), false, &all, &all), None);
     }
 }

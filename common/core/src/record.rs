@@ -3,6 +3,7 @@
 //! Each record is JSON with a format version and has one writer. Fields that this version does not know are kept in `rest`
 //! and written back, so that an older and a newer daemon can share a cluster. When to write a record is decided elsewhere.
 
+mod attempt;
 mod key;
 mod node;
 mod orders;
@@ -16,9 +17,10 @@ use crate::epoch::{Epoch, Incarnation};
 use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
+pub use attempt::{Attempt, Sign, Way, WayAnswer, signs_of};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
-pub use orders::{AdoptOrder, Answer, FailoverOrder, Given, Order, SwitchoverOrder};
+pub use orders::{AdoptOrder, Answer, ConfirmOrder, FailoverOrder, Given, Order, SwitchoverOrder};
 
 /// The format version that this program writes; records of a higher one are refused, not guessed at.
 pub const FORMAT: u32 = 1;
@@ -255,6 +257,9 @@ pub struct HeadnodeState {
     pub epoch: Epoch,
     /// Why it is what it is, in one sentence.
     pub why: String,
+    /// What it waits for, while it claims office and the way is not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<Attempt>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,

@@ -112,6 +112,7 @@ fn scopes(arguments: &Arguments) -> Vec<(String, Scope)> {
             named("pause, pause --keep, resume"),
             Scope::every_fault(faults).and_commands(1, &[Command::Pause, Command::PauseKeep]),
         ),
+        (named("fence confirm"), Scope::every_fault(faults).and_commands(1, &[Command::Confirm])),
         (named("a fence agent"), Scope::every_fault(faults).with_fencing()),
         (
             named("harmless ones: no needless loss"),

@@ -62,6 +62,8 @@ pub enum Action {
     ExpireOld,
     /// A fence method is started against the holder.
     Fence(Node),
+    /// A claimant hears an operator's word, and believes or refuses it.
+    Hear(Node),
     /// A fence agent has switched a host off, and seen it.
     Off(Node),
     /// A fault, perhaps in the middle of a write.
@@ -135,6 +137,10 @@ impl fmt::Display for Action {
             }
             Self::Command(Command::Pause, _) => f.write_str("COMMAND pause"),
             Self::Command(Command::PauseKeep, _) => f.write_str("COMMAND pause --keep"),
+            Self::Command(Command::Confirm, node) => {
+                write!(f, "COMMAND fence confirm headnode{node}")
+            }
+            Self::Hear(node) => write!(f, "headnode{node}: hears what was confirmed"),
             Self::Resume => f.write_str("COMMAND resume"),
             Self::Connect(node) => write!(f, "headnode{node}: has a new session"),
             Self::Look(node) => write!(f, "headnode{node}: reads `active` and `lease`"),

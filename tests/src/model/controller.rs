@@ -31,7 +31,7 @@ impl Host {
     ///
     /// Reads wait for it, too: a session's answers come in the order of its requests, so nothing
     /// that was read can be newer than an answer that is still to come.
-    fn answered(&self) -> bool {
+    pub(super) fn answered(&self) -> bool {
         self.write.is_none_or(|write| write.sender != Sender::Awaits)
     }
 
@@ -343,6 +343,9 @@ impl Scope {
             && host.reads()
         {
             work.push(if write.done { Action::Answer(node) } else { Action::Land(node) });
+        }
+        if self.may_hear(state, node) {
+            work.push(Action::Hear(node));
         }
         for kind in [Kind::Six, Kind::Office, Kind::Cede] {
             if self.may_send(state, node, kind) {

@@ -21,10 +21,12 @@
 //! - clocks lose at most one tick in the lease and one in the kill time, in one host of a run;
 //! - the announcement (write 4), health, eligibility, back-off, pins, orders, history;
 //! - epochs have no numbers (so no incarnation and no epoch file), versions do not wrap;
-//! - a fence agent does not lie, and a host that was switched off boots only afterwards.
+//! - a fence agent does not lie, nor does an operator but where a sign of life shows it, and a
+//!   host that was switched off boots only afterwards.
 
 mod action;
 mod check;
+mod confirm;
 mod controller;
 mod guard;
 mod quorum;

@@ -115,6 +115,9 @@ impl Scope {
 
     /// `active` has a new version, which only its writer knows.
     pub(super) fn bump_active(&self, state: &mut State, by: Node) {
+        if state.confirm == Yes::Valid {
+            state.confirm = Yes::Stale;
+        }
         for node in self.nodes() {
             let host = state.host_mut(node);
             host.controller.knows_active &= node == by;

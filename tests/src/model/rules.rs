@@ -83,6 +83,8 @@ rules! {
     NewBootClaims: "a new boot never resumes an old epoch", Shown::TwoActives;
     FenceVerified: "a fence method says Yes only after it saw the host off", Shown::TwoActives;
     FenceBound: "a Yes is bound to boot and epoch", Shown::TwoActives;
+    ConfirmBound: "an operator's word is bound to the claim that it was given for", Shown::TwoActives;
+    ConfirmSigns: "an operator's word is refused while its host shows a sign of life", Shown::TwoActives;
     ClaimChecksSettings: "the claim is conditional on `settings`, not paused", Shown::TwoActives;
     KeepAcknowledged: "`pause --keep` moves D only once the active has acknowledged it", Shown::TwoActives;
     KeepChecksActive: "the acknowledgement of a keep is conditional on `active`@v", Shown::TwoActives;

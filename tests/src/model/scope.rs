@@ -2,7 +2,7 @@
 
 use super::rules::{Behind, Figures, Rule, Rules};
 use super::state::{
-    Active, Host, Lock, MOST_HEADNODES, Node, Permit, Role, Service, Settings, State,
+    Active, Host, Lock, MOST_HEADNODES, Node, Permit, Role, Service, Settings, State, Yes,
 };
 
 /// A kind of fault. Repairs are free, and may come at any time or never.
@@ -62,11 +62,14 @@ pub enum Command {
     Pause,
     /// `pause --keep`, and `resume`.
     PauseKeep,
+    /// `fence confirm`, of a holder without power; or in vain, of one that shows a sign of life.
+    Confirm,
 }
 
 impl Command {
     /// Every command.
-    pub const ALL: &'static [Self] = &[Self::Cede, Self::Failover, Self::Pause, Self::PauseKeep];
+    pub const ALL: &'static [Self] =
+        &[Self::Cede, Self::Failover, Self::Pause, Self::PauseKeep, Self::Confirm];
 }
 
 /// Where a run starts.
@@ -244,6 +247,7 @@ impl Scope {
                 claimant: None,
             },
             settings: Settings::Automatic,
+            confirm: Yes::None,
             faults_left: self.most_faults,
             commands_left: self.most_commands,
             slow_clock: false,

@@ -57,6 +57,12 @@ impl Scope {
             Rule::FenceBound => {
                 Self::with_faults(2, &[Cut, Freeze]).with_fencing().without_late_writes()
             }
+            Rule::ConfirmBound => Self::with_faults(2, &[PowerLoss, Cut])
+                .and_commands(1, &[Command::Confirm])
+                .without_late_writes(),
+            Rule::ConfirmSigns => {
+                Self::with_faults(1, &[Freeze]).and_commands(1, &[Command::Confirm])
+            }
             Rule::ClaimChecksSettings
             | Rule::KeepAcknowledged
             | Rule::KeepChecksActive

@@ -118,6 +118,7 @@ impl Scope {
             | Action::GuardClosesLate(_)
             | Action::GuardBack(_)
             | Action::Fence(_)
+            | Action::Hear(_)
             | Action::Off(_)
             | Action::Fault(..)
             | Action::Uncut(_)

@@ -26,6 +26,8 @@ pub struct State {
     pub active: Active,
     /// `settings`: what is paused.
     pub settings: Settings,
+    /// An operator's word that the holder is powered off, which the claimant has not heard yet.
+    pub confirm: Yes,
     /// How many faults may still happen.
     pub faults_left: u8,
     /// How many commands an operator may still give.
@@ -129,7 +131,7 @@ pub struct Off {
     pub stale: bool,
 }
 
-/// A fence method's Yes, as a claimant remembers it.
+/// A fence method's Yes, or an operator's, as a claimant remembers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Yes {
     /// None.

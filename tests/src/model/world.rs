@@ -121,6 +121,10 @@ impl Scope {
                 steps.push(Action::Command(command, 0));
             }
         }
+        let confirm = state.commands_left > 0 && self.commands.contains(&Command::Confirm);
+        if confirm && self.may_confirm(state) {
+            steps.push(Action::Command(Command::Confirm, state.active.node));
+        }
         match state.settings {
             Settings::Paused | Settings::Keep | Settings::KeepAcknowledged => {
                 steps.push(Action::Resume);
@@ -351,6 +355,7 @@ impl Scope {
             Action::Expire(node) => self.expire(state, node),
             Action::ExpireOld => self.expire_old(state),
             Action::Fence(node) => self.fence(state, node),
+            Action::Hear(node) => self.hear(state, node),
             Action::Off(node) => self.switch_off(state, node),
             Action::Fault(fault, node, kind) => self.fail(state, fault, node, kind),
             Action::Uncut(node) => state.host_mut(node).cut = false,
@@ -423,6 +428,10 @@ impl Scope {
             }
             Command::Pause => state.settings = Settings::Paused,
             Command::PauseKeep => state.settings = Settings::Keep,
+            Command::Confirm => {
+                state.confirm = Yes::Valid;
+                return;
+            }
         }
         self.settings_changed(state);
     }
@@ -440,6 +449,9 @@ impl Scope {
 
     /// Forgets what can make no difference any more, so that equal situations are equal states.
     fn tidy(&self, state: &mut State) {
+        if state.confirm == Yes::Stale && self.has(Rule::ConfirmBound) {
+            state.confirm = Yes::None;
+        }
         for node in self.nodes() {
             let host = state.host_mut(node);
             if !host.up {

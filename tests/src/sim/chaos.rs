@@ -5,6 +5,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use fastrand::Rng;
+use headship_core::record::Active;
+
+use super::client::Client;
 use super::clock::micros;
 use super::host::{DaemonId, HostId, HostStep, Kind, Life};
 use super::unit::{Ends, State, Unit};
@@ -282,6 +286,41 @@ impl World {
                     self.order(&format!("service {name} {service} started past the gate"));
                 }
             }
+        }
+    }
+
+    /// Of half the claims some operator hears. Drawn apart from all else, so that the rest of a seed is as it would be without.
+    pub(super) fn plan_confirm(&mut self, active: &Active) {
+        if self.setup.calm {
+            return;
+        }
+        let mut rng = Rng::with_seed(self.setup.seed ^ micros(self.now) ^ 0xc0f1);
+        let host = match &active.holder {
+            Some(holder) => self.host_by_name(holder.node.as_str()),
+            None => Some(HostId(rng.usize(0..self.hosts.len()))),
+        };
+        let pause = Duration::from_micros(rng.u64(20_000..6_000_000));
+        if let Some(host) = host.filter(|_| rng.bool()) {
+            self.after(pause, Happening::Confirm(host));
+        }
+    }
+
+    /// The truth, or an untruth about a host of which two daemons at least are there to see: by its end they still are.
+    pub(super) fn confirm_by_chance(&mut self, host: HostId) {
+        let name = self.host(host).name.to_string();
+        if !self.host(host).powered {
+            self.order(&format!("fence confirm {name}"));
+            return;
+        }
+        let seen = [Kind::Controller, Kind::Guard, Kind::Monitor].into_iter().filter(|kind| {
+            let daemon = self.host(host).daemon(*kind);
+            let client = daemon.client.as_ref().filter(|client| client.is_up());
+            let session = client.and_then(Client::session);
+            let shown = |session| !self.ensemble.head.owned_by(session).is_empty();
+            daemon.life == Life::Running && session.is_some_and(shown)
+        });
+        if seen.count() >= 2 && !self.host(host).is_dumb() {
+            self.order(&format!("fence confirm {name} soon"));
         }
     }
 

@@ -8,7 +8,7 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::record::{
-    self, Active, AdoptOrder, Answer, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
+    self, Active, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
 };
 use headship_core::services::{Order, ServiceAction};
 
@@ -115,32 +115,12 @@ impl World {
                     let known = self.checker.renewed;
                     self.checker.renewed = lease.map_or(Epoch(0), |lease| lease.epoch.max(known));
                 }
-                (Key::Switchover, Some(node)) => {
-                    let order = record::parse::<SwitchoverOrder>(&change.key, &node.data);
-                    self.answered(order.ok().and_then(|order| order.answer));
-                }
-                (Key::Failover, Some(node)) => {
-                    let order = record::parse::<FailoverOrder>(&change.key, &node.data);
-                    self.answered(order.ok().and_then(|order| order.answer));
-                }
-                (Key::Adopt, Some(node)) => {
-                    let order = record::parse::<AdoptOrder>(&change.key, &node.data).ok();
-                    if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
-                        self.notice("quorum", format!("{node} refuses the adoption: {why}"));
-                    }
-                }
+                (Key::Switchover, Some(node)) => self.order_written::<SwitchoverOrder>(&node.data),
+                (Key::Failover, Some(node)) => self.order_written::<FailoverOrder>(&node.data),
+                (Key::Confirm, Some(node)) => self.confirm_written(&node.data),
+                (Key::Adopt, Some(node)) => self.adoption_written(&node.data),
                 (_, Some(_) | None) => {}
             }
-        }
-    }
-
-    fn answered(&mut self, answer: Option<Answer>) {
-        match answer {
-            Some(Answer::Accepted) => self.notice("quorum", "the order is accepted".to_owned()),
-            Some(Answer::Refused { why }) => {
-                self.notice("quorum", format!("the order is refused: {why}"));
-            }
-            None => {}
         }
     }
 
@@ -171,6 +151,7 @@ impl World {
         match (&active.claimant, &active.holder) {
             (Some(claimant), _) if old_claimant.map(|old| &old.node) != Some(&claimant.node) => {
                 self.notice("quorum", format!("{} claims over epoch {epoch}", claimant.node));
+                self.plan_confirm(active);
             }
             (Some(_), _) => {}
             (None, Some(holder)) => {

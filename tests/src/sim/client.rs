@@ -44,6 +44,11 @@ impl Client {
         self.session
     }
 
+    /// Whether it is connected, and said so.
+    pub(super) fn is_up(&self) -> bool {
+        self.up
+    }
+
     fn ping_every(&self) -> Duration {
         self.dead_after() * 3 / 8
     }

@@ -64,9 +64,10 @@ impl World {
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
-            ["pause" | "resume" | "maintenance" | "switchover" | "failover" | "adopt", ..] => {
-                self.operator(&words)
-            }
+            [
+                "pause" | "resume" | "maintenance" | "switchover" | "failover" | "fence" | "adopt",
+                ..,
+            ] => self.operator(&words),
             _ => Err("unknown words".to_owned()),
         }
     }

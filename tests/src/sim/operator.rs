@@ -6,16 +6,20 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings,
-    SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order,
+    Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::world::World;
 
 /// Who pauses and begins maintenance, from where and why.
 const OPERATOR: &str = "operator, for a test";
+
+/// How long a word is good for that must not be believed, in milliseconds: less than any session outlives its host.
+const SOON_MS: u64 = 300;
 
 /// Who gives orders, and from where.
 const BY: &str = "operator@test";
@@ -32,6 +36,7 @@ impl World {
             ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
             ["switchover", rest @ ..] => self.order_switchover(rest),
             ["failover", rest @ ..] => self.order_failover(rest),
+            ["fence", "confirm", node, rest @ ..] => self.confirm_off(node, rest),
             ["adopt"] => self.order_adoption(),
             _ => Err("unknown words".to_owned()),
         }
@@ -117,6 +122,48 @@ impl World {
         })
     }
 
+    /// Says that a headnode is powered off, of the claim as it is; nothing where there is none.
+    fn confirm_off(&mut self, node: &str, words: &[&str]) -> Result<(), String> {
+        let node = self.node(node)?;
+        let Some(found) = self.ensemble.head.get(&Key::Active) else { return Ok(()) };
+        let Ok(active) = record::parse::<Active>(&Key::Active, &found.data) else { return Ok(()) };
+        let claimant = match (&active.claimant, self.setup.calm) {
+            (Some(claimant), _) => claimant.clone(),
+            // Refused by the holder, in a scenario; chance says it of claims only.
+            (None, true) => active.holder.clone().ok_or("there is nobody to answer")?,
+            (None, false) => return Ok(()),
+        };
+        let (claim, not_after) = match words {
+            [] => (found.version, u64::MAX),
+            ["too", "late"] => (found.version, 1),
+            ["of", "an", "earlier", "claim"] => (found.version - 1, u64::MAX),
+            // It must not be believed any more when the signs of life of a host that was cut since are gone.
+            ["soon"] => (found.version, self.wall_of(&claimant.node) + SOON_MS),
+            _ => return Err("unknown words".to_owned()),
+        };
+        self.orders += 1;
+        let (order, by) = (format!("order-{}", self.orders), BY.to_owned());
+        let (epoch, over, not_after) = (active.epoch, active.holder, WallTime(not_after));
+        let (answer, rest) = (None, Rest::new());
+        self.give(&ConfirmOrder {
+            format: FORMAT,
+            order,
+            by,
+            epoch,
+            node,
+            over,
+            claimant,
+            claim,
+            not_after,
+            answer,
+            rest,
+        })
+    }
+
+    fn wall_of(&self, node: &NodeName) -> u64 {
+        self.host_by_name(node.as_str()).map_or(0, |host| self.wall(host).0)
+    }
+
     fn order_adoption(&mut self) -> Result<(), String> {
         let settings = self.ensemble.head.get(&Key::Settings);
         let settings =
@@ -133,6 +180,39 @@ impl World {
             rest: Rest::new(),
         };
         self.put(Key::Adopt, record::write(&order))
+    }
+
+    /// An order, or the answer to one, was written.
+    pub(super) fn order_written<O: Order + DeserializeOwned>(&mut self, data: &str) {
+        let order = record::parse::<O>(&O::KEY, data).ok();
+        match order.and_then(|order| order.given().answer.cloned()) {
+            Some(Answer::Accepted) => self.notice("quorum", "the order is accepted".to_owned()),
+            Some(Answer::Refused { why }) => {
+                self.notice("quorum", format!("the order is refused: {why}"));
+            }
+            None => {}
+        }
+    }
+
+    /// As `order_written`, of an order that many answer.
+    pub(super) fn adoption_written(&mut self, data: &str) {
+        let order = record::parse::<AdoptOrder>(&Key::Adopt, data).ok();
+        if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
+            self.notice("quorum", format!("{node} refuses the adoption: {why}"));
+        }
+    }
+
+    /// As `order_written`. Chance says it of hosts without power only, or so that it must be refused.
+    pub(super) fn confirm_written(&mut self, data: &str) {
+        let Ok(order) = record::parse::<ConfirmOrder>(&Key::Confirm, data) else { return };
+        let host = self.host_by_name(order.node.as_str());
+        let host = host.map(|host| self.host(host)).filter(|host| host.powered);
+        let lives = host
+            .is_some_and(|host| order.over.as_ref().is_none_or(|over| over.boot == host.boot_id()));
+        self.order_written::<ConfirmOrder>(data);
+        if lives && order.answer == Some(Answer::Accepted) && !self.setup.calm {
+            self.violation(format!("{} is believed to be off, and lives", order.node));
+        }
     }
 
     fn node(&self, name: &str) -> Result<NodeName, String> {

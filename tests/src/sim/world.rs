@@ -36,6 +36,8 @@ pub(super) enum Happening {
     Command(String),
     /// Chance draws a fault.
     Fault,
+    /// An operator who was told of a claim says that this host is powered off: truly, or so that it must be refused.
+    Confirm(HostId),
 }
 
 /// When something happens; of two at the same time, what was planned first.
@@ -227,6 +229,7 @@ impl World {
             }
             Happening::Host(host, boot, step) => self.host_step(host, boot, step),
             Happening::Fault => self.fault(),
+            Happening::Confirm(host) => self.confirm_by_chance(host),
             Happening::Command(text) => {
                 if let Err(why) = self.command(&text) {
                     self.violation(format!("`{text}` is no command: {why}"));

@@ -112,6 +112,7 @@ impl Lab {
                 role,
                 epoch: Epoch(7),
                 why: "the test says so".to_owned(),
+                attempt: None,
                 rest: Rest::new(),
             };
             let health = Health {

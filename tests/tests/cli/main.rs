@@ -9,6 +9,7 @@
 
 mod adopt;
 mod failover;
+mod fence;
 mod lab;
 mod settings;
 

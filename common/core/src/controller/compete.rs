@@ -37,6 +37,8 @@ impl Controller {
         if standing != Standing::Claimant {
             self.wait_from = None;
         }
+        self.forget_claim(standing);
+        self.doubt(now);
         if !self.is_connected() || self.pending.is_some() {
             return;
         }
@@ -206,6 +208,9 @@ impl Controller {
                 Some((node.clone(), known.changed(), known.record()?.clone()))
             })
             .collect();
+        let confirmed = self.believed(version, &active);
+        let headnodes: Vec<NodeName> =
+            self.config.headnodes.iter().map(|headnode| headnode.name.clone()).collect();
         let timing = &self.config.timing;
         // Where `active` does not tell what the last term's lease was, the last renewal does.
         let renewed = self.records.lease.record().filter(|_| !trusted);
@@ -216,15 +221,25 @@ impl Controller {
             trusted,
             changed: self.records.active.changed(),
             promises: &promises,
-            headnodes: self.config.headnodes.len(),
+            confirmed: &confirmed,
+            headnodes: &headnodes,
             wait_from,
             lease_ms: active.lease_ms.max(timing.lease_ms()).max(lease_ms),
             kill_ms: active.kill_ms.max(timing.kill_ms()).max(kill_ms),
         };
         match office::way_free(&evidence, &self.me, now) {
-            Some(way) => self.take_office(now, version, &active, way),
+            Some(way) => {
+                self.trust = None;
+                if matches!(way, WayFree::Confirmed { .. }) {
+                    self.trust(&evidence);
+                }
+                self.take_office(now, version, &active, way);
+            }
             None => {
                 let waited_at = evidence.waited_at();
+                if self.show_and_hear(now, version, &evidence) {
+                    return;
+                }
                 self.course = format!(
                     "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
                     active.epoch,
@@ -310,6 +325,7 @@ impl Controller {
                     self.info(format!("{text}: this headnode takes over"));
                 }
             }
+            Write::AnswerConfirm(order) => self.records.confirm.wrote(now, order, version, None),
             Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
             Write::History(history) => {
                 self.records.history.wrote(now, history, version, None);

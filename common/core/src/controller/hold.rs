@@ -34,7 +34,7 @@ impl Controller {
             }
             None => {
                 self.announce(now, &active);
-                if self.pending.is_none() {
+                if self.pending.is_none() && !self.refuse_confirm(now, &active) {
                     self.answer_adoption(now);
                 }
             }
@@ -184,7 +184,7 @@ impl Controller {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.
             self.services.look_anew();
             self.leaving = Some(Leaving { permit_gone: true, ..leaving.clone() });
-        } else {
+        } else if !self.must_keep_others_out(now) {
             self.cede(now, active, leaving);
         }
     }

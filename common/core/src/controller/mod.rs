@@ -10,6 +10,7 @@
 mod adopt;
 mod alias;
 mod compete;
+mod confirm;
 mod farewell;
 mod fitness;
 mod hold;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::alias::AliasWait;
+use self::confirm::{Claim, Trust};
 pub use self::farewell::{Ending, Farewell};
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
@@ -32,8 +34,9 @@ use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{
-    Active, AdoptOrder, Duty, FailoverOrder, HeadnodeState, Health, History, Key, Lease, Lock,
-    Maintenance, NodeState, Promise, Role, ServicesState, Settings, SwitchoverOrder, Transition,
+    Active, AdoptOrder, ConfirmOrder, Duty, FailoverOrder, HeadnodeState, Health, History, Key,
+    Lease, Lock, Maintenance, NodeState, Promise, Role, ServicesState, Settings, Sign,
+    SwitchoverOrder, Transition,
 };
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
@@ -118,6 +121,7 @@ struct Records {
     lease: Known<Lease>,
     switchover: Known<SwitchoverOrder>,
     failover: Known<FailoverOrder>,
+    confirm: Known<ConfirmOrder>,
     adopt: Known<AdoptOrder>,
     history: Known<History>,
     duty: Known<Duty>,
@@ -126,6 +130,8 @@ struct Records {
     /// How far this host's own slave-fc is, where nodes follow.
     follower: Option<Known<NodeState>>,
     promises: BTreeMap<NodeName, Known<Promise>>,
+    /// What a headnode would show that is said to be powered off; only while that matters.
+    signs: Vec<Known<Sign>>,
     health: BTreeMap<NodeName, Known<Health>>,
     headnodes: BTreeMap<NodeName, Known<HeadnodeState>>,
 }
@@ -150,6 +156,7 @@ enum Write {
     Succeed(Active),
     Answer(SwitchoverOrder),
     AnswerFailover(FailoverOrder),
+    AnswerConfirm(ConfirmOrder),
     AnswerAdopt(AdoptOrder),
     History(History),
 }
@@ -228,6 +235,8 @@ pub struct Controller {
     alias_wait: AliasWait,
     renew_due: Time,
     wait_from: Option<Time>,
+    claim: Option<Claim>,
+    trust: Option<Trust>,
     polled: Time,
     leaving: Option<Leaving>,
     /// Until when this headnode counts as reluctant because it gave up a service, and which.
@@ -239,7 +248,7 @@ pub struct Controller {
     role: Role,
     why: String,
     /// What the own record is to say.
-    shown: Option<(Role, Epoch, String)>,
+    shown: Option<HeadnodeState>,
     /// The order to adopt another life of the cluster, and when it was first seen.
     adoption: Option<(String, Time)>,
     /// How the competition for the office stands, in a sentence.
@@ -315,6 +324,8 @@ impl Controller {
             alias_wait: AliasWait::No,
             renew_due: Time::default(),
             wait_from: None,
+            claim: None,
+            trust: None,
             polled: Time::default(),
             leaving: None,
             gave_up: None,

@@ -40,6 +40,10 @@ macro_rules! each {
             $do;
         }
         {
+            let $known = &mut records.confirm;
+            $do;
+        }
+        {
             let $known = &mut records.adopt;
             $do;
         }
@@ -56,6 +60,9 @@ macro_rules! each {
             $do;
         }
         if let Some($known) = &mut records.follower {
+            $do;
+        }
+        for $known in &mut records.signs {
             $do;
         }
         for $known in records.promises.values_mut() {
@@ -80,11 +87,13 @@ impl Records {
             lease: Known::new(Key::Lease),
             switchover: Known::new(Key::Switchover),
             failover: Known::new(Key::Failover),
+            confirm: Known::new(Key::Confirm),
             adopt: Known::new(Key::Adopt),
             history: Known::new(Key::History),
             duty: Known::new(Key::Duty(me.node.clone())),
             guard: Known::new(Key::Services(me.node.clone())),
             follower: config.follow.as_ref().map(|_| Known::new(Key::Node(me.node.clone()))),
+            signs: Vec::new(),
             promises: names().map(|name| (name.clone(), Known::new(Key::Promise(name)))).collect(),
             health: names().map(|name| (name.clone(), Known::new(Key::Health(name)))).collect(),
             // One's own record is published, not read.
@@ -200,6 +209,11 @@ impl Controller {
                 match write {
                     Write::Answer(_) => self.records.switchover.outdate(),
                     Write::AnswerFailover(_) => self.records.failover.outdate(),
+                    // It is bound to `active`, which may be what has changed.
+                    Write::AnswerConfirm(_) => {
+                        self.records.confirm.outdate();
+                        self.records.outdate_office();
+                    }
                     Write::AnswerAdopt(_) => self.records.adopt.outdate(),
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)

@@ -47,8 +47,8 @@ impl Controller {
             let waits = self.waits_for_alias(now, held.epoch);
             return if waits { Desired::Alone } else { Desired::Running };
         }
-        // Who notices late has no grace left.
-        Desired::Stopped { kill_at: deadline.max(now) }
+        // Who notices late has no grace left, nor has who was wrong to start.
+        Desired::Stopped { kill_at: if self.was_misled() { now } else { deadline.max(now) } }
     }
 
     /// Why this headnode cannot serve although it renews, if so: what it may do cannot be written down.
@@ -105,8 +105,8 @@ impl Controller {
     }
 
     pub(super) fn write_permit(&mut self, now: Time, incarnation: Incarnation, held: &Held) {
-        if self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone) || now >= held.deadline
-        {
+        let leaves = self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone);
+        if leaves || self.was_misled() || now >= held.deadline {
             return; // The renewal only keeps others out while we leave, or came too late to be of use.
         }
         let permit = Permit {

@@ -160,19 +160,18 @@ impl Controller {
     }
 
     fn publish(&mut self) {
-        let epoch = self.highest_epoch();
-        let shown = (self.role, epoch, self.why.clone());
-        if self.shown.as_ref() != Some(&shown) {
-            let state = HeadnodeState {
-                format: FORMAT,
-                by: self.me.clone(),
-                role: self.role,
-                epoch,
-                why: self.why.clone(),
-                rest: Rest::new(),
-            };
+        let state = HeadnodeState {
+            format: FORMAT,
+            by: self.me.clone(),
+            role: self.role,
+            epoch: self.highest_epoch(),
+            why: self.why.clone(),
+            attempt: self.attempt(),
+            rest: Rest::new(),
+        };
+        if self.shown.as_ref() != Some(&state) {
             self.presence.publish(record::write(&state));
-            self.shown = Some(shown);
+            self.shown = Some(state);
         }
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
     }

@@ -31,6 +31,8 @@ pub enum Key {
     Switchover,
     /// An operator's order to give up the holder of office.
     Failover,
+    /// An operator's word that a headnode is powered off.
+    Confirm,
     /// An operator's order to follow another life of the cluster.
     Adopt,
     /// The history of transitions, as one bounded list.
@@ -58,6 +60,7 @@ impl Key {
             Self::Restart(slot) => format!("restarts/{slot}"),
             Self::Switchover => "orders/switchover".to_owned(),
             Self::Failover => "orders/failover".to_owned(),
+            Self::Confirm => "orders/confirm".to_owned(),
             Self::Adopt => "orders/adopt".to_owned(),
             Self::History => "history".to_owned(),
         }
@@ -87,6 +90,7 @@ impl Key {
             }
             Some(("orders", "switchover")) => Some(Self::Switchover),
             Some(("orders", "failover")) => Some(Self::Failover),
+            Some(("orders", "confirm")) => Some(Self::Confirm),
             Some(("orders", "adopt")) => Some(Self::Adopt),
             Some(_) => None,
         }
@@ -108,6 +112,7 @@ impl Key {
             | Self::Promise(_)
             | Self::Switchover
             | Self::Failover
+            | Self::Confirm
             | Self::Adopt
             | Self::History => false,
         }
@@ -135,6 +140,7 @@ mod tests {
             Key::Restart(7),
             Key::Switchover,
             Key::Failover,
+            Key::Confirm,
             Key::Adopt,
             Key::History,
         ] {

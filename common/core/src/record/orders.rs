@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Key, Rest};
 use crate::epoch::{Epoch, Incarnation};
-use crate::node::NodeName;
+use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
 /// What every kind of order has.
@@ -131,6 +131,51 @@ impl Order for FailoverOrder {
         Given {
             id: &self.order,
             what: format!("a failover from {}", self.from),
+            by: &self.by,
+            epoch: self.epoch,
+            not_after: self.not_after,
+            answer: self.answer.as_ref(),
+        }
+    }
+}
+
+/// `orders/confirm`: somebody states that a headnode is powered off. Said of exactly one claim, whose claimant answers.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ConfirmOrder {
+    /// Format version.
+    pub format: u32,
+    /// A random id of the order.
+    pub order: String,
+    /// Who gave it, and from where.
+    pub by: String,
+    /// The epoch that is claimed over.
+    pub epoch: Epoch,
+    /// The headnode that is powered off.
+    pub node: NodeName,
+    /// Which machine and boot of it, where a record tells who held office.
+    #[serde(default)]
+    pub over: Option<Identity>,
+    /// Who claims.
+    pub claimant: Identity,
+    /// The version of `active` that bears the claim.
+    pub claim: i32,
+    /// After this it must not be believed.
+    pub not_after: WallTime,
+    /// What the claimant answered.
+    #[serde(default)]
+    pub answer: Option<Answer>,
+    /// Unknown fields.
+    #[serde(flatten)]
+    pub rest: Rest,
+}
+
+impl Order for ConfirmOrder {
+    const KEY: Key = Key::Confirm;
+
+    fn given(&self) -> Given<'_> {
+        Given {
+            id: &self.order,
+            what: format!("a confirmation that {} is powered off", self.node),
             by: &self.by,
             epoch: self.epoch,
             not_after: self.not_after,

@@ -8,6 +8,7 @@ mod bystander;
 mod cluster;
 mod daemons;
 mod diagnosis;
+mod fencing;
 mod followers;
 mod health;
 mod hosts;
@@ -74,7 +75,7 @@ pub(crate) fn options(preset: Preset) -> Options {
 
 /// With the preset `normal`: what its figures matter for.
 pub(crate) fn normal() -> Vec<Test> {
-    [&hosts::NORMAL[..], &daemons::NORMAL, &quorum::NORMAL].concat()
+    [&hosts::NORMAL[..], &fencing::NORMAL, &daemons::NORMAL, &quorum::NORMAL].concat()
 }
 
 /// With the preset `normal`, and a process that no kill ends.

@@ -18,17 +18,17 @@ pub(super) const FAST: [Test; 5] = [
     ("any_node_says_who_is_active_and_who_follows", from_a_worker),
 ];
 
-fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
+pub(super) fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
     cluster.lab().workers().pop().ok_or_else(|| "the lab has workers".into())
 }
 
 /// Says it on a worker, and wants it done.
-fn done(cluster: &Cluster<'_>, line: &[&str]) -> Answer<String> {
+pub(super) fn done(cluster: &Cluster<'_>, line: &[&str]) -> Answer<String> {
     Ok(worker(cluster)?.run(&[&["headship"], line].concat())?)
 }
 
 /// Says it on a worker, and tells the exit code and all that was printed.
-fn said(cluster: &Cluster<'_>, line: &[&str]) -> Answer<(Option<i32>, String)> {
+pub(super) fn said(cluster: &Cluster<'_>, line: &[&str]) -> Answer<(Option<i32>, String)> {
     let output = worker(cluster)?.output(&[&["headship"], line].concat())?;
     let text = [output.stdout, output.stderr].concat();
     Ok((output.status.code(), String::from_utf8(text)?))

@@ -1,0 +1,200 @@
+//! `headship fence list` and `headship fence confirm`: what a claim waits for, and an operator's word that a headnode is
+//! powered off.
+//!
+//! Whether that is believed is decided by the claimant (`headship_core::controller`); here is only what can be seen before.
+
+mod page;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use anyhow::Result;
+use headship_core::config::Config;
+use headship_core::known::Content;
+use headship_core::node::{Identity, NodeName};
+use headship_core::record::{Attempt, Sign, signs_of};
+use headship_daemon::Exit;
+
+use crate::args::{FenceConfirm, FenceList, Place};
+use crate::cluster::Cluster;
+use crate::orders::{self, Refusal};
+use crate::standing;
+use crate::view::{Records, record};
+use crate::{output, say};
+
+/// A claim that waits, as its claimant shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) by: Identity,
+    pub(crate) attempt: Attempt,
+}
+
+/// What `fence list` tells: the claim, and of each headnode whose word is awaited what shows that it lives, if anything does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    claim: Result<Claim, Refusal>,
+    awaited: Vec<(NodeName, Option<String>)>,
+}
+
+/// The claim that waits for its way to be free, or why there is none to be seen.
+pub(crate) fn claim(records: &Records) -> Result<Claim, Refusal> {
+    let active = match &records.active {
+        Content::Record(active) => active,
+        Content::Missing | Content::Corrupt(_) | Content::Unread => {
+            let nobody = standing::in_office(records).err();
+            let (exit, why) = nobody.map_or_else(
+                || (Exit::Refused, "nobody claims office".to_owned()),
+                |it| (it.condition.exit(), it.sentence.trim_end_matches('.').to_owned()),
+            );
+            let exit = if exit == Exit::NobodyActive { Exit::Refused } else { exit };
+            return Err(Refusal { exit, sentence: why });
+        }
+    };
+    let Some(claimant) = &active.claimant else {
+        let how = match standing::in_office(records) {
+            Ok(holder) => format!("{} holds it in epoch {}", holder.node, holder.epoch),
+            Err(nobody) => nobody.sentence.trim_end_matches('.').to_owned(),
+        };
+        return Err(Refusal::new(format!("nobody claims office: {how}")));
+    };
+    let state = records.headnodes.iter().find(|it| it.name == claimant.node);
+    let state = state.and_then(|headnode| record(&headnode.state));
+    let attempt = state.filter(|state| state.by == *claimant).and_then(|it| it.attempt.as_ref());
+    let version = records.of_active.map(|version| version.0);
+    match attempt.filter(|attempt| Some(attempt.claim) == version) {
+        Some(attempt) => Ok(Claim { by: claimant.clone(), attempt: attempt.clone() }),
+        None => Err(Refusal::new(format!(
+            "{} claims office of epoch {} and does not show that it waits for anything: see `headship status`, and its master-fc",
+            claimant.node, active.epoch
+        ))),
+    }
+}
+
+/// Whether a headnode may be confirmed to be off, by what the claim says of it.
+pub(crate) fn is_awaited(config: &Config, claim: &Claim, node: &NodeName) -> Result<(), Refusal> {
+    if !config.headnodes.iter().any(|headnode| headnode.name == *node) {
+        return Err(Refusal::new(standing::no_headnode(config, node)));
+    }
+    let awaited = &claim.attempt.awaited;
+    if awaited.contains(node) {
+        return Ok(());
+    }
+    let names: Vec<&str> = awaited.iter().map(NodeName::as_str).collect();
+    Err(Refusal::new(if names.is_empty() {
+        "nobody knows who held office last: only the wait frees the way".to_owned()
+    } else {
+        format!("{node} is not claimed over: {} is", names.join(", "))
+    }))
+}
+
+/// What shows that a headnode lives, if anything does.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn sign_of_life(
+    cluster: &mut Cluster,
+    node: &NodeName,
+    over: Option<&Identity>,
+) -> Result<Option<String>, String> {
+    for (key, words) in signs_of(node) {
+        match cluster.one::<Sign>(&key).await?.0 {
+            Content::Record(sign) if sign.speaks_against(over) => {
+                return Ok(Some(format!("{words} (boot {})", sign.boot)));
+            }
+            Content::Corrupt(corrupt) => return Ok(Some(corrupt.to_string())),
+            Content::Record(_) | Content::Missing | Content::Unread => {}
+        }
+    }
+    Ok(None)
+}
+
+/// Looks at the claim, if there is one.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+async fn look(cluster: &mut Cluster) -> Result<Seen, String> {
+    let claim = claim(&cluster.records().await?);
+    let mut awaited = Vec::new();
+    if let Ok(Claim { attempt, .. }) = &claim {
+        for node in &attempt.awaited {
+            let sign = sign_of_life(cluster, node, attempt.over.as_ref()).await?;
+            awaited.push((node.clone(), sign));
+        }
+    }
+    Ok(Seen { claim, awaited })
+}
+
+async fn look_once(config: &Config, place: &Place) -> Result<Seen, String> {
+    let mut cluster = Cluster::connect(config, place.timeout).await?;
+    let seen = look(&mut cluster).await;
+    cluster.close().await;
+    seen
+}
+
+/// Runs `headship fence list`.
+pub(crate) async fn list(config: &Config, place: &Place, arguments: &FenceList) -> Result<Exit> {
+    let seen = look_once(config, place).await;
+    let now = headship_drivers::host::clock::wall();
+    let exit = page::exit(&seen);
+    if arguments.json {
+        output::json(&page::document(&seen))?;
+    } else {
+        match &seen {
+            Ok(seen) if exit == Exit::Ok => output::print(&page::text(seen, now))?,
+            Ok(_) | Err(_) => output::complain(&page::conclusion(&seen)),
+        }
+    }
+    Ok(exit)
+}
+
+/// Runs `headship fence confirm`. It is looked whether it can be done before anybody is asked.
+pub(crate) async fn confirm(
+    config: &Config,
+    place: &Place,
+    arguments: &FenceConfirm,
+) -> Result<Exit> {
+    let FenceConfirm { node, yes, json } = arguments;
+    let agreed = match look_once(config, place).await {
+        Ok(seen) => possible(config, &seen, node),
+        Err(why) => Err(Refusal { exit: Exit::QuorumAway, sentence: why }),
+    };
+    let agreed = match agreed {
+        Ok(claim) => claim,
+        Err(refusal) => return orders::refuse(node, refusal, *json),
+    };
+    if !yes && !output::agrees(&question(&agreed, node))? {
+        output::complain("nothing is confirmed: say yes, or `--yes` where nobody can be asked");
+        return Ok(Exit::Refused);
+    }
+    orders::confirm(config, place, node.clone(), agreed, *json).await
+}
+
+/// The claim for which a headnode may be confirmed to be off, or why it may not.
+fn possible(config: &Config, seen: &Seen, node: &NodeName) -> Result<Claim, Refusal> {
+    let claim = seen.claim.clone()?;
+    is_awaited(config, &claim, node)?;
+    match seen.awaited.iter().find(|(awaited, _)| awaited == node) {
+        Some((_, Some(sign))) => Err(Refusal::new(format!("{node} is not off: {sign}"))),
+        Some((_, None)) | None => Ok(claim),
+    }
+}
+
+/// Exactly what is claimed, for whoever has to answer for it.
+fn question(claim: &Claim, node: &NodeName) -> String {
+    let Claim { by, attempt } = claim;
+    let Attempt { epoch, until, .. } = attempt;
+    let host = attempt.over.as_ref().map_or_else(
+        || format!("{node}, which may have held office of epoch {epoch} or an earlier one,"),
+        |over| {
+            format!(
+                "{node} (machine {}, boot {}), which held office of epoch {epoch},",
+                over.machine, over.boot
+            )
+        },
+    );
+    let until = say::utc(*until);
+    format!(
+        "You state: {host} is powered off, not only out of reach, and will not come back by itself before {until}.\n\
+         {} then takes office at once. If it is not so, HA services may run on both headnodes, and spoil their data.\nIs {node} powered off?",
+        by.node
+    )
+}

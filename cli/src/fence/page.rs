@@ -1,0 +1,135 @@
+//! What `headship fence list` prints.
+
+use headship_core::record::{Attempt, Way, WayAnswer};
+use headship_core::time::WallTime;
+use headship_daemon::Exit;
+use serde::Serialize;
+
+use super::{Claim, Seen};
+use crate::output::{BAD, GOOD, WARN};
+use crate::say;
+use crate::table::{Cell, Table};
+
+/// What `--json` prints. The keys are documented in headship(1).
+#[derive(Debug, Serialize)]
+pub(super) struct Document {
+    attempt: Option<AttemptSeen>,
+    conclusion: String,
+    exit: u8,
+}
+
+#[derive(Debug, Serialize)]
+struct AttemptSeen {
+    claimant: String,
+    epoch: u64,
+    claim: i32,
+    over: Option<Over>,
+    since_ms: u64,
+    until_ms: u64,
+    ways: Vec<Way>,
+    awaited: Vec<Awaited>,
+}
+
+/// The machine and boot that is claimed over.
+#[derive(Debug, Serialize)]
+struct Over {
+    node: String,
+    machine: String,
+    boot: String,
+}
+
+/// A headnode whose word is awaited.
+#[derive(Debug, Serialize)]
+struct Awaited {
+    node: String,
+    /// What shows that it lives; nothing if it can be confirmed to be off.
+    alive: Option<String>,
+}
+
+/// The exit code: that nobody claims is an answer, too.
+pub(super) fn exit(seen: &Result<Seen, String>) -> Exit {
+    match seen {
+        Ok(Seen { claim: Ok(_), .. }) => Exit::Ok,
+        Ok(Seen { claim: Err(refusal), .. }) if refusal.exit == Exit::Refused => Exit::Ok,
+        Ok(Seen { claim: Err(refusal), .. }) => refusal.exit,
+        Err(_) => Exit::QuorumAway,
+    }
+}
+
+/// The last line.
+pub(super) fn conclusion(seen: &Result<Seen, String>) -> String {
+    match seen {
+        Err(why) => why.clone(),
+        Ok(Seen { claim: Err(refusal), .. }) => refusal.sentence.clone(),
+        Ok(Seen { awaited, .. }) => {
+            let says = |(node, sign): &(_, Option<String>)| match sign {
+                Some(sign) => format!("{node} cannot be confirmed to be off: {sign}"),
+                None => format!("if {node} is powered off: `headship fence confirm {node}`"),
+            };
+            let lines: Vec<String> = awaited.iter().map(says).collect();
+            if lines.is_empty() {
+                return "nobody knows who held office last: only the wait frees the way".to_owned();
+            }
+            lines.join("\n")
+        }
+    }
+}
+
+/// The page for people.
+pub(super) fn text(seen: &Seen, now: WallTime) -> String {
+    let last = conclusion(&Ok(seen.clone()));
+    let Ok(Claim { by, attempt }) = &seen.claim else { return format!("{last}\n") };
+    let Attempt { epoch, over, since, until, ways, .. } = attempt;
+    let over = over.as_ref().map_or_else(
+        || format!("office of epoch {epoch}, which nobody is known to have held"),
+        |over| {
+            let (node, machine, boot) = (&over.node, &over.machine, &over.boot);
+            format!("{node} (epoch {epoch}, machine {machine}, boot {boot})")
+        },
+    );
+    let mut table = Table::new(&["WAY", "FREE", "WHY"]);
+    for Way { way, answer, why } in ways {
+        let style = match answer {
+            WayAnswer::Yes => GOOD,
+            WayAnswer::No => BAD,
+            WayAnswer::Unknown => WARN,
+        };
+        table.row(vec![Cell::plain(way), Cell::styled(style, answer.as_str()), Cell::plain(why)]);
+    }
+    let left = std::time::Duration::from_millis(until.0.saturating_sub(now.0));
+    format!(
+        "{} claims over {over}\nsince {} ({}); without any other answer it takes office in {}\n{}{last}\n",
+        by.node,
+        say::utc(*since),
+        say::ago(now, *since),
+        say::span(left),
+        table.to_text()
+    )
+}
+
+/// The document for programs.
+pub(super) fn document(seen: &Result<Seen, String>) -> Document {
+    let attempt = seen.as_ref().ok().and_then(|seen| {
+        let Claim { by, attempt } = seen.claim.as_ref().ok()?;
+        let over = attempt.over.as_ref().map(|over| Over {
+            node: over.node.to_string(),
+            machine: over.machine.clone(),
+            boot: over.boot.clone(),
+        });
+        let awaited = seen
+            .awaited
+            .iter()
+            .map(|(node, alive)| Awaited { node: node.to_string(), alive: alive.clone() });
+        Some(AttemptSeen {
+            claimant: by.node.to_string(),
+            epoch: attempt.epoch.0,
+            claim: attempt.claim,
+            over,
+            since_ms: attempt.since.0,
+            until_ms: attempt.until.0,
+            ways: attempt.ways.clone(),
+            awaited: awaited.collect(),
+        })
+    });
+    Document { attempt, conclusion: conclusion(seen), exit: exit(seen).code() }
+}

@@ -1,0 +1,148 @@
+//! The exact page and JSON of a claim that waits, and what is refused before anybody is asked.
+
+use headship_core::known::Content;
+use headship_core::quorum::Version;
+use headship_core::record::{Role, Way, WayAnswer};
+use headship_core::time::WallTime;
+
+use super::*;
+use crate::tests::{BEGIN, config, identity, node, records};
+
+/// hn1 claims over hn0, which is silent.
+pub(crate) fn claimed() -> Records {
+    let mut records = records();
+    if let Content::Record(active) = &mut records.active {
+        active.claimant = Some(identity("hn1"));
+    }
+    records.of_active = Some(Version(41));
+    if let Content::Record(state) = &mut records.headnodes[1].state {
+        state.role = Role::BecomingActive;
+        state.attempt = Some(attempt());
+    }
+    records
+}
+
+fn attempt() -> Attempt {
+    let way =
+        |way: &str, answer, why: &str| Way { way: way.to_owned(), answer, why: why.to_owned() };
+    Attempt {
+        claim: 41,
+        epoch: headship_core::epoch::Epoch(7),
+        over: Some(identity("hn0")),
+        since: BEGIN,
+        until: WallTime(BEGIN.0 + 8260),
+        awaited: vec![node("hn0")],
+        ways: vec![
+            way("cede", WayAnswer::No, "hn0 had not ceded epoch 7"),
+            way("promise", WayAnswer::Unknown, "no promise of epoch 7 yet: hn0"),
+            way("waited", WayAnswer::No, "lease and kill time of the old holder have not passed"),
+        ],
+    }
+}
+
+fn seen(records: &Records, sign: Option<&str>) -> Seen {
+    let claim = claim(records);
+    let awaited = if claim.is_ok() { vec![(node("hn0"), sign.map(str::to_owned))] } else { vec![] };
+    Seen { claim, awaited }
+}
+
+fn page_of(seen: &Seen) -> String {
+    let text = page::text(seen, WallTime(BEGIN.0 + 2000));
+    anstream::adapter::strip_str(&text).to_string()
+}
+
+#[test]
+fn a_claim_is_listed_with_each_way_and_what_can_be_confirmed() {
+    assert_eq!(
+        page_of(&seen(&claimed(), None)),
+        "hn1 claims over hn0 (epoch 7, machine machine-of-hn0, boot boot-of-hn0)\n\
+         since 2026-11-22 17:20:00 UTC (2.0 s ago); without any other answer it takes office in 6.2 s\n\
+         WAY      FREE     WHY\n\
+         cede     no       hn0 had not ceded epoch 7\n\
+         promise  unknown  no promise of epoch 7 yet: hn0\n\
+         waited   no       lease and kill time of the old holder have not passed\n\
+         if hn0 is powered off: `headship fence confirm hn0`\n"
+    );
+    let alive = page_of(&seen(&claimed(), Some("its master-fc has a session (boot b)")));
+    let last = "hn0 cannot be confirmed to be off: its master-fc has a session (boot b)";
+    assert_eq!(alive.lines().last(), Some(last));
+}
+
+#[test]
+fn a_claim_is_json_with_keys_that_stay() {
+    let document = serde_json::to_value(page::document(&Ok(seen(&claimed(), None)))).unwrap();
+    assert_eq!(
+        document,
+        serde_json::json!({
+            "attempt": {
+                "claimant": "hn1",
+                "epoch": 7,
+                "claim": 41,
+                "over": { "node": "hn0", "machine": "machine-of-hn0", "boot": "boot-of-hn0" },
+                "since_ms": BEGIN.0,
+                "until_ms": BEGIN.0 + 8260,
+                "ways": [
+                    { "way": "cede", "answer": "no", "why": "hn0 had not ceded epoch 7" },
+                    { "way": "promise", "answer": "unknown", "why": "no promise of epoch 7 yet: hn0" },
+                    { "way": "waited", "answer": "no", "why": "lease and kill time of the old holder have not passed" },
+                ],
+                "awaited": [{ "node": "hn0", "alive": null }],
+            },
+            "conclusion": "if hn0 is powered off: `headship fence confirm hn0`",
+            "exit": 0,
+        })
+    );
+}
+
+#[test]
+fn that_nobody_claims_is_an_answer() {
+    let none = seen(&records(), None);
+    assert_eq!(page_of(&none), "nobody claims office: hn0 holds it in epoch 7\n");
+    assert_eq!(page::exit(&Ok(none.clone())), Exit::Ok);
+    let refused = possible(&config(), &none, &node("hn0")).unwrap_err();
+    assert_eq!(
+        (refused.exit, refused.sentence.as_str()),
+        (Exit::Refused, "nobody claims office: hn0 holds it in epoch 7")
+    );
+    assert_eq!(page::exit(&Err("away".to_owned())), Exit::QuorumAway);
+}
+
+#[test]
+fn a_claimant_that_shows_another_claim_or_none_is_told_apart() {
+    let mut records = claimed();
+    records.of_active = Some(Version(42));
+    let why = claim(&records).unwrap_err().sentence;
+    assert!(why.starts_with("hn1 claims office of epoch 7 and does not show"), "{why}");
+    records.of_active = Some(Version(41));
+    if let Content::Record(state) = &mut records.headnodes[1].state {
+        state.by.process = "an earlier one".to_owned();
+    }
+    assert!(claim(&records).is_err());
+}
+
+#[test]
+fn only_who_is_awaited_and_shows_no_sign_of_life_is_confirmed() {
+    let refused = |sign: Option<&str>, name: &str| {
+        possible(&config(), &seen(&claimed(), sign), &node(name)).unwrap_err().sentence
+    };
+    assert!(possible(&config(), &seen(&claimed(), None), &node("hn0")).is_ok());
+    let sign = "its slave-fc has a session (boot b)";
+    assert_eq!(refused(Some(sign), "hn0"), format!("hn0 is not off: {sign}"));
+    assert_eq!(refused(None, "hn1"), "hn1 is not claimed over: hn0 is");
+    assert!(refused(None, "hn7").starts_with("hn7 is not a headnode of this cluster"));
+}
+
+#[test]
+fn whoever_is_asked_is_told_exactly_what_is_claimed() {
+    let claim = claim(&claimed()).unwrap();
+    let question = question(&claim, &node("hn0"));
+    assert!(question.starts_with(
+        "You state: hn0 (machine machine-of-hn0, boot boot-of-hn0), which held office of epoch 7, is powered off, not only out of reach, \
+         and will not come back by itself before 2026-11-22 17:20:08 UTC.\nhn1 then takes office at once."
+    ), "{question}");
+    let unknown = Claim { attempt: Attempt { over: None, ..claim.attempt }, by: claim.by };
+    assert!(
+        super::question(&unknown, &node("hn0"))
+            .contains("hn0, which may have held office of epoch 7 or an earlier one,")
+    );
+}

@@ -1,0 +1,369 @@
+//! What people see of a claim that waits, and what they can say to it: that a headnode is powered off.
+//!
+//! Such a word counts as a proof that the old holder is out, for exactly the claim that it was given for. It is refused while
+//! anything shows that the headnode lives; and if something shows it later, the word was wrong, and everything that was
+//! started by it is stopped again. `protocol.md`, 4 and 7.
+
+use super::{Controller, Write};
+use crate::epoch::Epoch;
+use crate::known::{Content, Known};
+use crate::node::{Identity, NodeName};
+use crate::office::{Confirmed, Evidence, Standing};
+use crate::quorum::{Op, Version};
+use crate::record::{
+    self, Active, Answer, Attempt, ConfirmOrder, Key, Order, Way, WayAnswer, signs_of,
+};
+use crate::time::{Time, WallTime, millis};
+
+/// What a claimant remembers of its claim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Claim {
+    /// The version of `active` that bears it.
+    version: Version,
+    /// When it began, for people.
+    since: WallTime,
+    /// When the wait is over, by our own clock and for people.
+    until: (Time, WallTime),
+    /// Who was confirmed to be powered off.
+    pub(super) confirmed: Vec<Confirmed>,
+    /// What is shown of it.
+    shown: Option<Attempt>,
+    /// The order for which it was looked whether its headnode lives.
+    looked_for: Option<String>,
+}
+
+/// An office that was taken on somebody's word.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Trust {
+    /// Whom the word is about, and whose it was.
+    words: Vec<Confirmed>,
+    /// Which machine and boot, where that is known.
+    over: Option<Identity>,
+    /// When lease and kill time of whoever held office before have surely passed.
+    until: Time,
+    /// The epoch that was claimed over.
+    epoch: Epoch,
+    /// The transaction of the claim: what was written before it says nothing.
+    claimed: i64,
+    /// Whether the word was found to be wrong while that mattered.
+    pub(super) wrong: bool,
+}
+
+impl Controller {
+    /// The present claim, as it is remembered. A claim that is written anew is another one.
+    pub(super) fn claim_of(&mut self, version: Version) -> &mut Claim {
+        let wall = self.wall;
+        let begun = || Claim {
+            version,
+            since: wall,
+            until: (Time::default(), wall),
+            confirmed: Vec::new(),
+            shown: None,
+            looked_for: None,
+        };
+        let same = self.claim.as_ref().is_some_and(|claim| claim.version == version);
+        if !same {
+            self.claim = None;
+            self.records.signs.clear();
+        }
+        self.claim.get_or_insert_with(begun)
+    }
+
+    /// Outside a claim nothing is remembered of one, and outside office nothing of a word that it was taken on.
+    pub(super) fn forget_claim(&mut self, standing: Standing) {
+        match standing {
+            Standing::Claimant => {}
+            Standing::Holder => self.claim = None,
+            Standing::Outside | Standing::Heir | Standing::HeirOfClaim => {
+                self.claim = None;
+                if self.is_connected() {
+                    self.trust = None;
+                }
+            }
+        }
+        if self.claim.is_none() && self.trust.is_none() {
+            self.records.signs.clear();
+        }
+    }
+
+    /// What is shown of a claim that waits.
+    pub(super) fn attempt(&self) -> Option<Attempt> {
+        let claims = self.standing() == Standing::Claimant;
+        self.claim.as_ref().filter(|_| claims)?.shown.clone()
+    }
+
+    /// The way is not free: shows what it waits for, and hears who says that it need not. True if there was something to write.
+    pub(super) fn show_and_hear(
+        &mut self,
+        now: Time,
+        version: Version,
+        evidence: &Evidence<'_>,
+    ) -> bool {
+        let (waited_at, wall) = (evidence.waited_at(), self.wall);
+        let claim = self.claim_of(version);
+        if claim.until.0 != waited_at {
+            let left = millis(waited_at.since(now));
+            claim.until = (waited_at, WallTime(wall.0.saturating_add(left)));
+        }
+        let attempt = Attempt {
+            claim: version.0,
+            epoch: evidence.active.epoch,
+            over: evidence.active.holder.clone().filter(|_| evidence.trusted),
+            since: claim.since,
+            until: claim.until.1,
+            awaited: evidence.awaited().into_iter().cloned().collect(),
+            ways: ways(evidence),
+        };
+        claim.shown = Some(attempt.clone());
+        self.answer_confirm(now, version, &attempt)
+    }
+
+    /// Answers somebody's word about this claim.
+    fn answer_confirm(&mut self, now: Time, version: Version, attempt: &Attempt) -> bool {
+        let Some(order) = self.unanswered_confirm(attempt.epoch) else { return false };
+        let answer = match self.judge_confirm(attempt, &order) {
+            Some(Ok(())) => Answer::Accepted,
+            Some(Err(why)) => Answer::Refused { why },
+            None => return false,
+        };
+        self.write_answer(now, version, order, answer);
+        true
+    }
+
+    /// A holder refuses what is said of a claim that is over, or that never was.
+    pub(super) fn refuse_confirm(&mut self, now: Time, active: &Active) -> bool {
+        let Some(version) = self.records.active.version() else { return false };
+        let Some(order) = self.unanswered_confirm(active.epoch) else { return false };
+        let why = format!(
+            "nobody claims office: {} holds it in epoch {}, and nothing has to be confirmed",
+            self.me.node, active.epoch
+        );
+        self.write_answer(now, version, order, Answer::Refused { why });
+        true
+    }
+
+    /// The order, if it waits for an answer. One of a later epoch says that this look at `active` is behind.
+    fn unanswered_confirm(&self, epoch: Epoch) -> Option<ConfirmOrder> {
+        let known = &self.records.confirm;
+        let order = known.record().filter(|_| known.is_fresh())?;
+        (order.answer.is_none() && order.epoch <= epoch).then(|| order.clone())
+    }
+
+    /// Bound to `active`, so that nothing is answered on what has passed.
+    fn write_answer(&mut self, now: Time, active: Version, order: ConfirmOrder, answer: Answer) {
+        let Some(version) = self.records.confirm.version() else { return };
+        let order = ConfirmOrder { answer: Some(answer), ..order };
+        let data = record::write(&order);
+        let ops = vec![
+            Op::Check { key: Key::Active, version: Some(active) },
+            Op::Set { key: Key::Confirm, version: Some(version), data },
+        ];
+        self.write(now, ops, Write::AnswerConfirm(order));
+    }
+
+    /// Whether the word is to be believed, or why not; nothing while that is being looked at.
+    fn judge_confirm(
+        &mut self,
+        attempt: &Attempt,
+        order: &ConfirmOrder,
+    ) -> Option<Result<(), String>> {
+        if let Err(why) = self.is_about_this_claim(attempt, order) {
+            return Some(Err(why));
+        }
+        let node = &order.node;
+        if !attempt.awaited.contains(node) {
+            return Some(Err(not_awaited(attempt, node)));
+        }
+        self.look_for_signs(order);
+        if self.records.signs.iter().any(|sign| !sign.is_fresh()) {
+            return None;
+        }
+        let claimed = self.records.active.changed();
+        // The claim ends all renewals: this one would be a wonder, or somebody's hand.
+        let renewed = (self.records.lease.changed() > claimed)
+            .then(|| "the lease was renewed since the claim".to_owned());
+        let sign = self.sign_of_life(node, attempt.over.as_ref(), claimed).or(renewed);
+        Some(sign.map_or(Ok(()), |sign| Err(format!("{node} is not off: {sign}"))))
+    }
+
+    fn is_about_this_claim(&self, attempt: &Attempt, order: &ConfirmOrder) -> Result<(), String> {
+        if self.wall > order.not_after {
+            return Err("it came too late: order anew, and compare the hosts' clocks".to_owned());
+        }
+        let same = order.claim == attempt.claim
+            && order.claimant == self.me
+            && order.epoch == attempt.epoch
+            && order.over == attempt.over;
+        if same {
+            return Ok(());
+        }
+        Err(
+            "it was said of another attempt to take office, which is over: see `headship fence list`, and confirm anew if need be"
+                .to_owned(),
+        )
+    }
+
+    /// Reads what a headnode that lives would show: for each order anew, as a missed hint must not make it look dead.
+    fn look_for_signs(&mut self, order: &ConfirmOrder) {
+        let Some(claim) = &mut self.claim else { return };
+        if claim.looked_for.as_ref() == Some(&order.order) {
+            return;
+        }
+        claim.looked_for = Some(order.order.clone());
+        self.records.signs.iter_mut().for_each(Known::outdate);
+        for (key, _) in signs_of(&order.node) {
+            if !self.records.signs.iter().any(|known| *known.key() == key) {
+                self.records.signs.push(Known::new(key));
+            }
+        }
+    }
+
+    /// What shows that a headnode lives which is said to be off, if anything does: an ephemeral record, or something that its
+    /// boot wrote after the transaction `since`.
+    fn sign_of_life(&self, node: &NodeName, over: Option<&Identity>, since: i64) -> Option<String> {
+        let signs = &self.records.signs;
+        for (key, words) in signs_of(node) {
+            let Some(known) = signs.iter().find(|known| *known.key() == key) else { continue };
+            match known.content() {
+                Content::Record(sign) if sign.speaks_against(over) => {
+                    return Some(format!("{words} (boot {})", sign.boot));
+                }
+                Content::Corrupt(corrupt) => return Some(corrupt.to_string()),
+                Content::Record(_) | Content::Missing | Content::Unread => {}
+            }
+        }
+        let promise = self.records.promises.get(node).filter(|known| known.changed() > since)?;
+        let promise = promise.record()?;
+        over.is_some_and(|over| over.machine == promise.machine && over.boot == promise.boot).then(
+            || format!("its slave-ha-service promised epoch {} since the claim", promise.epoch),
+        )
+    }
+
+    /// Whose word counts for the claim that bears this version. An answer of ours, or one whose outcome was unknown, stands in
+    /// the record; and what shows that a headnode lives takes the word back.
+    pub(super) fn believed(&mut self, version: Version, active: &Active) -> Vec<Confirmed> {
+        let accepted = self.records.confirm.record().filter(|order| {
+            order.answer == Some(Answer::Accepted)
+                && order.claim == version.0
+                && order.claimant == self.me
+                && order.given().is_live(active.epoch, self.wall)
+        });
+        let accepted = accepted.map(|it| Confirmed { node: it.node.clone(), by: it.by.clone() });
+        let mut confirmed = self.claim_of(version).confirmed.clone();
+        let changed = self.records.active.changed();
+        let stands =
+            |it: &Confirmed| self.sign_of_life(&it.node, active.holder.as_ref(), changed).is_none();
+        confirmed.retain(stands);
+        if let Some(word) = accepted.filter(|word| !confirmed.contains(word) && stands(word)) {
+            self.warn(format!("{} counts as powered off, as {} confirmed", word.node, word.by));
+            confirmed.push(word);
+        }
+        self.claim_of(version).confirmed.clone_from(&confirmed);
+        confirmed
+    }
+
+    /// Office is being taken on somebody's word: what shows that it was wrong is looked for from now on.
+    pub(super) fn trust(&mut self, evidence: &Evidence<'_>) {
+        self.trust = Some(Trust {
+            words: evidence.confirmed.to_vec(),
+            over: evidence.active.holder.clone(),
+            until: evidence.waited_at(),
+            epoch: evidence.active.epoch,
+            claimed: evidence.changed,
+            wrong: false,
+        });
+    }
+
+    /// A sign of life of whoever was confirmed to be off: the word was wrong. While what it held may still run, everything is
+    /// stopped here at once; afterwards it is only said.
+    pub(super) fn doubt(&mut self, now: Time) {
+        let holds = self.standing() == Standing::Holder;
+        let Some(trust) = self.trust.clone().filter(|trust| holds && !trust.wrong) else { return };
+        if trust.words.iter().any(|it| self.boots_anew(&it.node, trust.over.as_ref())) {
+            self.trust = None;
+            return;
+        }
+        let sign = trust.words.iter().find_map(|Confirmed { node, by }| {
+            let sign = self.sign_of_life(node, trust.over.as_ref(), trust.claimed)?;
+            Some(format!("{node} is not powered off, though {by} confirmed it: {sign}"))
+        });
+        let Some(sign) = sign else { return };
+        if now >= trust.until || self.all_promised(&trust) {
+            self.error(format!("{sign}; nothing that it held can run any more"), None);
+            self.trust = None;
+            return;
+        }
+        self.error(format!("{sign}; everything is stopped here"), None);
+        self.trust = Some(Trust { wrong: true, ..trust });
+        self.leaving = None;
+        self.begin_leaving(None, sign, now);
+        self.remove_permit(now);
+    }
+
+    /// Whether the machine shows another boot than the one that was said to be over, which proves that it is.
+    fn boots_anew(&self, node: &NodeName, over: Option<&Identity>) -> bool {
+        self.records.signs.iter().any(|known| {
+            let of_node = signs_of(node).iter().any(|(key, _)| key == known.key());
+            let sign = known.record().filter(|_| of_node);
+            sign.zip(over)
+                .is_some_and(|(sign, over)| sign.machine == over.machine && sign.boot != over.boot)
+        })
+    }
+
+    /// Whether all who were held to be off have promised what they held.
+    fn all_promised(&self, trust: &Trust) -> bool {
+        let life = self.incarnation();
+        trust.words.iter().all(|it| {
+            let promise = self.records.promises.get(&it.node).and_then(|known| known.record());
+            promise.is_some_and(|promise| {
+                trust.over.as_ref().is_some_and(|over| over.machine == promise.machine)
+                    && life == Some(&promise.incarnation)
+                    && promise.epoch >= trust.epoch
+            })
+        })
+    }
+
+    /// Whether this office was taken on a word that was found to be wrong.
+    pub(super) fn was_misled(&self) -> bool {
+        self.trust.as_ref().is_some_and(|trust| trust.wrong)
+    }
+
+    /// Whether a cession would free the way while somebody, who was held to be off, may still run what it held.
+    pub(super) fn must_keep_others_out(&mut self, now: Time) -> bool {
+        let Some(trust) = self.trust.clone().filter(|trust| trust.wrong) else { return false };
+        let promised = self.all_promised(&trust);
+        self.wake_at(trust.until);
+        !promised && now < trust.until
+    }
+}
+
+/// Each way to office that is not free yet.
+fn ways(evidence: &Evidence<'_>) -> Vec<Way> {
+    let way = |way: &str, answer, why| Way { way: way.to_owned(), answer, why };
+    let names =
+        |nodes: &[&NodeName]| nodes.iter().map(|node| node.as_str()).collect::<Vec<_>>().join(", ");
+    let Evidence { active, .. } = evidence;
+    let epoch = active.epoch;
+    let awaited = evidence.awaited();
+    let cede = match &active.holder {
+        Some(holder) if evidence.trusted => format!("{} had not ceded epoch {epoch}", holder.node),
+        Some(_) | None => "no record tells who held office last".to_owned(),
+    };
+    let promise = if awaited.is_empty() {
+        let why = "`active` tells of another office than this headnode remembers";
+        way("promise", WayAnswer::No, why.to_owned())
+    } else {
+        let why = format!("no promise of epoch {epoch} yet: {}", names(&awaited));
+        way("promise", WayAnswer::Unknown, why)
+    };
+    let waited = "lease and kill time of the old holder have not passed".to_owned();
+    vec![way("cede", WayAnswer::No, cede), promise, way("waited", WayAnswer::No, waited)]
+}
+
+fn not_awaited(attempt: &Attempt, node: &NodeName) -> String {
+    let awaited: Vec<&str> = attempt.awaited.iter().map(NodeName::as_str).collect();
+    if awaited.is_empty() {
+        return "nobody knows who held office last: only the wait frees the way".to_owned();
+    }
+    format!("{node} is not claimed over: {} is", awaited.join(", "))
+}
