@@ -64,15 +64,16 @@ impl World {
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
-            ["pause" | "resume" | "maintenance" | "switchover" | "failover" | "adopt", ..] => {
-                self.operator(&words)
-            }
+            [
+                "pause" | "resume" | "maintenance" | "switchover" | "failover" | "adopt" | "lose",
+                ..,
+            ] => self.operator(&words),
             _ => Err("unknown words".to_owned()),
         }
     }
 
     pub(super) fn named_host(&self, name: &str) -> Result<HostId, String> {
-        self.host_by_name(name).ok_or_else(|| format!("no headnode `{name}`"))
+        self.host_by_name(name).ok_or_else(|| format!("no host `{name}`"))
     }
 
     fn daemon_command(&mut self, id: DaemonId, words: &[&str]) -> Result<(), String> {
@@ -167,6 +168,7 @@ impl World {
 
     /// What the configuration on one host says from now on; its daemons read it when they start.
     fn configure_lease(&mut self, host: HostId, lease: Duration) {
+        self.leases_differed = true;
         let as_at_first = self.setup.config(&self.host(host).name);
         if let Some(config) = self.configs.get_mut(host.0) {
             *config = as_at_first;
