@@ -3,6 +3,8 @@
 //! The order is the moment at which systemd begins with a unit: its gate runs after that. What a service itself needs to
 //! start or to stop is none of the suite's.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
@@ -53,14 +55,14 @@ fn ordered_at(host: &Host, service: &str) -> Result<u64> {
     let micros: Option<u64> = text.trim().parse().ok();
     let micros = micros
         .ok_or_else(|| BenchError::Odd(format!("{service} never began: `{}`", text.trim())))?;
-    // systemd counts without the time that this machine was suspended.
-    let monotonic = clock_gettime(ClockId::Monotonic);
-    let suspended = service_log::now().saturating_sub(
-        u64::try_from(monotonic.tv_sec).unwrap_or(0) * 1_000_000_000
-            + u64::try_from(monotonic.tv_nsec).unwrap_or(0),
-    );
+    Ok(micros * 1000 + suspended())
+}
+
+/// How long this machine was suspended, which systemd and the journal do not count.
+fn suspended() -> u64 {
+    let suspended = service_log::now().saturating_sub(nanos(ClockId::Monotonic));
     // Two clocks are not read at once: what they differ by without any suspension is noise.
-    Ok(micros * 1000 + if suspended > 1_000_000 { suspended } else { 0 })
+    if suspended > 1_000_000 { suspended } else { 0 }
 }
 
 fn wait_ready(lab: &Lab, host: &Host, service: &str, since: u64) -> Result<u64> {
@@ -106,10 +108,85 @@ fn switchover(lab: &Lab) -> Result<Vec<Figure>> {
     let served = wait_all_ready(lab, &to, ordered)?;
     let own = busy_with_services(lab, ordered)?;
     let total = span(ordered, served);
-    Ok(vec![
+    let mut figures = vec![
         figure("switchover: whole, as the operator sees it", total, None),
         figure("switchover: over the services' own stops and starts", total - own, Some(200_000)),
+    ];
+    figures.extend(hosts_files(&to, &lab.hosts(), "switchover")?);
+    Ok(figures)
+}
+
+/// How long after the office of `active` began the hosts files of `nodes` were rewritten, in the median and at the last.
+fn hosts_files(active: &Host, nodes: &[Host], what: &str) -> Result<Vec<Figure>> {
+    let began = office_began(active)?;
+    let address = active.address();
+    let mut spans = Vec::new();
+    for node in nodes {
+        let sentence = format!("{} follows {}", node.name(), active.name());
+        let own = format!("{address} headnodehost");
+        wait_for(&sentence, LIMIT, || {
+            let text = node.read_file("/etc/hosts").ok()?;
+            text.lines().any(|line| line.starts_with(&own)).then_some(())
+        })?;
+        spans.push(span(began, changed_at(node)?));
+    }
+    spans.sort_unstable();
+    let at = |index: usize| spans.get(index).copied().unwrap_or_default();
+    let count = spans.len();
+    Ok(vec![
+        figure(
+            &format!("{what}: hosts file moved after becoming-active, median of {count} nodes"),
+            at(spans.len() / 2),
+            Some(200_000),
+        ),
+        figure(
+            &format!("{what}: hosts file moved after becoming-active, last of {count} nodes"),
+            at(spans.len().saturating_sub(1)),
+            Some(200_000),
+        ),
     ])
+}
+
+/// When a node's hosts file was put in its place, on the clock of the service log. The kernel stamps that when it happens.
+fn changed_at(node: &Host) -> Result<u64> {
+    let file = node.root().join("etc/hosts");
+    let data = fs::metadata(&file)
+        .map_err(|error| BenchError::Odd(format!("`{}`: {error}", file.display())))?;
+    let age = nanos(ClockId::Realtime)
+        .saturating_sub(unsigned(data.ctime()) * 1_000_000_000 + unsigned(data.ctime_nsec()));
+    Ok(service_log::now().saturating_sub(age))
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    unsigned(time.tv_sec) * 1_000_000_000 + unsigned(time.tv_nsec)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
+}
+
+/// When `active` came to say becoming-active, on the clock of the service log: what master-fc says when it serves names how
+/// long before that it was.
+fn office_began(active: &Host) -> Result<u64> {
+    let line = ["journalctl", "--boot", "--output=json", "--unit=master-fc", "--lines=500"];
+    let journal = active.run(&line)?;
+    let began = journal.lines().rev().find_map(|line| {
+        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+        let text = entry.get("MESSAGE")?.as_str()?;
+        let phases = text.strip_prefix("serving in epoch ")?;
+        let at: u64 = entry.get("__MONOTONIC_TIMESTAMP")?.as_str()?.parse().ok()?;
+        Some(at * 1000 - (phase(phases, "permit")? + phase(phases, "start")?) * 1_000_000)
+    });
+    began
+        .map(|at| at + suspended())
+        .ok_or_else(|| BenchError::Odd(format!("{} does not say since when", active.name())))
+}
+
+/// The milliseconds of a phase in `after detect 1 ms, wait 2 ms`.
+fn phase(text: &str, phase: &str) -> Option<u64> {
+    let (_, behind) = text.split_once(&format!(" {phase} "))?;
+    behind.split_once(" ms")?.0.parse().ok()
 }
 
 /// For how long since `since` some service was stopping or starting, in nanoseconds.
@@ -140,7 +217,11 @@ fn power_loss(lab: &Lab) -> Result<Vec<Figure>> {
     // The last one that is read before the plug is pulled may be one renewal older than the last one there was.
     let lost = service_log::now();
     active.power_off()?;
-    taken_over(lab, &active, &standby, lost, "power loss")
+    let mut figures = taken_over(lab, &active, &standby, lost, "power loss")?;
+    let mut left = lab.hosts();
+    left.retain(|node| node.name() != active.name());
+    figures.extend(hosts_files(&standby, &left, "power loss")?);
+    Ok(figures)
 }
 
 fn cut_cable(lab: &Lab) -> Result<Vec<Figure>> {

@@ -233,15 +233,11 @@ fn status(lab: &Lab) -> anyhow::Result<()> {
                 services.collect::<Vec<_>>().join(" ")
             }
             Role::Quorum => match ensemble::mode(&host) {
-                Some(Mode::Leader) => "zookeeper (leader)".to_owned(),
-                Some(Mode::Follower) => "zookeeper (follower)".to_owned(),
-                None => String::new(),
+                Some(Mode::Leader) => format!("zookeeper (leader)  {}", registered(lab, &host)),
+                Some(Mode::Follower) => format!("zookeeper (follower)  {}", registered(lab, &host)),
+                None => registered(lab, &host),
             },
-            Role::Worker => {
-                let registrations = lab.registrations();
-                let last = registrations.iter().rfind(|one| one.host == host.name());
-                last.map_or_else(String::new, |last| format!("agent registered at {}", last.server))
-            }
+            Role::Worker => registered(lab, &host),
         };
         writeln!(
             text,
@@ -252,6 +248,13 @@ fn status(lab: &Lab) -> anyhow::Result<()> {
         )?;
     }
     show(&text)
+}
+
+/// Where a host's agent registered last, if it ever did.
+fn registered(lab: &Lab, host: &Host) -> String {
+    let registrations = lab.registrations();
+    let last = registrations.iter().rfind(|one| one.host == host.name());
+    last.map_or_else(String::new, |last| format!("agent registered at {}", last.server))
 }
 
 fn shell(host: &Host, command: &[String]) -> anyhow::Result<ExitCode> {

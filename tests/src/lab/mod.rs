@@ -1,4 +1,5 @@
-//! The lab: seven systemd hosts on one machine: two headnodes, two workers, and a real ZooKeeper ensemble of three.
+//! The lab: seven systemd hosts on one machine: two headnodes, two workers, and a real ZooKeeper ensemble of three. With
+//! the suite, all of them follow the active headnode.
 //!
 //! A host is a network namespace and a systemd in a container of its own, over a small Debian. Power, cables and processes
 //! are taken from outside, so that nothing on a host has to play along. The lab knows how the suite is installed (by the
@@ -59,9 +60,9 @@ pub const HA_UNITS: [&str; 4] =
 /// Why nothing can be frozen beyond kill.
 const NO_HARD_FREEZER: &str = "it mounts no version 1 freezer";
 
-/// File lists of the suite that a headnode gets, and those of them that a worker gets as well.
-const HEADNODE_LISTS: [&str; 3] = ["packaging/headnode.files", WORKER_LISTS[0], WORKER_LISTS[1]];
-const WORKER_LISTS: [&str; 2] = ["packaging/node.files", "packaging/cli.files"];
+/// File lists of the suite that a headnode gets, and those of them that every other node gets as well.
+const HEADNODE_LISTS: [&str; 3] = ["packaging/headnode.files", NODE_LISTS[0], NODE_LISTS[1]];
+const NODE_LISTS: [&str; 2] = ["packaging/node.files", "packaging/cli.files"];
 
 /// What kind of lab to bring up, and where.
 #[derive(Clone, Debug)]
@@ -260,8 +261,13 @@ impl Lab {
         let (headnode, node) = ("tests/lab/headnode.files", "tests/lab/node.files");
         match host.spec().role {
             Role::Headnode => self.furnish(host, options, &[headnode, node], &HEADNODE_LISTS)?,
-            Role::Worker => self.furnish(host, options, &[node], &WORKER_LISTS)?,
-            Role::Quorum => self.furnish_server(host, &options.sources)?,
+            Role::Worker => self.furnish(host, options, &[node], &NODE_LISTS)?,
+            Role::Quorum => {
+                if !options.bare {
+                    self.furnish(host, options, &[node], &NODE_LISTS)?;
+                }
+                self.furnish_server(host, &options.sources)?;
+            }
         }
         host.power_on()
     }

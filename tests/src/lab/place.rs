@@ -17,7 +17,7 @@ pub const CACHE_DIR: &str = "/var/cache/headship-lab";
 pub enum Role {
     /// Runs the suite and, one of them at a time, the HA services.
     Headnode,
-    /// Runs one ZooKeeper server of the failover quorum.
+    /// Runs one ZooKeeper server of the failover quorum, and an agent that follows the active headnode.
     Quorum,
     /// Runs an agent that follows the active headnode.
     Worker,

@@ -31,7 +31,11 @@ impl World {
 
     /// One fault, drawn now.
     pub(super) fn fault(&mut self) {
-        let host = HostId(self.pick(self.hosts.len()));
+        // Drawn where somebody follows only, so that all other seeds are as they would be without.
+        if self.setup.follow && self.rng.u32(0..4) == 0 {
+            return self.fault_of_follower();
+        }
+        let host = HostId(self.pick(self.setup.headnodes));
         let name = self.host(host).name.to_string();
         match self.rng.u32(0..100) {
             0..30 => self.fault_of_daemon(host, &name),
@@ -344,6 +348,51 @@ impl World {
         }
     }
 
+    /// Some time within the next `trouble` the records are lost, and an operator says to go on with what is there then.
+    pub(super) fn plan_another_life(&mut self, trouble: Duration) {
+        let lost = self.between(0, micros(trouble));
+        self.after(lost, Happening::Command("lose the records".to_owned()));
+        let adopted = lost + self.between(1_000_000, 60_000_000);
+        self.after(adopted, Happening::Command("adopt".to_owned()));
+    }
+
+    /// What happens to hosts files, agents and slave-fc, on whichever node; and to nodes on which nothing else runs.
+    fn fault_of_follower(&mut self) {
+        let host = HostId(self.pick(self.hosts.len()));
+        let name = self.host(host).name.to_string();
+        match self.rng.u32(0..18) {
+            0..3 => self.order(&format!("kill {name} slave-fc")),
+            3..6 => self.order(&format!("hosts {name} kills slave-fc")),
+            6 => {
+                let writable = format!("hosts {name} writable");
+                self.do_for(&format!("hosts {name} read-only"), &writable, 500, 40_000);
+            }
+            7..9 => self.order(&format!("hosts {name} edited")),
+            9..11 => self.order(&format!("hosts {name} gains a line")),
+            11 => self.order(&format!("agent {name} dies")),
+            12 => {
+                let well = format!("agent {name} well");
+                self.do_for(&format!("agent {name} cannot start"), &well, 1000, 90_000);
+            }
+            13 => {
+                let how = self.one_of(&["freeze", "hang"]);
+                let thaw = format!("thaw {name} slave-fc");
+                self.do_for(&format!("{how} {name} slave-fc"), &thaw, 100, 9000);
+            }
+            14 => {
+                let start = format!("start {name} slave-fc");
+                self.do_for(&format!("kill {name} slave-fc for good"), &start, 1000, 40_000);
+            }
+            _ if self.is_headnode(host) => self.order(&format!("expire {name} slave-fc")),
+            15 => {
+                let on = format!("power on {name}");
+                self.do_for(&format!("power off {name}"), &on, 3000, 40_000);
+            }
+            16 => self.do_for(&format!("freeze {name}"), &format!("thaw {name}"), 50, 20_000),
+            _ => self.fault_of_network(&name),
+        }
+    }
+
     /// Everything that is broken is repaired, everybody who is away comes back, and the operator leaves.
     pub(super) fn heal_all(&mut self) {
         self.net.cut.clear();
@@ -360,6 +409,23 @@ impl World {
         self.after(soon, Happening::Command("resume".to_owned()));
         self.after(soon, Happening::Command("maintenance all off".to_owned()));
         self.after(soon, Happening::Command("delete lock garbage".to_owned()));
+        if self.lives > 0 {
+            self.adopt_thoroughly(soon);
+        }
+    }
+
+    /// What the command line and the manual say of a headnode that refuses as it holds office in another life of the cluster.
+    fn adopt_thoroughly(&mut self, begin: Duration) {
+        for host in self.headnode_ids() {
+            let name = self.host(host).name.to_string();
+            self.after(begin, Happening::Command(format!("stop {name} master-fc")));
+            let again = begin + Duration::from_secs(10);
+            self.after(again, Happening::Command(format!("start {name} master-fc")));
+        }
+        for pause in [20, 60] {
+            let at = begin + Duration::from_secs(pause);
+            self.after(at, Happening::Command("adopt".to_owned()));
+        }
     }
 
     fn heal_host(&mut self, host: HostId) {
@@ -376,7 +442,8 @@ impl World {
             self.order(&format!("hosts {name} writable"));
             self.order(&format!("agent {name} well"));
         }
-        for service in SERVICES {
+        let headnode = self.is_headnode(host);
+        for service in SERVICES.into_iter().filter(|_| headnode) {
             self.order(&format!("service {name} {service} well"));
         }
         if !self.host(host).powered {
@@ -386,7 +453,8 @@ impl World {
         }
         for kind in Kind::ALL {
             self.thaw_daemon(DaemonId { host, kind });
-            if kind != Kind::Duty && (kind != Kind::Follower || self.setup.follow) {
+            let runs_here = if kind == Kind::Follower { self.setup.follow } else { headnode };
+            if kind != Kind::Duty && runs_here {
                 self.order(&format!("start {name} {}", kind.name()));
             }
         }

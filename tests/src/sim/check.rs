@@ -379,7 +379,7 @@ impl World {
     /// Why the cluster is not yet as it should be with everything healed: one active with all services, the others standby.
     pub fn unsettled(&self) -> Option<String> {
         let roles: Vec<(HostId, &str)> =
-            self.host_ids().into_iter().map(|host| (host, self.role(host))).collect();
+            self.headnode_ids().into_iter().map(|host| (host, self.role(host))).collect();
         let active: Vec<HostId> =
             roles.iter().filter(|(_, role)| *role == "active").map(|(host, _)| *host).collect();
         let others = roles.iter().filter(|(_, role)| *role == "standby").count();
@@ -404,6 +404,9 @@ impl World {
             }
             if let Some(why) = self.not_following(host, *active) {
                 return Some(why);
+            }
+            if !self.is_headnode(host) {
+                continue;
             }
             for kind in [Kind::Controller, Kind::Guard, Kind::Monitor] {
                 if self.life(DaemonId { host, kind }) != Life::Running {

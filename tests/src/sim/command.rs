@@ -65,7 +65,8 @@ impl World {
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
             [
-                "pause" | "resume" | "maintenance" | "switchover" | "failover" | "fence" | "adopt",
+                "pause" | "resume" | "maintenance" | "switchover" | "failover" | "fence" | "adopt"
+                | "lose",
                 ..,
             ] => self.operator(&words),
             _ => Err("unknown words".to_owned()),
@@ -73,7 +74,7 @@ impl World {
     }
 
     pub(super) fn named_host(&self, name: &str) -> Result<HostId, String> {
-        self.host_by_name(name).ok_or_else(|| format!("no headnode `{name}`"))
+        self.host_by_name(name).ok_or_else(|| format!("no host `{name}`"))
     }
 
     fn daemon_command(&mut self, id: DaemonId, words: &[&str]) -> Result<(), String> {
@@ -168,6 +169,7 @@ impl World {
 
     /// What the configuration on one host says from now on; its daemons read it when they start.
     fn configure_lease(&mut self, host: HostId, lease: Duration) {
+        self.leases_differed = true;
         let as_at_first = self.setup.config(&self.host(host).name);
         if let Some(config) = self.configs.get_mut(host.0) {
             *config = as_at_first;

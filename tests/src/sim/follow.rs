@@ -1,6 +1,7 @@
-//! What slave-fc works on: a headnode's hosts file, its agent, and the notes of both.
+//! What slave-fc works on: a node's hosts file, its agent, and the notes of both; and what must be true of them.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use headship_core::config::checked::{Config, Driver};
 use headship_core::follower::{self, AGENT, AgentNote, Followed, Follower, Found};
@@ -15,6 +16,12 @@ use super::world::World;
 
 /// The alias of the simulation's configuration.
 const ALIAS: &str = "headnodehost";
+
+/// How our lines begin and end in a hosts file.
+const MARKERS: [&[u8]; 2] = [b"# headship begin", b"# headship end"];
+
+/// A start of an agent and a move of the alias may overtake each other by this much: a start takes a moment.
+const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What slave-fc finds on its host.
 #[derive(Clone, Debug)]
@@ -31,20 +38,30 @@ pub(super) struct Follow {
     cannot_start: bool,
     /// What the alias was when the agent started.
     started_with: Option<IpAddr>,
+    /// When it started.
+    started_at: Duration,
+    /// When the alias last changed.
+    moved_at: Duration,
+    /// The lines of others in the hosts file.
+    foreign: Vec<Vec<u8>>,
     /// slave-fc dies right after it next changed the hosts file.
     dies_after_hosts: bool,
 }
 
 impl Default for Follow {
     fn default() -> Self {
+        let hosts = b"127.0.0.1 localhost\n10.0.0.10 hn0\n10.0.0.11 hn1\n".to_vec();
         Self {
-            hosts: b"127.0.0.1 localhost\n10.0.0.10 hn0\n10.0.0.11 hn1\n".to_vec(),
+            foreign: foreign(&hosts),
+            hosts,
             fault: None,
             note: None,
             followed: None,
             running: false,
             cannot_start: false,
             started_with: None,
+            started_at: Duration::ZERO,
+            moved_at: Duration::ZERO,
             dies_after_hosts: false,
         }
     }
@@ -62,6 +79,36 @@ impl Follow {
     pub(super) fn alias(&self) -> Option<IpAddr> {
         hosts_file::current(&self.hosts, ALIAS)
     }
+
+    /// Somebody else writes the file.
+    fn edit(&mut self, now: Duration, hosts: Vec<u8>) {
+        let before = self.alias();
+        self.foreign = foreign(&hosts);
+        self.hosts = hosts;
+        if self.alias() != before {
+            self.moved_at = now;
+        }
+    }
+
+    /// The file without our lines.
+    fn without_ours(&self) -> Vec<u8> {
+        let lines = foreign(&self.hosts).into_iter();
+        lines.flat_map(|line| line.into_iter().chain([b'\n'])).collect()
+    }
+}
+
+/// The lines of a hosts file that are not between our markers, without what ends them.
+fn foreign(hosts: &[u8]) -> Vec<Vec<u8>> {
+    let mut ours = false;
+    let mut lines = Vec::new();
+    for line in hosts.split_inclusive(|byte| *byte == b'\n') {
+        ours |= line.starts_with(MARKERS[0]);
+        if !ours {
+            lines.push(line.strip_suffix(b"\n").unwrap_or(line).to_vec());
+        }
+        ours &= !line.starts_with(MARKERS[1]);
+    }
+    lines
 }
 
 impl World {
@@ -81,7 +128,9 @@ impl World {
 
     /// The hosts file is rewritten.
     pub(super) fn put_hosts(&mut self, id: DaemonId, action: ActionId, address: IpAddr) {
+        let now = self.now;
         let follow = &mut self.host_mut(id.host).follow;
+        let before = follow.alias();
         let outcome = match follow.fault {
             Some(fault) => Err(fault.to_owned()),
             None => hosts_file::rewrite(&follow.hosts, ALIAS, address)
@@ -91,7 +140,13 @@ impl World {
                 })
                 .map_err(|why| why.to_string()),
         };
-        let dies = follow.dies_after_hosts;
+        if follow.alias() != before {
+            follow.moved_at = now;
+        }
+        let (dies, kept) = (follow.dies_after_hosts, foreign(&follow.hosts) == follow.foreign);
+        if !kept {
+            self.violation(format!("slave-fc changed lines of others on {}", self.who(id)));
+        }
         if outcome.as_ref().is_ok_and(|diff| !diff.is_empty()) {
             self.notice(&self.who(id), format!("hosts file: {ALIAS} is {address}"));
             if dies {
@@ -105,9 +160,10 @@ impl World {
     /// slave-fc orders something of the agent.
     pub(super) fn agent_order(&mut self, by: DaemonId, action: ServiceAction) {
         let ServiceAction { id, service, order } = action;
-        let who = self.who(by);
+        let (who, now) = (self.who(by), self.now);
         let follow = &mut self.host_mut(by.host).follow;
         let mut said = None;
+        let mut needless = false;
         let report = match order {
             Order::Look => {
                 let observed = match follow.running {
@@ -122,6 +178,7 @@ impl World {
             }
             Order::Start => {
                 (follow.running, follow.started_with) = (true, follow.alias());
+                follow.started_at = now;
                 let with =
                     follow.started_with.map_or_else(|| "no alias".to_owned(), |it| it.to_string());
                 said = Some(format!("agent started with {with}"));
@@ -129,12 +186,17 @@ impl World {
             }
             Order::Stop | Order::Kill | Order::Probe(_) => {
                 said = follow.running.then(|| "agent stopped".to_owned());
+                let right = follow.started_with.is_some() && follow.started_with == follow.alias();
+                needless = follow.running && right && follow.started_at > follow.moved_at + AT_ONCE;
                 follow.running = false;
                 Report::Ended { id, ended: Ended::Done }
             }
         };
         if let Some(said) = said {
             self.notice(&who, said);
+        }
+        if needless {
+            self.violation(format!("the agent on {who} is restarted though it knows the alias"));
         }
         let takes = self.between(20_000, 400_000);
         let process = self.process(by);
@@ -147,11 +209,20 @@ impl World {
     ///
     /// Why the words are no order.
     pub(super) fn follow_command(&mut self, host: HostId, words: &[&str]) -> Result<(), String> {
+        let now = self.now;
         let follow = &mut self.host_mut(host).follow;
         match words {
             ["hosts", _, "read-only"] => follow.fault = Some("read-only file system"),
             ["hosts", _, "writable"] => follow.fault = None,
-            ["hosts", _, "edited"] => follow.hosts = Follow::default().hosts,
+            ["hosts", _, "edited"] => follow.edit(now, follow.without_ours()),
+            ["hosts", _, "gains", "a", "line"] => {
+                let count = follow.foreign.len();
+                // Some editors leave out the last line's end, and some write another one.
+                let end = ["\n", "\r\n", ""].get(count % 3).copied().unwrap_or_default();
+                let line = format!("10.1.0.{count}\tother-{count} # kept{end}");
+                let glue: &[u8] = if follow.hosts.ends_with(b"\n") { b"" } else { b"\n" };
+                follow.edit(now, [follow.hosts.as_slice(), glue, line.as_bytes()].concat());
+            }
             ["hosts", _, "kills", "slave-fc"] => follow.dies_after_hosts = true,
             ["agent", _, "cannot", "start"] => follow.cannot_start = true,
             ["agent", _, "well"] => follow.cannot_start = false,

@@ -1,4 +1,4 @@
-//! A headnode: its clock, its files, its units, its daemons; power, boots and what they take away.
+//! A host, be it a headnode or a node that only follows: its clock, its files, its units, its daemons; power, boots and what they take away.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -194,6 +194,9 @@ pub(super) struct Host {
     deferred: Vec<Happening>,
 }
 
+/// What runs on headnodes only, in the order of their starts. (On other nodes the guard has nothing to do here.)
+const OF_HEADNODES: [Kind; 3] = [Kind::Guard, Kind::Monitor, Kind::Controller];
+
 /// What happens to a host.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum HostStep {
@@ -286,6 +289,15 @@ impl World {
         (0..self.hosts.len()).map(HostId).collect()
     }
 
+    /// The hosts that may be active: the first ones.
+    pub(super) fn headnode_ids(&self) -> Vec<HostId> {
+        (0..self.setup.headnodes).map(HostId).collect()
+    }
+
+    pub(super) fn is_headnode(&self, host: HostId) -> bool {
+        host.0 < self.setup.headnodes
+    }
+
     pub(super) fn host_by_name(&self, name: &str) -> Option<HostId> {
         self.host_ids().into_iter().find(|id| self.host(*id).name.as_str() == name)
     }
@@ -340,7 +352,8 @@ impl World {
         let name = host.name.to_string();
         self.notice(&name, "boots".to_owned());
         let follower = self.setup.follow.then_some(Kind::Follower);
-        for kind in [Kind::Guard, Kind::Monitor, Kind::Controller].into_iter().chain(follower) {
+        let of_headnode = if self.is_headnode(id) { &OF_HEADNODES[..] } else { &[] };
+        for kind in of_headnode.iter().copied().chain(follower) {
             if kind == Kind::Guard && self.setup.broken.no_guard {
                 continue;
             }

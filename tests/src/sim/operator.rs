@@ -38,6 +38,7 @@ impl World {
             ["failover", rest @ ..] => self.order_failover(rest),
             ["fence", "confirm", node, rest @ ..] => self.confirm_off(node, rest),
             ["adopt"] => self.order_adoption(),
+            ["lose", "the", "records"] => self.lose_the_records(),
             _ => Err("unknown words".to_owned()),
         }
     }
@@ -66,6 +67,27 @@ impl World {
                 (None, false) => drop(services.remove(name)),
             }
         })
+    }
+
+    /// The ensemble's data is lost, and somebody begins another life of the cluster in it. Without the records, what a cut-off
+    /// holder of another lease may still do is known to nobody: `protocol.md`, 10.
+    fn lose_the_records(&mut self) -> Result<(), String> {
+        if self.leases_differed {
+            return Ok(());
+        }
+        let mut lost = self.ensemble.head.persistent();
+        lost.extend(self.ensemble.head.get(&Key::Lock).map(|_| Key::Lock));
+        self.lives += 1;
+        let data = record::write(&Settings {
+            format: FORMAT,
+            incarnation: headship_core::epoch::Incarnation(format!("life-{}", self.lives)),
+            paused: None,
+            maintenance: Maintenance::default(),
+            rest: Rest::new(),
+        });
+        let ops = lost.into_iter().map(|key| Op::Delete { key, version: None });
+        let ops: Vec<Op> = ops.chain([Op::Create { key: Key::Settings, data }]).collect();
+        self.by_hand(&ops)
     }
 
     /// The operator made the settings before anybody came, with automatic failover off.

@@ -42,11 +42,14 @@ fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
         14..17 => "fast",
         _ => "tolerant",
     };
+    // Drawn apart from all else, so that the rest of a seed is as it would be without.
+    let follow = Rng::with_seed(seed ^ 0xf0110).u32(0..4) == 0;
     Setup {
         seed,
         headnodes: if rng.u32(0..20) < 3 { 3 } else { 2 },
-        // Drawn apart from all else, so that the rest of a seed is as it would be without.
-        follow: Rng::with_seed(seed ^ 0xf0110).u32(0..4) == 0,
+        follow,
+        workers: if follow { Rng::with_seed(seed ^ 0x30c3).usize(1..=3) } else { 0 },
+        another_life: Rng::with_seed(seed ^ 0x11fe).u32(0..5) == 0,
         preset,
         calm: false,
         detailed,
@@ -70,6 +73,9 @@ pub fn run(seed: u64, detailed: bool, broken: Broken) -> Verdict {
     let pause = world.between(800_000, 15_000_000);
     let end = start + trouble;
     world.plan_faults(end, pause);
+    if world.setup.another_life {
+        world.plan_another_life(trouble);
+    }
     world.run_until(end);
     let mut settled_after = Duration::ZERO;
     if world.setup.broken == Broken::default() {

@@ -2,7 +2,8 @@
 //!
 //! Above `----` stand commands, one a line (those of `command`, and `run 30s`), below it the log. A cluster has two
 //! headnodes with the preset `normal`, and the log begins when hn0 has been active in epoch 1 for a while. A file may begin
-//! otherwise: `cluster fast`, `cluster tolerant`, `cluster of 3`, `cluster that follows` (hosts file and agent), `cluster from nothing`.
+//! otherwise: `cluster fast`, `cluster tolerant`, `cluster of 3`, `cluster that follows` (hosts file and agent), `cluster
+//! with workers` (two nodes that follow beside headnodes that do), `cluster from nothing`.
 
 use std::time::Duration;
 
@@ -40,6 +41,7 @@ pub fn play_without(text: &str, broken: &Broken) -> Result<String, String> {
             "cluster tolerant" => setup.preset = "tolerant",
             "cluster of 3" => setup.headnodes = 3,
             "cluster that follows" => setup.follow = true,
+            "cluster with workers" => (setup.follow, setup.workers) = (true, 2),
             "cluster from nothing" => from_nothing = true,
             _ => return Err(format!("`{line}`: no such cluster")),
         }

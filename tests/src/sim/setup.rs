@@ -14,6 +14,10 @@ pub struct Setup {
     pub headnodes: usize,
     /// Whether they follow the active with hosts file and agent.
     pub follow: bool,
+    /// How many nodes follow that are no headnodes; none unless headnodes follow.
+    pub workers: usize,
+    /// Whether the records are lost once, and those of another life of the cluster take their place.
+    pub another_life: bool,
     /// The preset of `[timing]`.
     pub preset: &'static str,
     /// Nothing is left to chance: every delay is the shortest.
@@ -55,6 +59,8 @@ impl Setup {
             seed: 0,
             headnodes: 2,
             follow: false,
+            workers: 0,
+            another_life: false,
             preset: "normal",
             calm: true,
             detailed: false,
@@ -65,7 +71,7 @@ impl Setup {
         }
     }
 
-    /// The configuration of the headnode `node`.
+    /// The configuration of `node`.
     pub(super) fn config(&self, node: &NodeName) -> Config {
         let headnodes = (0..self.headnodes)
             .map(|n| format!("[[headnode]]\nname = \"hn{n}\"\naddress = \"10.0.0.1{n}\"\n"))

@@ -49,6 +49,12 @@ impl Tree {
         owned.map(|(key, _)| key.clone()).collect()
     }
 
+    /// The records that belong to no session.
+    pub(super) fn persistent(&self) -> Vec<Key> {
+        let kept = self.0.iter().filter(|(_, node)| node.owner.is_none());
+        kept.map(|(key, _)| key.clone()).collect()
+    }
+
     /// Carries a transaction's changes out.
     pub(super) fn apply(&mut self, changes: &[Change]) {
         for Change { key, node } in changes {

@@ -83,14 +83,22 @@ pub struct World {
     pub(super) log: Log,
     pub(super) checker: Checker,
     pub(super) orders: u64,
+    /// How often the records were lost, and another life of the cluster began.
+    pub(super) lives: u64,
+    /// Whether a lease was ever configured on one host alone.
+    pub(super) leases_differed: bool,
 }
 
 impl World {
-    /// A cluster whose headnodes are switched on at time 0 and whose quorum holds nothing yet.
+    /// A cluster whose nodes are switched on at time 0 and whose quorum holds nothing yet.
     pub fn new(setup: Setup) -> Self {
         let mut names = Vec::new();
         for number in 0..setup.headnodes {
             let name = NodeName::try_from(format!("hn{number}"));
+            names.push(name.expect("letters and a digit are a name"));
+        }
+        for number in 0..setup.workers {
+            let name = NodeName::try_from(format!("wn{number}"));
             names.push(name.expect("letters and a digit are a name"));
         }
         let configs: Vec<Config> = names.iter().map(|name| setup.config(name)).collect();
@@ -107,6 +115,8 @@ impl World {
             log: Log { detailed: setup.detailed, ..Log::default() },
             checker: Checker::default(),
             orders: 0,
+            lives: 0,
+            leases_differed: false,
             setup,
         };
         for (number, name) in names.into_iter().enumerate() {
@@ -126,6 +136,9 @@ impl World {
     }
 
     fn draw_units(&mut self, host: usize) -> BTreeMap<String, Unit> {
+        if host >= self.setup.headnodes {
+            return BTreeMap::new();
+        }
         let services = self.configs.get(host).map(|config| config.services.clone());
         let names = services.unwrap_or_default().into_iter().map(|service| service.name);
         let mut units = BTreeMap::new();

@@ -1,4 +1,7 @@
 //! The second step: the agent is restarted where it was started with another alias than the hosts file has now.
+//!
+//! What it is started with is put on record once it is seen stopped, before it is started: whoever starts it from then on
+//! starts it with that alias or a later one, so that a crash at any moment costs no second restart.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -30,14 +33,10 @@ pub(super) enum Restart {
         /// Since when.
         since: Time,
     },
-    /// It is being started, with this alias and for this epoch.
+    /// It is being started, with what is noted.
     Starting {
         /// Since when the restart is under way.
         since: Time,
-        /// What the alias stands for.
-        address: IpAddr,
-        /// Whose holder that is.
-        epoch: Epoch,
     },
 }
 
@@ -48,7 +47,7 @@ pub(super) struct Agent {
     pub(super) restart: Restart,
     /// Whether it is restarted at once, as on headnodes: the others wait for their turn.
     at_once: bool,
-    /// What it was last started with.
+    /// What it was last started with, or is being started with.
     pub(super) note: AgentNote,
     /// What of that is on record.
     written: Option<AgentNote>,
@@ -89,6 +88,7 @@ impl Agent {
 impl Follower {
     pub(super) fn keep_agent(&mut self, now: Time) {
         self.turn_restart(now);
+        self.note_agent(now);
         let Some(agent) = &mut self.agent else { return };
         self.actions
             .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
@@ -107,7 +107,8 @@ impl Follower {
         let Some(agent) = &mut self.agent else { return };
         match agent.restart {
             Restart::No | Restart::Waiting => match due {
-                Some(_) if agent.at_once || self.slots.is_held() => {
+                // One that is down is started in any case: in its turn it would be started twice.
+                Some(_) if agent.at_once || self.slots.is_held() || agent.keeper.is_down(now) => {
                     agent.keeper.stop(now);
                     agent.restart = Restart::Stopping { since: now };
                 }
@@ -126,17 +127,21 @@ impl Follower {
                 // It starts with what the file says now, which may be newer than what it was stopped for.
                 let applied = self.hosts.applied.as_ref().filter(|_| agent.keeper.is_stopped());
                 if let Some(applied) = applied {
-                    let (address, epoch) = (applied.address, applied.epoch);
-                    agent.restart = Restart::Starting { since, address, epoch };
+                    agent.note = AgentNote { address: Some(applied.address), epoch: applied.epoch };
+                    agent.restart = Restart::Starting { since };
                     agent.keeper.start();
                 }
             }
-            Restart::Starting { since, address, epoch } => {
+            Restart::Starting { since } => {
                 if agent.keeper.runs(now) {
-                    agent.note = AgentNote { address: Some(address), epoch };
+                    let epoch = agent.note.epoch;
                     agent.restart = Restart::No;
                     self.slots.want(false);
                     self.say(Level::Info, "the agent is restarted".to_owned(), Some(epoch));
+                } else if due.is_some() && agent.keeper.is_down(now) {
+                    // The alias has moved on before it could be started.
+                    agent.keeper.stop(now);
+                    agent.restart = Restart::Stopping { since };
                 } else {
                     self.give_up_slot(now, since);
                 }

@@ -96,6 +96,11 @@ impl Keeper {
         *self.observed(now) == Observed::Running
     }
 
+    /// Whether it was last seen down.
+    pub(super) fn is_down(&self, now: Time) -> bool {
+        self.observed(now).is_down()
+    }
+
     /// Why it is down although it should run, if it is.
     pub(super) fn fault(&self, now: Time) -> Option<String> {
         let should_run = self.services.desired() == Desired::Running;

@@ -52,7 +52,7 @@ pub struct Followed {
     pub address: IpAddr,
 }
 
-/// `/run/headship/agent`: what the agent was last started with. It lies in memory, as it is about a process: after a reboot
+/// `/run/headship/agent`: what the agent was last started with, or was about to be. It lies in memory, as it is about a process: after a reboot
 /// the agent starts anew, with what the hosts file says then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AgentNote {

@@ -1,8 +1,8 @@
 //! Restarts without a herd: a node takes one of a few slots in the failover quorum before it restarts its agent.
 //!
-//! A slot is an ephemeral record, so that a node which dies holds none for longer than its session. They are looked at from
-//! one that chance picks: a look costs the ensemble far less than a write that is refused. Who finds all of them taken waits,
-//! each time longer.
+//! A slot is an ephemeral record, so that a node which dies holds none for longer than its session. A few are looked at, from
+//! one that chance picks: a look costs the ensemble far less than a write that is refused. Who finds them taken waits, each
+//! time longer.
 
 use std::time::Duration;
 
@@ -13,9 +13,15 @@ use crate::record::{self, FORMAT, Key, RestartSlot};
 use crate::services::Ids;
 use crate::time::Time;
 
-/// The pause after all slots were found taken: about what one agent's restart takes, and longer with each try.
+/// How many slots are looked at in one try. While many nodes wait, whatever is given back is found by one of them at once; all
+/// of them looking at all slots would be a herd of its own, in the very moment of a failover.
+const LOOKS: u32 = 3;
+
+/// The pause after these were found taken: about what one agent's restart takes, and longer with each try. With the longest, a
+/// thousand nodes that wait ask the ensemble for a thousand looks a second, which is little, and the last of a few that wait
+/// is not left behind for long.
 const PAUSE: Duration = Duration::from_millis(500);
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(4);
 
 /// How this node stands to the slots.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -30,9 +36,9 @@ enum State {
     Free { slot: u32, left: u32 },
     /// Takes it.
     Taking { slot: u32, left: u32, id: ActionId },
-    /// All were taken, or the quorum would not answer.
+    /// Those that were looked at were taken, or the quorum would not answer.
     Stuck,
-    /// Waits before it looks again.
+    /// Waits before it looks at others.
     Pausing { until: Time },
     /// Has it.
     Held { slot: u32 },
@@ -124,11 +130,9 @@ impl Slots {
     /// What follows from what is wanted, and from time.
     fn step(&mut self, now: Time, jitter: &mut Jitter) {
         match self.state {
-            State::Idle if self.wanted => {
-                self.state = State::Next { slot: jitter.pick(self.count), left: self.count };
-            }
+            State::Idle if self.wanted => self.state = self.first(jitter),
             State::Pausing { until } if self.wanted && now >= until => {
-                self.state = State::Next { slot: jitter.pick(self.count), left: self.count };
+                self.state = self.first(jitter);
             }
             State::Next { .. } | State::Free { .. } | State::Stuck | State::Pausing { .. }
                 if !self.wanted =>
@@ -153,6 +157,11 @@ impl Slots {
             | State::Held { .. }
             | State::Freeing { .. } => {}
         }
+    }
+
+    /// The first of those that are looked at in one try.
+    fn first(&self, jitter: &mut Jitter) -> State {
+        State::Next { slot: jitter.pick(self.count), left: self.count.min(LOOKS) }
     }
 
     /// The one after a slot that is taken.

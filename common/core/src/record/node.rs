@@ -43,7 +43,7 @@ pub struct NodeState {
 pub struct AgentState {
     /// What was observed, in words.
     pub observed: String,
-    /// The epoch that it was last started anew for; 0 if that is not known.
+    /// The epoch that it was last started anew for, or is being started for; 0 if that is not known.
     pub epoch: Epoch,
 }
 

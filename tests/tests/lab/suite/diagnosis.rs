@@ -16,7 +16,7 @@ pub(super) fn of(cluster: &Cluster<'_>) -> String {
             text.push_str(&format!("\n{life}"));
         }
     }
-    for host in [cluster.lab().headnodes(), cluster.lab().workers()].concat() {
+    for host in cluster.lab().hosts() {
         text.push_str(&format!("\n--- {}, cable {}", host.name(), host.cuts_text()));
         let mut line =
             vec!["journalctl", "--no-pager", "--output", "short-monotonic", "--lines", LINES];

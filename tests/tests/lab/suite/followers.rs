@@ -11,10 +11,10 @@ use super::cluster::{Cluster, FAILOVER, SOON};
 use super::{Answer, Test};
 use crate::Outcome;
 
-const AGENT: &str = "ambari-agent.service";
-const SLAVE_FC: &str = "slave-fc.service";
+pub(super) const AGENT: &str = "ambari-agent.service";
+pub(super) const SLAVE_FC: &str = "slave-fc.service";
 /// What stands in every line of ours, between the markers.
-const ALIAS: &str = "headnodehost";
+pub(super) const ALIAS: &str = "headnodehost";
 
 pub(super) const FAST: [Test; 9] = [
     ("each_node_follows_a_switchover_the_alias_first_and_the_agent_second", switchover),
@@ -28,9 +28,9 @@ pub(super) const FAST: [Test; 9] = [
     ("a_guard_that_is_stopped_on_a_worker_is_started_again", guard_stopped),
 ];
 
-/// Headnodes and workers.
+/// Every node, the ZooKeeper servers' among them.
 fn nodes(cluster: &Cluster<'_>) -> Vec<Host> {
-    [cluster.lab().headnodes(), cluster.lab().workers()].concat()
+    cluster.lab().hosts()
 }
 
 fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
@@ -44,7 +44,7 @@ fn alias(host: &Host) -> Option<String> {
 }
 
 /// Waits until each of these nodes looks for the alias at `active`, and its agent has registered there.
-fn wait_followed(cluster: &Cluster<'_>, nodes: &[Host], active: &Host) -> Outcome {
+pub(super) fn wait_followed(cluster: &Cluster<'_>, nodes: &[Host], active: &Host) -> Outcome {
     cluster.wait(&format!("each node follows {}", active.name()), FAILOVER, || {
         let registrations = cluster.lab().registrations();
         let follows = |node: &Host| {
@@ -57,7 +57,7 @@ fn wait_followed(cluster: &Cluster<'_>, nodes: &[Host], active: &Host) -> Outcom
 }
 
 /// A cluster in which everybody follows: who is active, and who is not.
-fn in_order(cluster: &Cluster<'_>) -> Answer<(Host, Host)> {
+pub(super) fn in_order(cluster: &Cluster<'_>) -> Answer<(Host, Host)> {
     for node in nodes(cluster) {
         node.run(&["systemctl", "start", SLAVE_FC])?;
     }
@@ -76,13 +76,13 @@ fn agents(cluster: &Cluster<'_>) -> BTreeMap<&'static str, Option<u32>> {
 }
 
 /// The lines of a hosts file that are not ours.
-fn foreign(host: &Host) -> Answer<String> {
+pub(super) fn foreign(host: &Host) -> Answer<String> {
     let text = host.read_file("/etc/hosts")?;
     let lines = text.split_inclusive('\n');
     Ok(lines.filter(|line| !line.contains(ALIAS) && !line.contains("headship")).collect())
 }
 
-fn switch_over(cluster: &Cluster<'_>, from: &Host, to: &Host) -> Outcome {
+pub(super) fn switch_over(cluster: &Cluster<'_>, from: &Host, to: &Host) -> Outcome {
     let epoch = cluster.epoch(from)?;
     from.run(&["headship", "switchover", "--to", to.name()])?;
     cluster.wait_active(to, epoch).map(drop)

@@ -1,4 +1,5 @@
-//! The suite on real hosts: two headnodes, two workers and a real ensemble, with one thing at a time done to them.
+//! The suite on real hosts: two headnodes, two workers and a real ensemble that all follow, with one thing at a time done to
+//! them.
 //!
 //! Each test begins with a cluster in order: one headnode active with all services, the other standby and ready, nothing
 //! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ever ran
@@ -12,6 +13,7 @@ mod fencing;
 mod followers;
 mod health;
 mod hosts;
+mod kills;
 mod on_purpose;
 mod orders;
 mod pinned;
@@ -87,7 +89,7 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
     let cluster = [&orders::FAST[..], &records::FAST, &quorum::FAST].concat();
-    let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
+    let nodes = [&followers::FAST[..], &kills::FAST, &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
 

@@ -34,7 +34,7 @@ pub(super) fn identity(node: &str) -> Identity {
     Identity { node: name(node), machine: node.into(), boot: "b".into(), process: "p".into() }
 }
 
-fn config(node: &str) -> Config {
+pub(super) fn config(node: &str) -> Config {
     crate::config::load(&[("headship.toml".into(), CONFIG.into())], name(node)).unwrap()
 }
 
