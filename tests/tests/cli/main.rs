@@ -11,6 +11,7 @@ mod adopt;
 mod failover;
 mod fence;
 mod lab;
+mod refusals;
 mod settings;
 
 use std::fs;
