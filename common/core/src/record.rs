@@ -3,6 +3,7 @@
 //! Each record is JSON with a format version and has one writer. Fields that this version does not know are kept in `rest`
 //! and written back, so that an older and a newer daemon can share a cluster. When to write a record is decided elsewhere.
 
+mod keep;
 mod key;
 mod node;
 mod orders;
@@ -16,6 +17,7 @@ use crate::epoch::{Epoch, Incarnation};
 use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
+pub use keep::{Keep, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
 pub use orders::{AdoptOrder, Answer, FailoverOrder, Given, Order, SwitchoverOrder};
@@ -83,6 +85,9 @@ pub struct Settings {
     /// Who suspended automatic failover and why; `None` when it is on.
     #[serde(default)]
     pub paused: Option<String>,
+    /// What `pause --keep` asked for, as long as that is not over: read it by `pausing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// What is in maintenance.
     #[serde(default, skip_serializing_if = "Maintenance::is_none")]
     pub maintenance: Maintenance,
@@ -255,6 +260,9 @@ pub struct HeadnodeState {
     pub epoch: Epoch,
     /// Why it is what it is, in one sentence.
     pub why: String,
+    /// The keep that its permit names: its services have no D.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,
@@ -309,6 +317,9 @@ pub struct ServicesState {
     /// The services that are left alone here, by the permit.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub alone: BTreeSet<String>,
+    /// The keep that the guard goes by, as the permit names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// What the guard does and why, in one sentence.
     pub why: String,
     /// Unknown fields.
@@ -378,6 +389,13 @@ pub struct Transition {
     pub at: WallTime,
     /// Each phase, in order, with its length.
     pub phases: Vec<PhaseTime>,
+}
+
+impl Transition {
+    /// Whether the office went from one to another, or began: not so where an entry tells of a keep.
+    pub fn moved(&self) -> bool {
+        self.from.as_ref() != Some(&self.to) || !self.phases.is_empty()
+    }
 }
 
 /// How long one phase of a transition took.

@@ -6,8 +6,8 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Rest, Settings,
-    SwitchoverOrder,
+    self, Active, AdoptOrder, FORMAT, FailoverOrder, Key, Maintenance, Order, Pausing, Rest,
+    Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -24,8 +24,13 @@ impl World {
     /// Carries out an operator's order now.
     pub(super) fn operator(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
-            ["pause"] => self.settings(|settings| settings.paused = Some(OPERATOR.to_owned())),
-            ["resume"] => self.settings(|settings| settings.paused = None),
+            ["pause"] => self.pause(None),
+            ["pause", "keep"] => {
+                self.orders += 1;
+                self.pause(Some(format!("keep-{}", self.orders)))
+            }
+            ["resume"] => self.settings(|settings| *settings = settings.resume(OPERATOR)),
+            ["resume", "as", "ever"] => self.settings(|settings| settings.paused = None),
             ["maintenance", "all", "off"] => {
                 self.settings(|settings| settings.maintenance = Maintenance::default())
             }
@@ -50,6 +55,15 @@ impl World {
         })
     }
 
+    /// Who was first stands, as with the command line.
+    fn pause(&mut self, keep: Option<String>) -> Result<(), String> {
+        self.settings(|settings| {
+            if settings.pausing() == Pausing::Automatic {
+                *settings = settings.pause(OPERATOR, keep);
+            }
+        })
+    }
+
     fn maintain(&mut self, name: &str, on: bool) -> Result<(), String> {
         let node = self.named_host(name).ok().map(|host| self.host(host).name.clone());
         self.settings(|settings| {
@@ -69,6 +83,7 @@ impl World {
             format: FORMAT,
             incarnation: headship_core::epoch::Incarnation("first".to_owned()),
             paused: Some(OPERATOR.to_owned()),
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };

@@ -58,7 +58,10 @@ impl Controller {
             Standing::Holder | Standing::Claimant if !lock_is_mine => self.succeed(now),
             Standing::Holder => self.hold(now),
             Standing::Claimant => self.pursue(now),
-            Standing::Outside => self.stand_by(now),
+            Standing::Outside => {
+                self.end_keep_out_of_office();
+                self.stand_by(now);
+            }
         }
     }
 
@@ -72,6 +75,7 @@ impl Controller {
             return;
         }
         held.lost = true;
+        held.kept = None;
         let by = active.claimant.as_ref().or(active.holder.as_ref()).map(|by| by.node.to_string());
         let ceded = active.epoch == held.epoch
             && matches!(active.phase, Phase::Ceded { .. })
@@ -135,6 +139,7 @@ impl Controller {
             format: FORMAT,
             incarnation,
             paused: None,
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
@@ -269,6 +274,14 @@ impl Controller {
     pub(super) fn done(&mut self, now: Time, write: Write, version: Version, sent: Time) {
         match write {
             Write::Settings(settings) => self.records.settings.wrote(now, settings, version, None),
+            Write::Keep(settings) => {
+                self.records.settings.wrote(now, settings.clone(), version, None);
+                self.keep_acknowledged(now, &settings);
+            }
+            Write::Resume(settings) => {
+                self.records.settings.wrote(now, settings, version, None);
+                self.resume_acknowledged();
+            }
             Write::Claim(active) => self.claimed(now, active, version),
             Write::Renew(lease) => {
                 self.records.lease.wrote(now, lease.clone(), version, None);
@@ -312,8 +325,8 @@ impl Controller {
             }
             Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
             Write::History(history) => {
+                self.transitions.retain(|noted| !history.transitions.contains(noted));
                 self.records.history.wrote(now, history, version, None);
-                self.transition = None;
             }
         }
     }
@@ -347,6 +360,7 @@ impl Controller {
         let held = Held {
             epoch,
             deadline: crate::lease::deadline(sent, lease),
+            kept: self.kept_beyond_renewal(epoch),
             lease,
             kill,
             grace: self.config.timing.grace_in(lease),
