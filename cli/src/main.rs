@@ -8,6 +8,7 @@ mod cluster;
 mod followers;
 mod history;
 mod is_active;
+mod keep;
 mod local;
 mod orders;
 mod output;

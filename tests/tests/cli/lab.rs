@@ -96,6 +96,7 @@ impl Lab {
             format: FORMAT,
             incarnation: Incarnation("i".to_owned()),
             paused: None,
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
@@ -112,6 +113,7 @@ impl Lab {
                 role,
                 epoch: Epoch(7),
                 why: "the test says so".to_owned(),
+                kept: None,
                 rest: Rest::new(),
             };
             let health = Health {
@@ -130,6 +132,7 @@ impl Lab {
                 services: [("livy".to_owned(), observed.to_owned())].into(),
                 reasons: [].into(),
                 alone: [].into(),
+                kept: None,
                 why: "the test says so".to_owned(),
                 rest: Rest::new(),
             };
