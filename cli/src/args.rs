@@ -234,6 +234,9 @@ pub(crate) struct FenceConfirm {
 /// `headship pause`
 #[derive(Debug, Args)]
 pub(crate) struct Pause {
+    /// Have the active keep its services running, too, whatever the failover quorum does: for work on it
+    #[arg(long)]
+    pub(crate) keep: bool,
     /// Why, for whoever finds it paused
     #[arg(value_name = "REASON")]
     pub(crate) reason: Vec<String>,

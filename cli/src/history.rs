@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::args::{History, Place};
 use crate::cluster::Cluster;
 use crate::table::{Cell, Table};
+use crate::view::{self, Records};
 use crate::{output, say};
 
 /// What `--json` prints. The keys are documented in headship(1).
@@ -95,13 +96,23 @@ fn page(history: &record::History) -> String {
             say::utc(transition.at),
             from.to_owned(),
             transition.to.to_string(),
-            format!("{} ms", total(&transition.phases)),
+            if transition.moved() {
+                format!("{} ms", total(&transition.phases))
+            } else {
+                String::new()
+            },
             phases(&transition.phases),
             transition.cause.clone(),
         ];
         table.row(told.iter().map(|text| Cell::plain(text)).collect());
     }
     table.to_text()
+}
+
+/// The last time that the office moved.
+pub(crate) fn last(records: &Records) -> Option<&record::Transition> {
+    let history = view::record(&records.history)?;
+    history.transitions.iter().rev().find(|transition| transition.moved())
 }
 
 /// Each phase with its length, in a phrase.
@@ -123,7 +134,6 @@ mod tests {
 
     use super::*;
     use crate::tests::{BEGIN, node, records};
-    use crate::view;
 
     #[test]
     fn the_newest_transition_comes_first() {
@@ -143,6 +153,22 @@ mod tests {
                 "7      2026-11-22 17:20:00 UTC  hn1   hn0  9584 ms  detect 510 ms, wait 7750 ms, permit 4 ms, start 1320 ms  the lease of hn1 was waited out",
             ]
         );
+    }
+
+    #[test]
+    fn a_keep_is_told_and_is_no_transition() {
+        let mut records = records();
+        let mut history = view::record(&records.history).unwrap().clone();
+        let mut noted = history.transitions[0].clone();
+        (noted.from, noted.phases) = (Some(noted.to.clone()), Vec::new());
+        "keeps its services, whatever the quorum does: root@hn1".clone_into(&mut noted.cause);
+        history.transitions.push(noted);
+        let page = anstream::adapter::strip_str(&page(&history)).to_string();
+        let line = page.lines().nth(1).unwrap();
+        assert!(line.starts_with("7 ") && line.contains("keeps its services"), "{line}");
+        assert!(!line.contains(" ms"), "{line}");
+        records.history = Content::Record(history);
+        assert_eq!(last(&records).unwrap().cause, "the lease of hn1 was waited out");
     }
 
     #[test]

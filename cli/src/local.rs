@@ -26,7 +26,9 @@ pub(crate) fn look(run: &Path) -> Local {
 fn permit(folder: &RunDir) -> Result<Option<Permit>, FileError> {
     let Some(permit) = folder.permit()? else { return Ok(None) };
     let now = clock::now();
-    let left = if now < permit.deadline {
+    let left = if permit.kept.is_some() {
+        Left::Kept
+    } else if now < permit.deadline {
         Left::Until(permit.deadline.since(now))
     } else {
         Left::Since(now.since(permit.deadline))
@@ -86,6 +88,7 @@ mod tests {
             kill_ms: 2000,
             grace_ms: 1500,
             alone: [].into(),
+            kept: None,
         };
         run.write_permit(&permit).unwrap();
         run.write_status("master-fc", "active (epoch 7): holds office\n").unwrap();

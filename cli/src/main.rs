@@ -9,6 +9,7 @@ mod fence;
 mod followers;
 mod history;
 mod is_active;
+mod keep;
 mod local;
 mod orders;
 mod output;

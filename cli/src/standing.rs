@@ -6,13 +6,13 @@ use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::record::{Active, Phase, Role, Verdict};
+use headship_core::record::{Active, Pausing, Phase, Role, Verdict};
 use headship_core::services::Observed;
 use headship_daemon::Exit;
 
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, ServiceSeen, View};
 use crate::view::{corrupt, record};
-use crate::{followers, say};
+use crate::{followers, keep, say};
 
 /// How the cluster is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +155,8 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
 }
 
 fn nobody(why: &str, records: &Records) -> Conclusion {
-    let headnodes: Vec<String> = records.headnodes.iter().map(condition_of).collect();
+    let headnodes = records.headnodes.iter().map(condition_of);
+    let headnodes: Vec<String> = keep::perhaps_kept(records).into_iter().chain(headnodes).collect();
     Conclusion {
         condition: Condition::NobodyActive,
         sentence: format!("nobody is active: {why}; {}.", headnodes.join("; ")),
@@ -202,9 +203,13 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     }
     match &records.settings {
         Content::Record(settings) => {
-            missing.extend(
-                settings.paused.as_ref().map(|by| format!("automatic failover is paused ({by})")),
-            );
+            missing.extend(match settings.pausing() {
+                Pausing::Automatic => None,
+                Pausing::Paused(by) => Some(format!("automatic failover is paused ({by})")),
+                Pausing::Asked { .. } | Pausing::Kept { .. } | Pausing::Resuming { .. } => {
+                    keep::phrase(settings).map(|how| format!("automatic failover is {how}"))
+                }
+            });
         }
         Content::Corrupt(corrupt) => missing.push(corrupt.to_string()),
         Content::Unread | Content::Missing => {}
@@ -337,6 +342,10 @@ fn here(node: &NodeName, local: &Local) -> String {
                 "{node} holds the permit of epoch {} for {} more",
                 permit.epoch,
                 say::span(left)
+            ),
+            Left::Kept => format!(
+                "{node} holds the permit of epoch {} and keeps its services, whatever the quorum does, until `headship resume`",
+                permit.epoch
             ),
             Left::Since(since) => format!(
                 "the permit of epoch {} on {node} ended {} ago: HA services are stopped here",

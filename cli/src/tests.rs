@@ -8,8 +8,8 @@ use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::Version;
 use headship_core::record::{
-    Active, Duty, FORMAT, HeadnodeState, Health, History, Lock, Maintenance, Phase, PhaseTime,
-    Rest, Role, ServiceDuty, ServicesState, Settings, Transition, Verdict,
+    Active, Duty, FORMAT, HeadnodeState, Health, History, Kept, Lock, Maintenance, Phase,
+    PhaseTime, Rest, Role, ServiceDuty, ServicesState, Settings, Transition, Verdict,
 };
 use headship_core::time::WallTime;
 
@@ -67,6 +67,7 @@ pub(crate) fn records() -> Records {
         format: FORMAT,
         incarnation: Incarnation("i".to_owned()),
         paused: None,
+        keep: None,
         maintenance: Maintenance::default(),
         rest: Rest::new(),
     };
@@ -83,6 +84,21 @@ pub(crate) fn records() -> Records {
             headnode("hn1", Role::Standby, why, "stopped"),
         ],
     }
+}
+
+/// hn0 has acknowledged that it keeps its services, and its daemons go by it.
+pub(crate) fn kept() -> Records {
+    let mut records = records();
+    let kept = Kept { by: identity("hn0"), epoch: Epoch(7) };
+    if let Content::Record(settings) = &mut records.settings {
+        *settings = settings.pause("root@hn1: work on the racks", Some("k".to_owned()));
+        settings.keep.as_mut().unwrap().acknowledged = Some(kept);
+    }
+    let own = &mut records.headnodes[0];
+    if let (Content::Record(state), Content::Record(guard)) = (&mut own.state, &mut own.services) {
+        (state.kept, guard.kept) = (Some("k".to_owned()), Some("k".to_owned()));
+    }
+    records
 }
 
 fn history() -> History {
@@ -109,6 +125,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         epoch: Epoch(7),
         why: why.to_owned(),
         attempt: None,
+        kept: None,
         rest: Rest::new(),
     };
     let health = Health {
@@ -127,6 +144,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         services: BTreeMap::from(observed),
         reasons: BTreeMap::new(),
         alone: BTreeSet::new(),
+        kept: None,
         why: "a permit of epoch 7 covers this headnode".to_owned(),
         rest: Rest::new(),
     };

@@ -138,6 +138,8 @@ pub(crate) struct Permit {
 pub(crate) enum Left {
     Until(Duration),
     Since(Duration),
+    /// A keep has moved it out of the way.
+    Kept,
 }
 
 /// What a daemon last said of itself.

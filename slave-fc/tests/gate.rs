@@ -65,6 +65,7 @@ fn permit(deadline: headship_core::time::Time) -> Permit {
         kill_ms: 2000,
         grace_ms: 1500,
         alone: [].into(),
+        kept: None,
     }
 }
 

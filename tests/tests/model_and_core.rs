@@ -9,9 +9,11 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease::{self, Closed, Permit};
 use headship_core::node::{Identity, NodeName};
 use headship_core::office::{self, Confirmed};
-use headship_core::record::{FORMAT, Phase, Promise, Rest};
+use headship_core::record::{FORMAT, Kept, Maintenance, Phase, Promise, Rest, Settings};
 use headship_core::time::Time;
-use headship_tests::model::{Behind, Evidence, Figures, Rules, gate_admits, way_is_free};
+use headship_tests::model::{
+    Behind, Claims, Evidence, Figures, KEPT, Rules, claims_are_allowed, gate_admits, way_is_free,
+};
 
 /// The epoch of `active`, which the model counts others back from.
 const NOW: u64 = 10;
@@ -25,7 +27,7 @@ fn the_gate_of_the_model_is_the_gate_of_the_core() {
     for closed in 0..=2 {
         assert_eq!(gate_admits(Rules::all(), None, closed), admits(None, closed));
         for epoch in 0..=2 {
-            for left in 0..=4 {
+            for left in (0..=4).chain([KEPT]) {
                 let permit = Some((epoch, left));
                 assert_eq!(
                     gate_admits(Rules::all(), permit, closed),
@@ -36,7 +38,7 @@ fn the_gate_of_the_model_is_the_gate_of_the_core() {
             }
         }
     }
-    assert_eq!(cases, 45);
+    assert_eq!(cases, 54);
 }
 
 #[test]
@@ -76,17 +78,73 @@ fn a_way_that_the_model_finds_free_is_free_for_the_core_and_no_other() {
     assert!(free > 0 && free < cases, "{free} of {cases} cases are free");
 }
 
+#[test]
+fn who_may_claim_beside_a_pause_and_a_keep_is_the_same_in_the_model_and_in_the_core() {
+    let cases = [
+        (settings(), Claims::Allowed),
+        (settings().pause("eve", None), Claims::Paused),
+        (settings().pause("eve", Some("keep".to_owned())), Claims::Paused),
+        (kept(), Claims::Paused),
+        (kept().resume("eve"), Claims::Resuming),
+        (kept().resume("eve").automatic(), Claims::Allowed),
+        // As a program resumes that knows no keep.
+        (Settings { paused: None, ..kept() }, Claims::Resuming),
+    ];
+    for (settings, claims) in cases {
+        for ceded in [false, true] {
+            for promise in 0..=2 {
+                let mut active = office::unknown(incarnation(), Epoch(NOW), 300, 200);
+                active.holder = Some(identity("hn0"));
+                if ceded {
+                    active.phase = Phase::Ceded { to: None, until_ms: 0 };
+                }
+                let promises = [
+                    (name("hn0"), self::promise("hn0", behind(promise))),
+                    (name("hn1"), self::promise("hn1", behind(0))),
+                ];
+                let promises = promises.iter().map(|(node, promise)| (node, promise));
+                assert_eq!(
+                    claims_are_allowed(claims, ceded, promise, false),
+                    office::claims_allowed(&settings, Some(&active), promises).is_ok(),
+                    "{claims:?}, ceded {ceded}, promise {promise}, {settings:?}"
+                );
+            }
+        }
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        format: FORMAT,
+        incarnation: incarnation(),
+        paused: None,
+        keep: None,
+        maintenance: Maintenance::default(),
+        rest: Rest::new(),
+    }
+}
+
+/// hn0 has acknowledged that it keeps its services.
+fn kept() -> Settings {
+    let mut settings = settings().pause("eve", Some("keep".to_owned()));
+    let by = Kept { by: identity("hn0"), epoch: Epoch(NOW) };
+    settings.keep.as_mut().unwrap().acknowledged = Some(by);
+    settings
+}
+
 fn admits(permit: Option<(Behind, u8)>, closed: Behind) -> bool {
     let now = Time::from_millis(50_000);
     let permit = permit.map(|(epoch, left)| Permit {
         incarnation: incarnation(),
         epoch: behind(epoch),
         boot: "boot".to_owned(),
-        deadline: now.after(TICK * u32::from(left)),
+        // The D of a renewal that was long ago.
+        deadline: if left == KEPT { now.before(TICK) } else { now.after(TICK * u32::from(left)) },
         lease_ms: 300,
         kill_ms: 200,
         grace_ms: 0,
         alone: [].into(),
+        kept: (left == KEPT).then(|| "keep".to_owned()),
     });
     let closed = Closed { incarnation: incarnation(), epoch: behind(closed) };
     lease::gate(permit.as_ref(), Some(&closed), "boot", now).is_ok()

@@ -3,12 +3,12 @@
 use headship_core::config::Config;
 use headship_core::lease;
 use headship_core::node::NodeName;
-use headship_core::record::{FORMAT, FailoverOrder, Phase, Rest, Verdict};
+use headship_core::record::{FORMAT, FailoverOrder, Pausing, Phase, Rest, Settings, Verdict};
 
 use super::kind::{Kind, New, Office, Refusal};
-use crate::say;
 use crate::standing;
 use crate::view::{Headnode, Records, record};
+use crate::{keep, say};
 
 /// `headship failover`
 pub(super) struct Failover {
@@ -24,10 +24,8 @@ impl Kind for Failover {
             return Err(Refusal::new(standing::no_headnode(config, from)));
         }
         let office = held(records, from)?;
-        if let Some(by) = record(&records.settings).and_then(|settings| settings.paused.as_ref()) {
-            return Err(Refusal::new(format!(
-                "automatic failover is paused ({by}): `headship resume` first"
-            )));
+        if let Some(settings) = record(&records.settings) {
+            may_move(settings).map_err(Refusal::new)?;
         }
         let others = || records.headnodes.iter().filter(|headnode| headnode.name != *from);
         if !others().any(|other| may_answer(records, other)) {
@@ -106,6 +104,24 @@ pub(super) fn explanation(config: &Config, from: &NodeName) -> String {
          its lease. It stops its services at once if it hears of that, and by its deadline if not, or goes down; only then they \
          start elsewhere, after {at_most} at most. If {from} is well, `headship switchover` does it in order."
     )
+}
+
+/// Whether automatic failover is on, or why it is not.
+fn may_move(settings: &Settings) -> Result<(), String> {
+    match settings.pausing() {
+        Pausing::Automatic => Ok(()),
+        Pausing::Paused(by) | Pausing::Asked { by, .. } => {
+            Err(format!("automatic failover is paused ({by}): `headship resume` first"))
+        }
+        Pausing::Kept { by, kept, .. } => Err(format!(
+            "automatic failover is paused ({by}), and {} keeps its services: `headship resume` first",
+            kept.by.node
+        )),
+        Pausing::Resuming { .. } => {
+            let how = keep::phrase(settings).unwrap_or_default();
+            Err(format!("automatic failover is {how}"))
+        }
+    }
 }
 
 #[cfg(test)]

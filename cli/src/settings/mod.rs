@@ -3,12 +3,12 @@
 //! Each write is bound to the version of the record that it changes: a claim is bound to it too, so a pause holds for everybody
 //! from the moment it is written. Who was first stands: what somebody else has paused is not paused over.
 
-use std::collections::BTreeMap;
+mod plan;
+
 use std::time::Duration;
 
 use anyhow::Result;
 use headship_core::config::Config;
-use headship_core::known::Content;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
 use headship_core::record::{self, Active, Key, Maintenance, Settings};
@@ -16,11 +16,12 @@ use headship_daemon::Exit;
 use serde::Serialize;
 use tokio::time::{Instant, timeout};
 
+use self::plan::plan;
 use crate::args::{Maintain, Pause, Place, Resume, Switch};
 use crate::cluster::{self, Cluster};
 use crate::standing::{self, Holder};
 use crate::view::{self, Records};
-use crate::{local, output, say, who};
+use crate::{keep, local, output, say, who};
 
 /// How often it is tried again when somebody else changed the records meanwhile.
 const ATTEMPTS: usize = 5;
@@ -33,6 +34,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Wish {
     Pause,
+    /// With a keep of this id.
+    PauseAndKeep(String),
     Resume,
     Begin(Subject),
     End(Subject),
@@ -70,6 +73,7 @@ enum Plan {
 struct Document {
     changed: bool,
     paused: Option<String>,
+    keep: Option<keep::Keep>,
     maintenance: Maintenance,
     active: Option<String>,
     epoch: Option<u64>,
@@ -93,7 +97,8 @@ impl Conclusion {
 
 /// Runs `headship pause`.
 pub(crate) async fn pause(config: &Config, place: &Place, arguments: &Pause) -> Result<Exit> {
-    change(config, place, &Wish::Pause, &arguments.reason, arguments.json).await
+    let wish = if arguments.keep { Wish::PauseAndKeep(who::random_id()?) } else { Wish::Pause };
+    change(config, place, &wish, &arguments.reason, arguments.json).await
 }
 
 /// Runs `headship resume`.
@@ -159,6 +164,7 @@ fn tell(conclusion: &Conclusion, json: bool) -> Result<Exit> {
         output::json(&Document {
             changed: *changed,
             paused: settings.and_then(|settings| settings.paused.clone()),
+            keep: settings.and_then(keep::seen),
             maintenance: settings.map(|it| it.maintenance.clone()).unwrap_or_default(),
             active: holder.map(|holder| holder.node.to_string()),
             epoch: holder.map(|holder| holder.epoch.0),
@@ -225,7 +231,7 @@ async fn carry_out(
     Ok(Conclusion::refused(Exit::Refused, sentence))
 }
 
-/// A headnode may begin its maintenance only where `active` still says what was judged.
+/// A headnode may begin its maintenance, and be asked to keep its services, only where `active` still says what was judged.
 fn steps(
     wish: &Wish,
     settings: &Settings,
@@ -234,126 +240,13 @@ fn steps(
 ) -> Vec<Op> {
     let data = record::write(settings);
     let mut steps = Vec::new();
-    if let (Wish::Begin(Subject::Node(_)), version @ Some(_)) = (wish, active) {
+    if let (Wish::Begin(Subject::Node(_)) | Wish::PauseAndKeep(_), version @ Some(_)) =
+        (wish, active)
+    {
         steps.push(Op::Check { key: Key::Active, version });
     }
     steps.push(Op::Set { key: Key::Settings, version, data });
     steps
-}
-
-/// What is to be done, by what the records say.
-fn plan(
-    config: &Config,
-    records: &Records,
-    settings: &Content<Settings>,
-    wish: &Wish,
-    by: &str,
-) -> Plan {
-    let settings = match settings {
-        Content::Record(settings) => settings,
-        Content::Corrupt(corrupt) => return Plan::Refuse(Exit::Failed, corrupt.to_string()),
-        Content::Unread => {
-            let why = "the failover quorum does not let us read the record `settings`";
-            return Plan::Refuse(Exit::Failed, why.to_owned());
-        }
-        Content::Missing => {
-            let why = "this cluster has not begun: start master-fc on a headnode first";
-            return Plan::Refuse(Exit::Refused, why.to_owned());
-        }
-    };
-    let mut new = settings.clone();
-    match wish {
-        Wish::Pause => {
-            if let Some(earlier) = &settings.paused {
-                let why = format!("automatic failover is paused already: {earlier}");
-                return Plan::Refuse(Exit::Refused, why);
-            }
-            new.paused = Some(by.to_owned());
-            Plan::Write(Box::new(new), format!("automatic failover is paused: {by}"))
-        }
-        Wish::Resume => match new.paused.take() {
-            None => Plan::Nothing("automatic failover was not paused".to_owned()),
-            Some(earlier) => Plan::Write(
-                Box::new(new),
-                format!("automatic failover is on again; it was paused: {earlier}"),
-            ),
-        },
-        Wish::Begin(subject) => begin(config, records, new, subject, by),
-        Wish::End(subject) => {
-            let name = subject.name();
-            let earlier = match subject {
-                Subject::Node(node) => new.maintenance.nodes.remove(node),
-                Subject::Service(name) => new.maintenance.services.remove(name),
-            };
-            match earlier {
-                None => Plan::Nothing(format!("{name} was not in maintenance")),
-                Some(earlier) => Plan::Write(
-                    Box::new(new),
-                    format!("maintenance of {name} has ended; it was in it: {earlier}"),
-                ),
-            }
-        }
-    }
-}
-
-fn begin(
-    config: &Config,
-    records: &Records,
-    mut new: Settings,
-    subject: &Subject,
-    by: &str,
-) -> Plan {
-    let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
-    let Maintenance { nodes, services, .. } = &mut new.maintenance;
-    let (earlier, what) = match subject {
-        Subject::Node(node) => {
-            if let Some(why) = in_the_way(config, records, nodes, node) {
-                return refuse(why);
-            }
-            (nodes.insert(node.clone(), by.to_owned()), "takes no office")
-        }
-        Subject::Service(name) => {
-            (services.insert(name.clone(), by.to_owned()), "is left alone where it may run")
-        }
-    };
-    let name = subject.name();
-    match earlier {
-        Some(earlier) => refuse(format!("{name} is in maintenance already: {earlier}")),
-        None => Plan::Write(Box::new(new), format!("{name} is in maintenance and {what}: {by}")),
-    }
-}
-
-/// What speaks against taking a headnode into maintenance. One that holds or claims office would go on with it, and its loss
-/// would leave nobody; and one is left that may take office.
-fn in_the_way(
-    config: &Config,
-    records: &Records,
-    nodes: &BTreeMap<NodeName, String>,
-    node: &NodeName,
-) -> Option<String> {
-    if let Ok(Holder { node: holder, epoch, .. }) = standing::in_office(records)
-        && holder == node
-    {
-        return Some(format!(
-            "{node} holds office in epoch {epoch}: `headship switchover` first (or `headship pause`, if only takeovers shall stop)"
-        ));
-    }
-    let active = view::record(&records.active);
-    if active.and_then(|it| it.claimant.as_ref()).is_some_and(|claimant| claimant.node == *node) {
-        return Some(format!(
-            "{node} claims office: wait until it is active, then `headship switchover` first"
-        ));
-    }
-    let others = config.headnodes.iter().filter(|headnode| headnode.name != *node);
-    let others: Vec<&NodeName> = others.map(|headnode| &headnode.name).collect();
-    if others.iter().all(|other| nodes.contains_key(*other)) {
-        let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
-        return Some(format!(
-            "nobody could take office any more: end the maintenance of {} first",
-            others.join(" or ")
-        ));
-    }
-    None
 }
 
 /// Waits until the headnodes show that they go by it, and says what holds now.
@@ -371,14 +264,12 @@ async fn settle(
     let begin = Instant::now();
     loop {
         let records = cluster.records().await?;
-        let waited_for = waited_for(config, &records, wish).filter(|_| changed);
+        // Whoever resumes waits for the end of a keep, whether or not somebody else resumed before.
+        let waits = changed || *wish == Wish::Resume;
+        let waited_for = missing(config, &records, wish).filter(|_| waits);
         let (exit, holds) = match waited_for {
             None => (Exit::Ok, holds(config, place, &records, wish)),
-            Some(who) if begin.elapsed() >= SHOWN_WITHIN => {
-                let within = say::span(SHOWN_WITHIN);
-                let holds = format!("{who} did not show within {within} that it goes by it");
-                (Exit::TimedOut, format!("{holds}: see its journal"))
-            }
+            Some(what) if begin.elapsed() >= SHOWN_WITHIN => (Exit::TimedOut, what),
             Some(_) => {
                 // Without a change it is looked at again all the same.
                 drop(timeout(AGAIN, cluster.changed()).await);
@@ -388,6 +279,19 @@ async fn settle(
         let sentence = format!("{done}; {}", holds.trim_end_matches('.'));
         return Ok(Conclusion { exit, sentence, changed, seen: Some(records) });
     }
+}
+
+/// What is not so yet although it was written, in a phrase.
+fn missing(config: &Config, records: &Records, wish: &Wish) -> Option<String> {
+    let of_keep = match wish {
+        Wish::PauseAndKeep(_) => keep::missing(records),
+        Wish::Resume => keep::lasts(records),
+        Wish::Pause | Wish::Begin(_) | Wish::End(_) => None,
+    };
+    of_keep.map(|what| format!("not acknowledged yet: {what}")).or_else(|| {
+        let (who, within) = (waited_for(config, records, wish)?, say::span(SHOWN_WITHIN));
+        Some(format!("{who} did not show within {within} that it goes by it: see its journal"))
+    })
 }
 
 /// Who does not show yet that it goes by what was written. A pause needs nobody's word: it is in the way of the next claim.
@@ -400,7 +304,7 @@ fn waited_for(config: &Config, records: &Records, wish: &Wish) -> Option<NodeNam
         says.map(|headnode| headnode.name.clone())
     };
     match wish {
-        Wish::Pause | Wish::Begin(Subject::Node(_)) => None,
+        Wish::Pause | Wish::PauseAndKeep(_) | Wish::Begin(Subject::Node(_)) => None,
         Wish::Resume => says("automatic failover is paused"),
         Wish::End(Subject::Node(node)) => says(&format!("{node} is in maintenance")),
         Wish::Begin(Subject::Service(name)) => keeper_without(config, records, name, true),
@@ -428,8 +332,13 @@ fn pinned_to<'a>(config: &'a Config, name: &str) -> Option<&'a NodeName> {
 /// What holds now, in a phrase.
 fn holds(config: &Config, place: &Place, records: &Records, wish: &Wish) -> String {
     let active = view::record(&records.active);
+    if let (Wish::PauseAndKeep(_), Some(node)) = (wish, keep::by(records)) {
+        return format!(
+            "{node} keeps its services, whatever the quorum does, until `headship resume`"
+        );
+    }
     match wish {
-        Wish::Pause => {
+        Wish::Pause | Wish::PauseAndKeep(_) => {
             match (active.and_then(|it| it.claimant.as_ref()), standing::in_office(records)) {
                 (Some(claimant), _) => format!(
                     "{} had claimed office before, and goes on; after that nobody takes over until `headship resume`",

@@ -1,9 +1,11 @@
 //! What each wish meets.
 
+use headship_core::known::Content;
 use headship_core::record::{Corrupt, Phase};
 
+use super::plan::resumed;
 use super::*;
-use crate::tests::{config, node, records};
+use crate::tests::{config, kept, node, records};
 
 const BY: &str = "root@hn0: work on the racks";
 
@@ -145,4 +147,67 @@ fn a_pinned_service_is_waited_for_where_it_is_pinned_to() {
     // Who is away shows nothing, and goes by it when it is back.
     records.headnodes[1].services = Content::Missing;
     assert_eq!(waited_for(&config, &records, &begin), None);
+}
+
+fn keep() -> Wish {
+    Wish::PauseAndKeep("k".to_owned())
+}
+
+#[test]
+fn a_keep_needs_an_active_and_waits_for_its_word() {
+    let mut asked = records();
+    let Plan::Write(new, _) = planned(&asked, &keep()) else { panic!() };
+    *settings(&mut asked) = *new;
+    assert_eq!(
+        missing(&config(), &asked, &keep()).unwrap(),
+        "not acknowledged yet: hn0 says nothing to it; its lease counts as ever"
+    );
+    assert_eq!(missing(&config(), &kept(), &keep()), None);
+    let mut silent = kept();
+    silent.headnodes[0].services = Content::Missing;
+    let why = missing(&config(), &silent, &keep()).unwrap();
+    assert!(why.contains("slave-ha-service on hn0 does not show"), "{why}");
+
+    let mut nobody = records();
+    if let Content::Record(active) = &mut nobody.active {
+        active.phase = Phase::Ceded { to: None, until_ms: 0 };
+    }
+    let why = refused(planned(&nobody, &keep()));
+    assert!(
+        why.starts_with("nobody would keep any services: nobody is active: hn0 ceded"),
+        "{why}"
+    );
+    let why = refused(planned(&kept(), &keep()));
+    assert!(why.starts_with("automatic failover is paused already: root@hn1"), "{why}");
+}
+
+#[test]
+fn the_end_of_a_keep_waits_for_who_acknowledged_it() {
+    let mut resuming = kept();
+    let Plan::Write(new, done) = planned(&resuming, &Wish::Resume) else { panic!() };
+    assert_eq!(done, "automatic failover is resumed; it was paused: root@hn1: work on the racks");
+    *settings(&mut resuming) = *new;
+    let why = missing(&config(), &resuming, &Wish::Resume).unwrap();
+    assert!(why.starts_with("not acknowledged yet: resumed, but hn0 has not"), "{why}");
+    assert!(matches!(planned(&resuming, &Wish::Resume), Plan::Nothing(_)));
+    let why = refused(planned(&resuming, &Wish::Pause));
+    assert!(why.contains("hn0 has not acknowledged it yet"), "{why}");
+
+    // What nobody acknowledged ends at once.
+    let asked = settings(&mut records()).pause("eve", Some("k".to_owned()));
+    let Plan::Write(new, _) = resumed(&asked, BY) else { panic!() };
+    assert_eq!((new.paused, new.keep), (None, None));
+}
+
+#[test]
+fn a_keep_says_whose_services_outlast_the_quorum() {
+    let place = Place {
+        config: "/nowhere".into(),
+        run: "/nowhere".into(),
+        timeout: Duration::from_secs(1),
+    };
+    assert_eq!(
+        holds(&config(), &place, &kept(), &keep()),
+        "hn0 keeps its services, whatever the quorum does, until `headship resume`"
+    );
 }

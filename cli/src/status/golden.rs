@@ -7,7 +7,7 @@ use std::time::Duration;
 use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::record::{
-    self, Active, HeadnodeState, Health, Key, Phase, Role, ServiceDuty, Verdict,
+    self, Active, HeadnodeState, Health, Key, Phase, Role, ServiceDuty, Settings, Verdict,
 };
 use headship_core::time::WallTime;
 
@@ -15,7 +15,7 @@ use super::{json, text};
 use crate::followers::Follower;
 use crate::followers::tests::follower;
 use crate::standing;
-use crate::tests::{BEGIN, config, duty, given_up, identity, node, records};
+use crate::tests::{BEGIN, config, duty, given_up, identity, kept, node, records};
 use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
 
 /// Whether the JSON is compared, too.
@@ -177,6 +177,23 @@ fn automatic_failover_is_paused() {
         settings.paused = Some("root@hn1: work on the racks".to_owned());
     }
     golden("paused", in_sight(records), Json::No);
+}
+
+#[test]
+fn the_active_is_asked_to_keep_its_services_does_and_may_still_do() {
+    let change = |records: &mut Records, change: fn(&Settings) -> Settings| {
+        if let Content::Record(settings) = &mut records.settings {
+            *settings = change(settings);
+        }
+    };
+    golden("kept", in_sight(kept()), Json::Yes);
+    let mut asked = records();
+    change(&mut asked, |settings| settings.pause("root@hn1", Some("k".to_owned())));
+    golden("kept-asked", in_sight(asked), Json::No);
+    let mut resuming = kept();
+    change(&mut resuming, |settings| settings.resume("root@hn1"));
+    resuming.pulse = Pulse::Still(Duration::from_secs(90));
+    golden("kept-resuming", in_sight(resuming), Json::No);
 }
 
 #[test]
@@ -375,7 +392,12 @@ fn out_of_sight_of_the_quorum_this_host_tells_what_it_knows() {
         ]),
     };
     let why = "no answer from the failover quorum (zk0:2181, zk1:2181, zk2:2181) within 5s: see that most of its servers run and can be reached from here".to_owned();
-    golden("quorum-away", Quorum::Away { why, local }, Json::Yes);
+    golden("quorum-away", Quorum::Away { why: why.clone(), local: local.clone() }, Json::Yes);
+    let mut kept = local;
+    if let Ok(Some(permit)) = &mut kept.permit {
+        permit.left = Left::Kept;
+    }
+    golden("quorum-away-kept", Quorum::Away { why, local: kept }, Json::Yes);
 }
 
 #[test]

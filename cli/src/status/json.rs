@@ -8,7 +8,8 @@ use headship_core::record::{Active, Phase, Verdict};
 use serde::Serialize;
 
 use crate::followers::Follower;
-use crate::history::Transition;
+use crate::history::{self, Transition};
+use crate::keep::{self, Keep};
 use crate::standing::{self, Conclusion};
 use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
 
@@ -25,6 +26,7 @@ pub(super) struct Document {
     epoch: Option<u64>,
     office: Option<Office>,
     paused: Option<String>,
+    keep: Option<Keep>,
     maintenance: Maintenance,
     headnodes: Vec<HeadnodeSeen>,
     last_transition: Option<Transition>,
@@ -108,8 +110,8 @@ struct Host {
 struct Permit {
     epoch: u64,
     this_boot: bool,
-    /// Below zero once D has passed.
-    left_ms: i64,
+    /// Below zero once D has passed; none while a keep has moved it out of the way.
+    left_ms: Option<i64>,
     kill_ms: u64,
     age_ms: u64,
 }
@@ -154,6 +156,7 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
         paused: records
             .and_then(|records| record(&records.settings))
             .and_then(|settings| settings.paused.clone()),
+        keep: records.and_then(|records| record(&records.settings)).and_then(keep::seen),
         maintenance: records
             .and_then(|records| record(&records.settings))
             .map(|settings| Maintenance {
@@ -245,8 +248,7 @@ pub(super) fn verdict(verdict: Verdict) -> &'static str {
 }
 
 fn last_transition(records: &Records) -> Option<Transition> {
-    let last = record(&records.history)?.transitions.last()?;
-    Some(last.into())
+    history::last(records).map(Transition::from)
 }
 
 fn follower_seen(follower: &Follower, active: Option<&Active>) -> FollowerSeen {
@@ -300,8 +302,9 @@ fn host(local: &Local) -> Host {
             epoch: permit.epoch.0,
             this_boot: permit.this_boot,
             left_ms: match permit.left {
-                Left::Until(left) => signed_millis(left),
-                Left::Since(since) => -signed_millis(since),
+                Left::Until(left) => Some(signed_millis(left)),
+                Left::Since(since) => Some(-signed_millis(since)),
+                Left::Kept => None,
             },
             kill_ms: millis(permit.kill),
             age_ms: millis(permit.age),

@@ -14,7 +14,7 @@ use crate::output::{BAD, GOOD, HEAD, WARN, styled};
 use crate::standing::{Conclusion, Condition};
 use crate::table::{Cell, Table};
 use crate::view::{Headnode, Left, Local, Pulse, Quorum, Records, Server, View, record};
-use crate::{history, say};
+use crate::{history, keep, say};
 
 /// The page.
 pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
@@ -61,10 +61,9 @@ fn head(view: &View) -> String {
     );
     let Quorum::InSight(records) = &view.quorum else { return text };
     let failover = match &records.settings {
-        Content::Record(settings) => settings
-            .paused
-            .as_ref()
-            .map_or_else(|| "automatic".to_owned(), |by| styled(WARN, &format!("paused: {by}"))),
+        Content::Record(settings) => {
+            keep::phrase(settings).map_or_else(|| "automatic".to_owned(), |how| styled(WARN, &how))
+        }
         Content::Missing => "never began: no master-fc was here yet".to_owned(),
         Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),
     };
@@ -284,9 +283,7 @@ fn service(headnode: &Headnode, name: &str, alone: bool) -> Cell {
 }
 
 fn past(view: &View, records: &Records) -> String {
-    let Some(last) = record(&records.history).and_then(|history| history.transitions.last()) else {
-        return String::new();
-    };
+    let Some(last) = history::last(records) else { return String::new() };
     let mut text = String::new();
     let from = last.from.as_ref().map_or("nobody", |from| from.as_str());
     let value =
@@ -348,6 +345,7 @@ fn permit(local: &Local) -> String {
     }
     let left = match permit.left {
         Left::Until(left) => styled(GOOD, &format!("ends in {}", say::span(left))),
+        Left::Kept => styled(WARN, "does not end before `headship resume`"),
         Left::Since(since) if since < permit.kill => styled(
             BAD,
             &format!(

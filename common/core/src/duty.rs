@@ -152,7 +152,7 @@ impl DutyKeeper {
 
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        let permit_ends = self.permit.as_ref().map(|permit| permit.deadline);
+        let permit_ends = self.permit.as_ref().map(Permit::end);
         [permit_ends, Some(self.period_due), self.services.poll_timeout()]
             .into_iter()
             .flatten()
@@ -248,5 +248,53 @@ impl DutyKeeper {
         };
         self.presence.publish(record::write(&duty));
         self.actions.extend(self.presence.next_request(&mut self.ids).map(Action::Ask));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use crate::epoch::Incarnation;
+    use crate::node::NodeName;
+
+    const CONFIG: &str = r#"cluster = "main"
+failover_quorum.servers = ["zk0:2181"]
+headnode = [{ name = "hn0", address = "10.0.0.10" }, { name = "hn1", address = "10.0.0.11" }]
+[[service]]
+name = "livy"
+unit = "livy.service"
+announce = true
+"#;
+
+    /// Whether a master-ha-service that starts with this permit exits, long after the deadline.
+    fn exits(permit: Permit) -> bool {
+        let node = NodeName::try_from("hn0").unwrap();
+        let fragments = [("headship.toml".to_owned(), CONFIG.to_owned())];
+        let config = config::load(&fragments, node.clone()).unwrap();
+        let id = |what: &str| what.to_owned();
+        let me = Identity { node, machine: id("m"), boot: id("b"), process: id("p") };
+        let mut keeper = DutyKeeper::new(&config, me, Some(permit), None);
+        keeper.handle_timeout(Time::from_millis(600_000));
+        std::iter::from_fn(|| keeper.poll_action()).any(|action| action == Action::Exit)
+    }
+
+    #[test]
+    fn it_works_on_past_the_deadline_by_a_keep_and_not_without_one() {
+        let permit = Permit {
+            incarnation: Incarnation("i".to_owned()),
+            epoch: Epoch(7),
+            boot: "b".to_owned(),
+            deadline: Time::from_millis(60_000),
+            lease_ms: 6000,
+            kill_ms: 2000,
+            grace_ms: 1000,
+            alone: [].into(),
+            kept: None,
+        };
+        assert!(exits(permit.clone()));
+        let kept = Some("k".to_owned());
+        assert!(!exits(Permit { kept: kept.clone(), ..permit.clone() }));
+        assert!(exits(Permit { kept, boot: "before".to_owned(), ..permit }));
     }
 }

@@ -34,22 +34,33 @@ pub struct Permit {
     /// They stand here, so that all daemons of the host agree, at once after a start and out of sight of the quorum, too.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub alone: BTreeMap<String, String>,
+    /// The keep that the holder has acknowledged, by its id: D is out of the way, and `deadline` only says when it would be. A
+    /// program that does not know this field stops at `deadline`, which is safe.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
 }
 
 impl Permit {
+    /// D; never while a keep has moved it out of the way.
+    pub fn end(&self) -> Time {
+        if self.kept.is_some() { Time::MAX } else { self.deadline }
+    }
+
     /// When the graceful stop begins.
     pub fn grace_from(&self) -> Time {
-        self.deadline.before(Duration::from_millis(self.grace_ms))
+        self.end().before(Duration::from_millis(self.grace_ms))
     }
 
     /// When everything must be gone.
     pub fn all_gone(&self) -> Time {
-        self.deadline.after(Duration::from_millis(self.kill_ms))
+        self.end().after(Duration::from_millis(self.kill_ms))
     }
 
     /// Lease and kill time: a guard that fails twice within it may be away from before D until everything must be gone.
-    pub fn window(&self) -> Duration {
-        Duration::from_millis(self.lease_ms.saturating_add(self.kill_ms))
+    /// None while there is no D that it could miss.
+    pub fn window(&self) -> Option<Duration> {
+        let window = Duration::from_millis(self.lease_ms.saturating_add(self.kill_ms));
+        self.kept.is_none().then_some(window)
     }
 }
 
@@ -109,7 +120,7 @@ pub fn gate(
     if closed.is_some_and(|closed| covers(closed, permit)) {
         return Err(GateRefusal::Closed(permit.epoch));
     }
-    if now >= permit.deadline.before(GATE_MARGIN) {
+    if now >= permit.end().before(GATE_MARGIN) {
         return Err(GateRefusal::Expired { epoch: permit.epoch, deadline: permit.deadline });
     }
     Ok(())
@@ -167,6 +178,7 @@ mod tests {
             kill_ms: 2000,
             grace_ms: 1500,
             alone: BTreeMap::new(),
+            kept: None,
         }
     }
 
@@ -204,7 +216,7 @@ mod tests {
         // Nothing is read into what it does not say: the end is D, and the kill time counts from there.
         assert_eq!(read.grace_from(), read.deadline);
         assert_eq!(read.all_gone(), permit(7).all_gone());
-        assert_eq!(read.window(), Duration::from_millis(2000));
+        assert_eq!(read.window(), Some(Duration::from_millis(2000)));
         let over = Time::from_millis(9_950);
         assert!(matches!(gate(Some(&read), None, "b", over), Err(GateRefusal::Expired { .. })));
     }
@@ -216,8 +228,41 @@ mod tests {
     }
 
     #[test]
+    fn a_keep_moves_the_deadline_out_of_the_way_and_nothing_else() {
+        let kept = Permit { kept: Some("k".to_owned()), ..permit(7) };
+        let late = Time::from_millis(10_000_000);
+        assert_eq!(gate(Some(&kept), None, "b", late), Ok(()));
+        assert!(late < kept.grace_from() && late < kept.all_gone());
+        // The second failure of a guard takes nothing down where there is no D to miss.
+        assert_eq!(kept.window(), None);
+        assert_eq!(gate(Some(&kept), None, "c", late), Err(GateRefusal::OtherBoot));
+        let closed = closed(7);
+        assert_eq!(gate(Some(&kept), Some(&closed), "b", late), Err(GateRefusal::Closed(Epoch(7))));
+    }
+
+    #[test]
+    fn a_program_that_knows_no_keep_finds_a_permit_with_its_deadline() {
+        /// What every program since the first reads of a permit.
+        #[derive(Deserialize)]
+        struct Older {
+            epoch: Epoch,
+            deadline: Time,
+            kill_ms: u64,
+        }
+        let kept = Permit { kept: Some("k".to_owned()), ..permit(7) };
+        let text = serde_json::to_string(&kept).unwrap();
+        let read: Older = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (read.epoch, read.deadline, read.kill_ms),
+            (Epoch(7), Time::from_millis(10_000), 2000)
+        );
+        assert_eq!(serde_json::from_str::<Permit>(&text).unwrap(), kept);
+        assert!(!serde_json::to_string(&permit(7)).unwrap().contains("kept"));
+    }
+
+    #[test]
     fn a_guard_takes_its_host_down_only_for_a_second_failure_under_a_permit() {
-        let window = Some(permit(7).window());
+        let window = permit(7).window();
         let (first, soon, late) =
             (Time::from_millis(1000), Time::from_millis(9000), Time::from_millis(9001));
         assert!(!guard_fails_again(window, None, first));

@@ -12,7 +12,9 @@ use crate::known::Known;
 use crate::lease;
 use crate::node::{Identity, NodeName};
 use crate::quorum::{Op, Version};
-use crate::record::{self, Active, FORMAT, Key, Lease, Lock, Phase, Promise};
+use crate::record::{
+    self, Active, FORMAT, Kept, Key, Lease, Lock, Pausing, Phase, Promise, Settings,
+};
 use crate::time::Time;
 
 /// How somebody stands to the office, by what `active` says.
@@ -139,6 +141,59 @@ pub fn succeed(
     }
     ops.push(put_active(Some(active), &mine));
     (ops, mine)
+}
+
+/// The acknowledgement of a keep, or of its end: bound to the `settings` that ask for it and to the office of who gives it.
+/// Invariant 4: of two writers that each believe to be the holder, only one can move a D out of the way, or say that it is back.
+pub fn acknowledge(active: Version, settings: Version, new: &Settings) -> Vec<Op> {
+    let data = record::write(new);
+    vec![
+        Op::Check { key: Key::Active, version: Some(active) },
+        Op::Set { key: Key::Settings, version: Some(settings), data },
+    ]
+}
+
+/// Whether `settings` let anybody claim; or why not. While a keep is acknowledged nothing can be waited out: its host has no D.
+/// Once it is resumed, only proof that it has ended, or its holder's own word, opens the office again.
+pub fn claims_allowed<'a>(
+    settings: &Settings,
+    active: Option<&Active>,
+    promises: impl IntoIterator<Item = (&'a NodeName, &'a Promise)>,
+) -> Result<(), String> {
+    match settings.pausing() {
+        Pausing::Automatic => Ok(()),
+        Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. } => {
+            Err(format!("automatic failover is paused: {by}"))
+        }
+        Pausing::Resuming { kept } if keep_is_over(settings, kept, active, promises) => Ok(()),
+        Pausing::Resuming { kept } => Err(format!(
+            "{} may still keep its services (epoch {}): nobody takes over before it acknowledges the resume, cedes or promises",
+            kept.by.node, kept.epoch
+        )),
+    }
+}
+
+/// Whether it is proven that nothing runs any more under a keep that was acknowledged: its office was ceded, its host has
+/// promised, or a later office began, which took the same proof. A fence's Yes, or a confirmation, about that boot and epoch
+/// belongs here too.
+pub fn keep_is_over<'a>(
+    settings: &Settings,
+    kept: &Kept,
+    active: Option<&Active>,
+    promises: impl IntoIterator<Item = (&'a NodeName, &'a Promise)>,
+) -> bool {
+    let ours = active.filter(|active| active.incarnation == settings.incarnation);
+    let out = ours.is_some_and(|active| {
+        let ceded = matches!(active.phase, Phase::Ceded { .. });
+        let later = active.holder.is_some() && active.epoch > kept.epoch;
+        later || ceded && active.epoch == kept.epoch
+    });
+    out || promises.into_iter().any(|(node, promise)| {
+        *node == kept.by.node
+            && promise.machine == kept.by.machine
+            && promise.incarnation == settings.incarnation
+            && promise.epoch >= kept.epoch
+    })
 }
 
 fn create_lock(me: &Identity) -> Op {

@@ -4,6 +4,7 @@
 //! and written back, so that an older and a newer daemon can share a cluster. When to write a record is decided elsewhere.
 
 mod attempt;
+mod keep;
 mod key;
 mod node;
 mod orders;
@@ -18,6 +19,7 @@ use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
 pub use attempt::{Attempt, Sign, Way, WayAnswer, signs_of};
+pub use keep::{Keep, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
 pub use orders::{AdoptOrder, Answer, ConfirmOrder, FailoverOrder, Given, Order, SwitchoverOrder};
@@ -85,6 +87,9 @@ pub struct Settings {
     /// Who suspended automatic failover and why; `None` when it is on.
     #[serde(default)]
     pub paused: Option<String>,
+    /// What `pause --keep` asked for, as long as that is not over: read it by `pausing`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
     /// What is in maintenance.
     #[serde(default, skip_serializing_if = "Maintenance::is_none")]
     pub maintenance: Maintenance,
@@ -260,6 +265,9 @@ pub struct HeadnodeState {
     /// What it waits for, while it claims office and the way is not free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// The keep that its permit names: its services have no D.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,
@@ -314,6 +322,9 @@ pub struct ServicesState {
     /// The services that are left alone here, by the permit.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub alone: BTreeSet<String>,
+    /// The keep that the guard goes by, as the permit names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<String>,
     /// What the guard does and why, in one sentence.
     pub why: String,
     /// Unknown fields.
@@ -383,6 +394,13 @@ pub struct Transition {
     pub at: WallTime,
     /// Each phase, in order, with its length.
     pub phases: Vec<PhaseTime>,
+}
+
+impl Transition {
+    /// Whether the office went from one to another, or began: not so where an entry tells of a keep.
+    pub fn moved(&self) -> bool {
+        self.from.as_ref() != Some(&self.to) || !self.phases.is_empty()
+    }
 }
 
 /// How long one phase of a transition took.

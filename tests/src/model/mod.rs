@@ -40,10 +40,13 @@ mod world;
 
 pub use action::Action;
 pub use check::{Cluster, Tell, Verdict, explore, explore_model};
-pub use rules::{Behind, Evidence, Figures, Rule, Rules, Shown, gate_admits, way_is_free};
+pub use rules::{
+    Behind, Claims, Evidence, Figures, Rule, Rules, Shown, claims_are_allowed, gate_admits,
+    way_is_free,
+};
 pub use scope::{Check, Command, Fault, Scope, Start};
 pub use state::{
-    Active, Claimant, Controller, Guard, Host, Kind, Lock, MOST_HEADNODES, Node, Off, Permit, Role,
-    Sender, Service, Settings, State, Write, Yes,
+    Active, Claimant, Controller, Guard, Host, KEPT, Kind, Lock, MOST_HEADNODES, Node, Off, Permit,
+    Role, Sender, Service, Settings, State, Write, Yes,
 };
 pub use touch::{Renewal, Standing, Step, Touch};

@@ -3,7 +3,7 @@
 //! Decides what a write does when it lands. Deliberately knows nothing of why it was sent: that is
 //! `controller`'s. A write lands as a whole or not at all, as ZooKeeper's `multi` does.
 
-use super::rules::{Rule, UNTIL};
+use super::rules::{Claims, Rule, UNTIL, claims_are_allowed};
 use super::scope::Scope;
 use super::state::{Claimant, Kind, Lock, Node, Role, Sender, Settings, State, Yes};
 
@@ -86,15 +86,13 @@ impl Scope {
     /// Whether `settings` lets this headnode claim.
     pub(super) fn claims_allowed(&self, state: &State, by: Node) -> bool {
         let active = &state.active;
-        match state.settings {
-            Settings::Automatic => true,
-            Settings::Paused | Settings::Keep | Settings::KeepAcknowledged => false,
-            Settings::Resuming => {
-                active.ceded.is_some()
-                    || state.host(active.node).promised == 0
-                    || self.fenced(state, by)
-            }
-        }
+        let claims = match state.settings {
+            Settings::Automatic => Claims::Allowed,
+            Settings::Paused | Settings::Keep | Settings::KeepAcknowledged => Claims::Paused,
+            Settings::Resuming => Claims::Resuming,
+        };
+        let promise = state.host(active.node).promised;
+        claims_are_allowed(claims, active.ceded.is_some(), promise, self.fenced(state, by))
     }
 
     /// Whether a fence method's Yes holds for the recorded holder.

@@ -252,6 +252,32 @@ pub struct Evidence {
     pub since_claim: u8,
 }
 
+/// How `settings` stand to claims.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claims {
+    /// Automatic failover is on.
+    Allowed,
+    /// It is paused, whether or not the active was asked to run on without the quorum, or has acknowledged that.
+    Paused,
+    /// An acknowledged keep was resumed, and its holder has not acknowledged that yet.
+    Resuming,
+}
+
+/// Whether `settings` let anybody claim, by what is known of the old holder.
+#[must_use]
+pub const fn claims_are_allowed(
+    claims: Claims,
+    ceded: bool,
+    promise: Behind,
+    fenced: bool,
+) -> bool {
+    match claims {
+        Claims::Allowed => true,
+        Claims::Paused => false,
+        Claims::Resuming => ceded || promise == 0 || fenced,
+    }
+}
+
 /// Whether the way to office is free.
 #[must_use]
 pub const fn way_is_free(rules: Rules, figures: Figures, known: Evidence) -> bool {

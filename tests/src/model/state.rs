@@ -13,7 +13,7 @@ pub type Node = u8;
 pub const MOST_HEADNODES: usize = 3;
 
 /// The value of `left` while a keep has moved D out of the way.
-pub(super) const KEPT: u8 = u8::MAX;
+pub const KEPT: u8 = u8::MAX;
 
 /// Everything.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

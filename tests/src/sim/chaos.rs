@@ -222,8 +222,8 @@ impl World {
         let units = || state.units.values().filter(|unit| unit.gated);
         let executing = units().any(|unit| unit.state == State::Exec);
         let limit = state.run.permit.as_ref().map(|permit| {
-            let left = permit.deadline.since(state.clock.at(self.now));
-            if executing { left / 2 } else { left + kill / 4 }
+            let left = permit.end().since(state.clock.at(self.now));
+            if executing { left / 2 } else { left.saturating_add(kill / 4) }
         });
         let at_stake = executing || units().any(Unit::runs);
         let end = match limit {
@@ -272,7 +272,8 @@ impl World {
             0..2 => self.order("switchover"),
             2 => self.order(&format!("failover from {name}")),
             3 => self.order(&format!("switchover to {name}")),
-            4 => self.do_for("pause", "resume", 1000, 40_000),
+            4 if self.rng.bool() => self.do_for("pause", "resume", 1000, 40_000),
+            4 => self.work_on_the_ensemble(),
             5 if self.rng.bool() => {
                 let (on, off) =
                     (format!("maintenance {service} on"), format!("maintenance {service} off"));
@@ -326,6 +327,20 @@ impl World {
         if seen.count() >= 2 && !self.host(host).is_dumb() {
             self.order(&format!("fence confirm {name} soon"));
         }
+    }
+
+    /// With a keep, and often with the whole ensemble away meanwhile. Of each step it may be that nobody sees it in time.
+    fn work_on_the_ensemble(&mut self) {
+        self.order("pause keep");
+        let mut at = self.between(100_000, 4_000_000);
+        if self.rng.u32(0..3) > 0 {
+            self.after(at, Happening::Command("zk kill all".to_owned()));
+            at += self.between(500_000, 60_000_000);
+            self.after(at, Happening::Command("zk start all".to_owned()));
+        }
+        at += self.between(500_000, 30_000_000);
+        let resume = self.one_of(&["resume", "resume", "resume", "resume as ever"]);
+        self.after(at, Happening::Command(resume.to_owned()));
     }
 
     fn fault_of_records(&mut self) {

@@ -248,7 +248,7 @@ impl World {
         let state = self.host(host);
         let (name, now) = (state.name.clone(), state.clock.at(self.now));
         let started_under = state.units.get(service).and_then(|unit| unit.epoch);
-        let over = state.run.permit.as_ref().is_some_and(|permit| now >= permit.deadline);
+        let over = state.run.permit.as_ref().is_some_and(|permit| now >= permit.end());
         let Some(epoch) = started_under else {
             self.violation(format!("invariant 4: {service} starts on {name} without a permit"));
             return;

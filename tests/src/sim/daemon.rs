@@ -388,9 +388,10 @@ impl World {
         }
         let timing = self.config_for(id.host).timing;
         let again = timing.lease + timing.kill;
+        let kept = self.host(id.host).run.permit.as_ref().is_some_and(|it| it.kept.is_some());
         let daemon = self.host_mut(id.host).daemon_mut(id.kind);
         daemon.deaths.retain(|at| now.saturating_sub(*at) < again);
-        if id.kind == Kind::Guard && daemon.deaths.len() > 1 && daemon.wanted {
+        if id.kind == Kind::Guard && daemon.deaths.len() > 1 && daemon.wanted && !kept {
             self.notice(&self.who(id), "reboots: the guard failed again".to_owned());
             let off = self.between(8_000_000, 20_000_000);
             self.lose_power(id.host, Some(off));

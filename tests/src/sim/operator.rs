@@ -7,7 +7,7 @@ use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
     self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order,
-    Rest, Settings, SwitchoverOrder,
+    Pausing, Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -28,8 +28,13 @@ impl World {
     /// Carries out an operator's order now.
     pub(super) fn operator(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
-            ["pause"] => self.settings(|settings| settings.paused = Some(OPERATOR.to_owned())),
-            ["resume"] => self.settings(|settings| settings.paused = None),
+            ["pause"] => self.pause(None),
+            ["pause", "keep"] => {
+                self.orders += 1;
+                self.pause(Some(format!("keep-{}", self.orders)))
+            }
+            ["resume"] => self.settings(|settings| *settings = settings.resume(OPERATOR)),
+            ["resume", "as", "ever"] => self.settings(|settings| settings.paused = None),
             ["maintenance", "all", "off"] => {
                 self.settings(|settings| settings.maintenance = Maintenance::default())
             }
@@ -53,6 +58,15 @@ impl World {
                     record::write(&settings)
                 },
             )
+        })
+    }
+
+    /// Who was first stands, as with the command line.
+    fn pause(&mut self, keep: Option<String>) -> Result<(), String> {
+        self.settings(|settings| {
+            if settings.pausing() == Pausing::Automatic {
+                *settings = settings.pause(OPERATOR, keep);
+            }
         })
     }
 
@@ -82,6 +96,7 @@ impl World {
             format: FORMAT,
             incarnation: headship_core::epoch::Incarnation(format!("life-{}", self.lives)),
             paused: None,
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         });
@@ -96,6 +111,7 @@ impl World {
             format: FORMAT,
             incarnation: headship_core::epoch::Incarnation("first".to_owned()),
             paused: Some(OPERATOR.to_owned()),
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };

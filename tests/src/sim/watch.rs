@@ -45,7 +45,8 @@ impl World {
         };
         let epoch = permit.epoch;
         let renewed = state.run.last_deadline.filter(|(of, _)| *of == epoch);
-        let deadline = renewed.map_or(permit.deadline, |(_, at)| at.max(permit.deadline));
+        let end = permit.end();
+        let deadline = renewed.map_or(end, |(_, at)| at.max(end));
         let kill = Duration::from_millis(permit.kill_ms);
         let now = state.clock.at(self.now);
         if now <= deadline.after(kill + kill / 10) {

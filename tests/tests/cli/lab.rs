@@ -96,6 +96,7 @@ impl Lab {
             format: FORMAT,
             incarnation: Incarnation("i".to_owned()),
             paused: None,
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
@@ -113,6 +114,7 @@ impl Lab {
                 epoch: Epoch(7),
                 why: "the test says so".to_owned(),
                 attempt: None,
+                kept: None,
                 rest: Rest::new(),
             };
             let health = Health {
@@ -131,6 +133,7 @@ impl Lab {
                 services: [("livy".to_owned(), observed.to_owned())].into(),
                 reasons: [].into(),
                 alone: [].into(),
+                kept: None,
                 why: "the test says so".to_owned(),
                 rest: Rest::new(),
             };

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use headship_core::epoch::Epoch;
 use headship_core::quorum::{Found, Op};
-use headship_core::record::{self, Key, Maintenance, ServicesState};
+use headship_core::record::{self, HeadnodeState, Kept, Key, Maintenance, ServicesState, Settings};
 use tokio::time::{sleep, timeout};
 
-use crate::lab::{LIMIT, Lab, code, node, stderr, stdout};
+use crate::lab::{LIMIT, Lab, code, identity, node, stderr, stdout};
 
 #[tokio::test]
 async fn pause_and_maintenance_are_written_once_with_who_and_where_from() {
@@ -28,6 +29,8 @@ async fn pause_and_maintenance_are_written_once_with_who_and_where_from() {
     assert_eq!((&resumed["changed"], &resumed["exit"]), (&true.into(), &0.into()));
     assert_eq!(lab.settings().await.paused, None);
     assert_eq!(lab.json(&["resume", "--json"]).await["changed"], false);
+
+    keep(&mut lab).await;
 
     for (arguments, why) in [
         (["maintenance", "hn0", "on"], "`headship switchover` first"),
@@ -58,4 +61,78 @@ async fn pause_and_maintenance_are_written_once_with_who_and_where_from() {
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
     assert!(stdout(&output).contains("; hn0 leaves it alone"), "{output:?}");
+}
+
+/// The active has to acknowledge that it keeps its services, and that it does so no longer; both its daemons have to show it.
+async fn keep(lab: &mut Lab) {
+    let child = lab.begin(&["pause", "--keep", "new disks"]);
+    let settings = written(lab, |settings| settings.keep.is_some()).await;
+    let id = settings.keep.as_ref().unwrap().id.clone();
+    let mut acknowledged = settings.clone();
+    acknowledged.keep.as_mut().unwrap().acknowledged =
+        Some(Kept { by: identity("hn0"), epoch: Epoch(7) });
+    shows(lab, Some(&id)).await;
+    set(lab, &acknowledged).await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(stdout(&output).contains("; hn0 keeps its services, whatever the quorum does"));
+    let refused = lab.run(&["failover", "--from", "hn0", "--yes"]).await;
+    assert_eq!(code(&refused), 6, "{refused:?}");
+    assert!(stderr(&refused).contains("and hn0 keeps its services: `headship resume` first"));
+
+    // Nobody answers: it is said what may still hold, and a second one waits for the same.
+    let late = lab.run(&["resume"]).await;
+    assert_eq!(code(&late), 10, "{late:?}");
+    assert!(stderr(&late).contains("not acknowledged yet: resumed, but hn0 has not"), "{late:?}");
+    let again = lab.run(&["pause"]).await;
+    assert_eq!(code(&again), 6, "{again:?}");
+    assert!(stderr(&again).contains("may still keep its services (epoch 7)"), "{again:?}");
+    let child = lab.begin(&["resume"]);
+    let resuming = written(lab, |settings| settings.paused.is_some()).await;
+    shows(lab, None).await;
+    set(lab, &resuming.automatic()).await;
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(code(&output), 0, "{output:?}");
+
+    // What nobody acknowledges ends at once.
+    let late = lab.run(&["pause", "--keep"]).await;
+    assert_eq!(code(&late), 10, "{late:?}");
+    assert!(stderr(&late).contains("not acknowledged yet: hn0 says nothing to it"), "{late:?}");
+    let resumed = lab.run(&["resume"]).await;
+    assert_eq!(code(&resumed), 0, "{resumed:?}");
+    assert_eq!(lab.settings().await.keep, None);
+}
+
+async fn written(lab: &mut Lab, wanted: fn(&Settings) -> bool) -> Settings {
+    let seen = async {
+        loop {
+            let settings = lab.settings().await;
+            if wanted(&settings) {
+                return settings;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, seen).await.expect("it is written")
+}
+
+async fn set(lab: &mut Lab, settings: &Settings) {
+    let data = record::write(settings);
+    lab.write(vec![Op::Set { key: Key::Settings, version: None, data }]).await;
+}
+
+/// Both daemons of hn0 show by which keep they go.
+async fn shows(lab: &mut Lab, id: Option<&String>) {
+    let key = Key::Headnode(node("hn0"));
+    let Found::Data { data, .. } = lab.read(key.clone()).await else { panic!("it is there") };
+    let state: HeadnodeState = record::parse(&key, &data).unwrap();
+    let state = HeadnodeState { kept: id.cloned(), ..state };
+    let data = record::write(&state);
+    lab.write(vec![Op::Set { key, version: None, data }]).await;
+    let key = Key::Services(node("hn0"));
+    let Found::Data { data, .. } = lab.read(key.clone()).await else { panic!("it is there") };
+    let state: ServicesState = record::parse(&key, &data).unwrap();
+    let state = ServicesState { kept: id.cloned(), ..state };
+    let data = record::write(&state);
+    lab.write(vec![Op::Set { key, version: None, data }]).await;
 }

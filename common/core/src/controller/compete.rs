@@ -60,7 +60,10 @@ impl Controller {
             Standing::Holder | Standing::Claimant if !lock_is_mine => self.succeed(now),
             Standing::Holder => self.hold(now),
             Standing::Claimant => self.pursue(now),
-            Standing::Outside => self.stand_by(now),
+            Standing::Outside => {
+                self.end_keep_out_of_office();
+                self.stand_by(now);
+            }
         }
     }
 
@@ -74,6 +77,7 @@ impl Controller {
             return;
         }
         held.lost = true;
+        held.kept = None;
         let by = active.claimant.as_ref().or(active.holder.as_ref()).map(|by| by.node.to_string());
         let ceded = active.epoch == held.epoch
             && matches!(active.phase, Phase::Ceded { .. })
@@ -137,6 +141,7 @@ impl Controller {
             format: FORMAT,
             incarnation,
             paused: None,
+            keep: None,
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
@@ -284,6 +289,14 @@ impl Controller {
     pub(super) fn done(&mut self, now: Time, write: Write, version: Version, sent: Time) {
         match write {
             Write::Settings(settings) => self.records.settings.wrote(now, settings, version, None),
+            Write::Keep(settings) => {
+                self.records.settings.wrote(now, settings.clone(), version, None);
+                self.keep_acknowledged(now, &settings);
+            }
+            Write::Resume(settings) => {
+                self.records.settings.wrote(now, settings, version, None);
+                self.resume_acknowledged();
+            }
             Write::Claim(active) => self.claimed(now, active, version),
             Write::Renew(lease) => {
                 self.records.lease.wrote(now, lease.clone(), version, None);
@@ -328,8 +341,8 @@ impl Controller {
             Write::AnswerConfirm(order) => self.records.confirm.wrote(now, order, version, None),
             Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
             Write::History(history) => {
+                self.transitions.retain(|noted| !history.transitions.contains(noted));
                 self.records.history.wrote(now, history, version, None);
-                self.transition = None;
             }
         }
     }
@@ -363,6 +376,7 @@ impl Controller {
         let held = Held {
             epoch,
             deadline: crate::lease::deadline(sent, lease),
+            kept: self.kept_beyond_renewal(epoch),
             lease,
             kill,
             grace: self.config.timing.grace_in(lease),

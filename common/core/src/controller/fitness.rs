@@ -109,7 +109,7 @@ impl Controller {
     /// What stands between this headnode and a claim, in one sentence; nothing if it is to claim now.
     pub(super) fn obstacle(&mut self, now: Time) -> Option<String> {
         let closed = self.office_is_open(now).err();
-        let open = closed.is_none();
+        let open = closed.is_none() && !self.may_be_kept();
         let bar = self.bar().or(closed).or_else(|| match self.own_fitness(now) {
             Fitness::Fit => None,
             Fitness::Unfit(why) => Some(why),
@@ -138,8 +138,8 @@ impl Controller {
         }
         match self.records.settings.content() {
             Content::Record(settings) => {
-                if let Some(by) = &settings.paused {
-                    return Some(format!("automatic failover is paused: {by}"));
+                if let Some(why) = self.paused(settings) {
+                    return Some(why);
                 }
                 if let Some(why) = self.in_maintenance(&self.me.node) {
                     return Some(why);

@@ -25,6 +25,9 @@ impl Controller {
         if self.pending.is_some() {
             return;
         }
+        if self.acknowledge(now, &active) {
+            return;
+        }
         match &self.leaving {
             // Who leaves answers no order of adoption: it can be answered better without office, and an answer that is denied
             // would hold up the cession.
@@ -178,7 +181,7 @@ impl Controller {
             self.enter_phase(now, active, Phase::BecomingStandby);
         } else if !self.services.all_stopped() || self.permit.pending.is_some() {
             // `serve` sees to the stops; a file's outcome comes back by itself.
-        } else if self.permit.content.as_ref().is_some_and(|permit| now < permit.deadline) {
+        } else if self.permit.content.as_ref().is_some_and(|permit| now < permit.end()) {
             self.remove_permit(now);
         } else if !leaving.permit_gone {
             // Invariant 4: with the gate shut nothing starts any more; what is found stopped from now on stays so.

@@ -14,6 +14,7 @@ mod confirm;
 mod farewell;
 mod fitness;
 mod hold;
+mod keep;
 mod orders;
 mod quorum;
 mod serve;
@@ -148,6 +149,10 @@ struct Pending {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Write {
     Settings(Settings),
+    /// The acknowledgement of a keep.
+    Keep(Settings),
+    /// The acknowledgement of its end.
+    Resume(Settings),
     Claim(Active),
     Renew(Lease),
     Office(Active),
@@ -165,8 +170,10 @@ enum Write {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Held {
     epoch: Epoch,
-    /// D.
+    /// D, by the newest renewal.
     deadline: Time,
+    /// The keep that this host has acknowledged, by its id: D counts only when it has ended.
+    kept: Option<String>,
     /// Lease and kill time of this term: a taker goes by what `active` says, not by what the configuration says by now.
     lease: Duration,
     kill: Duration,
@@ -243,7 +250,8 @@ pub struct Controller {
     gave_up: Option<(Time, String)>,
     services: Supervisor,
     timeline: Timeline,
-    transition: Option<Transition>,
+    /// What the history does not have yet.
+    transitions: Vec<Transition>,
     presence: Presence,
     role: Role,
     why: String,
@@ -292,6 +300,7 @@ impl Controller {
         let held = permit.as_ref().map(|permit| Held {
             epoch: permit.epoch,
             deadline: permit.deadline,
+            kept: permit.kept.clone(),
             lease: Duration::from_millis(permit.lease_ms),
             kill: Duration::from_millis(permit.kill_ms),
             grace: Duration::from_millis(permit.grace_ms),
@@ -330,7 +339,7 @@ impl Controller {
             leaving: None,
             gave_up: None,
             timeline: Timeline::default(),
-            transition: None,
+            transitions: Vec::new(),
             role: Role::Out,
             why: "just started".to_owned(),
             shown: None,
@@ -393,9 +402,10 @@ impl Controller {
         (self.role, &self.why)
     }
 
-    /// The epoch of the office that this process holds, with D, if it holds one.
+    /// The epoch of the office that this process holds, with D (never, while a keep has moved it out of the way), if it holds
+    /// one.
     pub fn held(&self) -> Option<(Epoch, Time)> {
-        self.held.as_ref().filter(|held| !held.lost).map(|held| (held.epoch, held.deadline))
+        self.held.as_ref().filter(|held| !held.lost).map(|held| (held.epoch, self.end_of(held)))
     }
 
     fn decide(&mut self, now: Time) {
@@ -464,7 +474,7 @@ impl Controller {
     /// Whether nothing is left to give up: outside office, or out of sight of the quorum with everything stopped.
     fn may_exit(&self, now: Time) -> bool {
         let holds = self.is_connected() && self.held.is_some();
-        let over = self.permit.content.as_ref().is_none_or(|permit| now >= permit.deadline);
+        let over = self.permit.content.as_ref().is_none_or(|permit| now >= permit.end());
         let permit_gone = over && self.permit.pending.is_none();
         !holds && self.pending.is_none() && permit_gone && self.services.all_stopped()
     }

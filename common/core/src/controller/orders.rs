@@ -7,7 +7,8 @@ use crate::node::NodeName;
 use crate::office::Standing;
 use crate::quorum::Op;
 use crate::record::{
-    self, Active, Answer, FailoverOrder, Given, Key, Order, Phase, SwitchoverOrder,
+    self, Active, Answer, FailoverOrder, Given, Key, Order, Pausing, Phase, Settings,
+    SwitchoverOrder,
 };
 use crate::time::Time;
 
@@ -91,10 +92,16 @@ impl Controller {
         if self.wall > given.not_after {
             return Err("it came too late: order anew, and compare the hosts' clocks".to_owned());
         }
-        let paused = self.records.settings.record().and_then(|settings| settings.paused.as_ref());
-        paused.map_or(Ok(()), |by| {
-            Err(format!("automatic failover is paused ({by}): that must end first"))
-        })
+        match self.records.settings.record().map(Settings::pausing) {
+            None | Some(Pausing::Automatic) => Ok(()),
+            Some(Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. }) => {
+                Err(format!("automatic failover is paused ({by}): that must end first"))
+            }
+            Some(Pausing::Resuming { kept }) => Err(format!(
+                "{} has not acknowledged yet that automatic failover is resumed: that must end first",
+                kept.by.node
+            )),
+        }
     }
 
     /// Of two orders that contradict each other, the one that was answered first stands.

@@ -217,6 +217,8 @@ impl Controller {
                     Write::AnswerAdopt(_) => self.records.adopt.outdate(),
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)
+                    | Write::Keep(_)
+                    | Write::Resume(_)
                     | Write::Claim(_)
                     | Write::Renew(_)
                     | Write::Office(_)

@@ -34,7 +34,8 @@ impl Controller {
         let Some(held) = self.held.clone() else { return Desired::Stopped { kill_at: now } };
         // What is on disk counts, not what was acknowledged: the guard and the gate go by nothing else.
         let permit = self.permit.content.as_ref().filter(|permit| permit.epoch == held.epoch);
-        let deadline = permit.map_or(held.deadline, |permit| permit.deadline.min(held.deadline));
+        let end = self.end_of(&held);
+        let deadline = permit.map_or(end, |permit| permit.end().min(end));
         let permitted = permit.is_some();
         let grace_from = deadline.before(held.grace);
         for at in [grace_from, deadline] {
@@ -71,8 +72,9 @@ impl Controller {
 
     /// D has passed: whatever was seen before, from here on only what is killed or seen anew counts.
     fn notice_expiry(&mut self, now: Time) {
+        let permit = self.permit.content.as_ref();
         if let Some(held) =
-            self.held.as_mut().filter(|held| now >= held.deadline && held.expired.is_none())
+            self.held.as_mut().filter(|held| now >= held.end(permit) && held.expired.is_none())
         {
             held.expired = Some(now);
             self.services.distrust();
@@ -81,7 +83,8 @@ impl Controller {
 
     /// Once D has passed, everything is verified gone within the kill time, or the host goes down: a taker counts on it.
     fn last_resort(&mut self, now: Time) {
-        let Some(held) = self.held.as_mut().filter(|held| now >= held.deadline) else { return };
+        let permit = self.permit.content.as_ref();
+        let Some(held) = self.held.as_mut().filter(|held| now >= held.end(permit)) else { return };
         let noticed = held.expired.unwrap_or(now);
         let at = lease::last_resort(held.deadline, held.kill, noticed);
         let epoch = held.epoch;
@@ -106,7 +109,8 @@ impl Controller {
 
     pub(super) fn write_permit(&mut self, now: Time, incarnation: Incarnation, held: &Held) {
         let leaves = self.leaving.as_ref().is_some_and(|leaving| leaving.permit_gone);
-        if leaves || self.was_misled() || now >= held.deadline {
+        let late = held.kept.is_none() && now >= held.deadline;
+        if leaves || self.was_misled() || late {
             return; // The renewal only keeps others out while we leave, or came too late to be of use.
         }
         let permit = Permit {
@@ -118,6 +122,7 @@ impl Controller {
             kill_ms: millis(held.kill),
             grace_ms: millis(held.grace),
             alone: self.alone.clone(),
+            kept: held.kept.clone(),
         };
         let id = self.ids.draw();
         self.permit.pending = Some((id, Some(permit.clone())));
@@ -161,7 +166,8 @@ impl Controller {
         match error {
             None => {
                 let failed_before = self.permit.error.take().is_some();
-                self.permit.content = content;
+                let before = std::mem::replace(&mut self.permit.content, content);
+                self.say_keep(before.as_ref());
                 if failed_before && self.permit.content.is_some() {
                     self.info("the permit can be written again".to_owned());
                 }

@@ -10,7 +10,7 @@ use crate::node::NodeName;
 use crate::office::Standing;
 use crate::quorum::Op;
 use crate::record::{
-    self, FORMAT, HeadnodeState, History, Key, Maintenance, Phase, PhaseTime, Rest, Role,
+    self, FORMAT, HeadnodeState, History, Key, Maintenance, Pausing, Phase, PhaseTime, Rest, Role,
     Transition,
 };
 use crate::say::{Level, Line};
@@ -50,7 +50,8 @@ impl Controller {
     }
 
     fn assess(&mut self, now: Time) -> (Role, String) {
-        let lapsed = self.held.as_ref().is_some_and(|held| now >= held.deadline.before(held.grace));
+        let lapsed =
+            self.held.as_ref().is_some_and(|held| now >= self.end_of(held).before(held.grace));
         // A start by hand that the gate refuses is no reason to be anything else than standby: it never runs.
         let running = self.services.being_stopped(now);
         if let Some(held) = self.held.clone() {
@@ -90,7 +91,8 @@ impl Controller {
             }
             let read = *self.records.active.content() != Content::Unread;
             if read && self.standing() == Standing::Outside {
-                let why = format!("`active` no longer tells of epoch {}; it ends", held.epoch);
+                let ends = if self.end_of(&held) == Time::MAX { "is kept" } else { "ends" };
+                let why = format!("`active` no longer tells of epoch {}; it {ends}", held.epoch);
                 return (Role::Neutral, why);
             }
         }
@@ -140,7 +142,12 @@ impl Controller {
                 if !alone.is_empty() {
                     doubts.push_str(&format!("; left alone: {} (maintenance)", alone.join(", ")));
                 }
-                (Role::Active, format!("holds office{doubts}"))
+                let kept = if self.kept().is_some() {
+                    "; keeps its services, whatever the quorum does, until `headship resume`"
+                } else {
+                    ""
+                };
+                (Role::Active, format!("holds office{kept}{doubts}"))
             }
             Some(
                 Phase::Active
@@ -167,6 +174,7 @@ impl Controller {
             epoch: self.highest_epoch(),
             why: self.why.clone(),
             attempt: self.attempt(),
+            kept: self.kept(),
             rest: Rest::new(),
         };
         if self.shown.as_ref() != Some(&state) {
@@ -179,7 +187,15 @@ impl Controller {
     /// What operators pause and take into maintenance counts from when it is read, and as it was read last.
     pub(super) fn heed_settings(&mut self) {
         let Some(settings) = self.records.settings.record() else { return };
-        let now = (settings.paused.clone(), settings.maintenance.clone());
+        let paused = match settings.pausing() {
+            Pausing::Automatic => None,
+            Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. } => {
+                Some(by.to_owned())
+            }
+            // It is on again when that is acknowledged.
+            Pausing::Resuming { .. } => self.told_settings.0.clone(),
+        };
+        let now = (paused, settings.maintenance.clone());
         // Also what an earlier process left in the permit.
         if self.alone != now.1.services {
             self.alone.clone_from(&now.1.services);
@@ -260,12 +276,14 @@ impl Controller {
             Some(epoch),
         );
         let (from, to) = (self.timeline.from.clone(), self.me.node.clone());
-        self.transition = Some(Transition { epoch, from, to, cause, at: self.wall, phases });
+        self.transitions.push(Transition { epoch, from, to, cause, at: self.wall, phases });
     }
 
     /// Adds the transition to the history. Of one that cannot be read nothing is lost: it is left as it is.
     pub(super) fn write_history(&mut self, now: Time) {
-        let Some(transition) = self.transition.clone() else { return };
+        if self.transitions.is_empty() {
+            return;
+        }
         let known = &self.records.history;
         if !known.is_fresh() {
             return;
@@ -275,7 +293,7 @@ impl Controller {
             Content::Record(history) => history.clone(),
             Content::Unread | Content::Corrupt(_) => return,
         };
-        history.transitions.push(transition);
+        history.transitions.extend(self.transitions.iter().cloned());
         let surplus = history.transitions.len().saturating_sub(HISTORY_LENGTH);
         history.transitions.drain(..surplus);
         let data = record::write(&history);

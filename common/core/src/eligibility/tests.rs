@@ -189,6 +189,7 @@ fn a_standby_may_be_masked_for_maintenance_too_until_that_ends() {
             format: FORMAT,
             incarnation: Incarnation("i".to_owned()),
             paused: None,
+            keep: None,
             maintenance,
             rest: Rest::new(),
         }

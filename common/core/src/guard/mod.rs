@@ -231,10 +231,12 @@ impl Guard {
         let kill_at = deadline.unwrap_or_default().max(now);
         match self.covered(now) {
             Ok(permit) => {
-                let (epoch, deadline) = (permit.epoch, permit.deadline);
+                let (epoch, end) = (permit.epoch, permit.end());
+                let kept = permit.kept.is_some();
                 let grace_from = permit.grace_from();
-                self.wake = Some(if now < grace_from { grace_from } else { deadline });
-                self.why = format!("a permit of epoch {epoch} covers this headnode");
+                self.wake = Some(if now < grace_from { grace_from } else { end });
+                let kept = if kept { ", whatever the quorum does (pause --keep)" } else { "" };
+                self.why = format!("a permit of epoch {epoch} covers this headnode{kept}");
                 if now < grace_from { Desired::Alone } else { Desired::Stopped { kill_at } }
             }
             Err(why) => {
@@ -256,7 +258,7 @@ impl Guard {
                 permit.epoch
             ));
         }
-        if now >= permit.deadline {
+        if now >= permit.end() {
             return Err(format!(
                 "the permit of epoch {} has expired: HA services are stopped",
                 permit.epoch
@@ -292,16 +294,17 @@ impl Guard {
 
     /// A permit has expired: whatever was seen before, from here on only what is killed or seen anew counts.
     fn notice_expiry(&mut self, now: Time) {
-        let over = self.last_permit.as_ref().is_some_and(|permit| now >= permit.deadline);
+        let over = self.last_permit.as_ref().is_some_and(|permit| now >= permit.end());
         if over && self.expired.is_none() {
             self.expired = Some(now);
             self.services.distrust();
         }
     }
 
-    /// Once a permit has expired, everything is verified gone within the kill time, or the host goes down.
+    /// Once a permit has expired, everything is verified gone within the kill time, or the host goes down. One with a keep never
+    /// does: nobody waits for its end, and it ends by what proves that nothing runs.
     fn last_resort(&mut self, now: Time) {
-        let Some(permit) = self.last_permit.as_ref().filter(|permit| now >= permit.deadline) else {
+        let Some(permit) = self.last_permit.as_ref().filter(|permit| now >= permit.end()) else {
             return;
         };
         let kill = std::time::Duration::from_millis(permit.kill_ms);
@@ -392,12 +395,14 @@ impl Guard {
         let permit = self.permit.as_ref().filter(|_| self.services.desired() == Desired::Alone);
         let alone = permit.into_iter().flat_map(|permit| permit.alone.keys().cloned());
         let pinned = self.pinned.left_alone().map(str::to_owned);
+        let kept = permit.and_then(|permit| permit.kept.clone());
         let state = ServicesState {
             format: FORMAT,
             by: self.me.clone(),
             services,
             reasons,
             alone: alone.chain(pinned).collect(),
+            kept,
             why: self.why.clone(),
             rest: Rest::new(),
         };
@@ -414,57 +419,4 @@ impl Guard {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::node::NodeName;
-
-    const CONFIG: &str = r#"cluster = "main"
-failover_quorum.servers = ["zk0:2181"]
-headnode = [{ name = "hn0", address = "10.0.0.10" }, { name = "hn1", address = "10.0.0.11" }]
-[[service]]
-name = "livy"
-unit = "livy.service"
-started_by = "master-fc"
-"#;
-
-    fn guard(permit: Option<Permit>) -> Guard {
-        let node = NodeName::try_from("hn0").unwrap();
-        let fragments = [("headship.toml".to_owned(), CONFIG.to_owned())];
-        let config = crate::config::load(&fragments, node.clone()).unwrap();
-        let id = |what: &str| what.to_owned();
-        let me = Identity { node, machine: id("m"), boot: id("b"), process: id("p") };
-        let mut duty_service = config.services[0].clone();
-        "master-ha-service".clone_into(&mut duty_service.name);
-        Guard::new(config, me, permit, None, duty_service)
-    }
-
-    fn told(mut guard: Guard) -> (String, Option<String>) {
-        let (service, why) = ("livy".to_owned(), "the start gate refused it".to_owned());
-        let observed = Observed::Failed { why };
-        let report = Report::Observed { service, asked: None, observed };
-        guard.handle(Time::from_millis(1000), Event::Service(report));
-        let (services, reasons) = guard.observations(Time::from_millis(1000));
-        (services["livy"].clone(), reasons.get("livy").cloned())
-    }
-
-    #[test]
-    fn a_refused_start_leaves_a_stopped_service_where_it_should_not_run() {
-        let why = Some("the start gate refused it".to_owned());
-        assert_eq!(told(guard(None)), ("stopped".to_owned(), why));
-    }
-
-    #[test]
-    fn under_a_permit_what_failed_is_told_as_failed() {
-        let permit = Permit {
-            incarnation: Incarnation("i".to_owned()),
-            epoch: Epoch(7),
-            boot: "b".to_owned(),
-            deadline: Time::from_millis(60_000),
-            lease_ms: 6000,
-            kill_ms: 2000,
-            grace_ms: 1000,
-            alone: BTreeMap::new(),
-        };
-        assert_eq!(told(guard(Some(permit))).0, "failed");
-    }
-}
+mod tests;

@@ -230,6 +230,7 @@ pinned = "hn0"
             format: FORMAT,
             incarnation: Incarnation("i".to_owned()),
             paused: None,
+            keep: None,
             maintenance: Maintenance {
                 services: services.iter().map(|it| ((*it).to_owned(), "me".to_owned())).collect(),
                 ..Maintenance::default()

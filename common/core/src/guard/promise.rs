@@ -64,7 +64,7 @@ impl Guard {
         let lagging = self
             .permit
             .as_ref()
-            .is_some_and(|permit| permit.epoch > active.epoch && now < permit.deadline);
+            .is_some_and(|permit| permit.epoch > active.epoch && now < permit.end());
         if own_claim_on_other || lagging {
             return None;
         }

@@ -53,7 +53,9 @@ pub fn guard_failed(run: &RunDir) -> Result<bool, FileError> {
     let now = clock::now();
     // A damaged permit may have been one, nobody knows for how long; a damaged note of an earlier failure is written anew.
     let window = match run.permit() {
-        Ok(permit) => permit.filter(|permit| now < permit.all_gone()).map(|permit| permit.window()),
+        Ok(permit) => {
+            permit.filter(|permit| now < permit.all_gone()).and_then(|permit| permit.window())
+        }
         Err(_) => Some(Duration::MAX),
     };
     let last = run.guard_failed().unwrap_or_default();
@@ -89,6 +91,7 @@ mod tests {
             kill_ms: 2000,
             grace_ms: 1500,
             alone: [].into(),
+            kept: None,
         }
     }
 
@@ -121,6 +124,19 @@ mod tests {
         assert!(!guard_failed(&run).unwrap());
         run.write_permit(&permit(Duration::from_secs(60))).unwrap();
         assert!(guard_failed(&run).unwrap());
+    }
+
+    #[test]
+    fn a_permit_with_a_keep_lets_through_past_its_deadline_and_no_guard_takes_its_host_down() {
+        let (_dir, run) = run();
+        let over = clock::now().before(Duration::from_secs(3600));
+        let kept = Permit { deadline: over, kept: Some("k".to_owned()), ..permit(Duration::ZERO) };
+        run.write_permit(&kept).unwrap();
+        check(&run).unwrap();
+        assert!(!guard_failed(&run).unwrap());
+        assert!(!guard_failed(&run).unwrap());
+        run.write_permit(&Permit { boot: "another".to_owned(), ..kept }).unwrap();
+        assert!(matches!(check(&run), Err(Refused::Permit(GateRefusal::OtherBoot))));
     }
 
     #[test]

@@ -247,6 +247,7 @@ mod tests {
             kill_ms: 2000,
             grace_ms: 1500,
             alone: [].into(),
+            kept: None,
         }
     }
 

@@ -43,11 +43,11 @@ fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
     cluster.assert_untouched(before)
 }
 
-fn start(server: &Host) -> Outcome {
+pub(super) fn start(server: &Host) -> Outcome {
     Ok(server.run(&["systemctl", "start", UNIT]).map(drop)?)
 }
 
-fn all_serve(cluster: &Cluster<'_>) -> Outcome {
+pub(super) fn all_serve(cluster: &Cluster<'_>) -> Outcome {
     Ok(ensemble::wait_serving(&cluster.lab().servers(), FAILOVER)?)
 }
 

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use headship_tests::lab::service_log::{self, What};
-use headship_tests::lab::{Host, Signal};
+use headship_tests::lab::{Host, Signal, ensemble};
 
 use super::cluster::{Cluster, FAILOVER, SOON};
-use super::{Answer, Test};
+use super::{Answer, Test, quorum};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 5] = [
+pub(super) const FAST: [Test; 6] = [
     ("while_failover_is_paused_nobody_takes_over_and_then_somebody_does", pause),
+    ("with_a_keep_the_whole_ensemble_goes_away_and_no_service_notices", keep),
     ("a_service_in_maintenance_is_left_alone_and_stopped_where_the_office_is_lost", service),
     ("both_headnodes_are_rebooted_in_turn_for_one_switchover_each", both_in_turn),
     ("an_active_that_hangs_is_given_up_by_order", failover),
@@ -52,6 +53,68 @@ fn pause(cluster: &Cluster<'_>) -> Outcome {
     cluster.wait_active(&standby, epoch)?;
     active.power_on()?;
     cluster.wait_role(&active, "standby")
+}
+
+// protocol.md, 8: for work on the ensemble.
+fn keep(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let outcome = kept_without_a_quorum(cluster, &active, &standby);
+    // Whatever came of it: the next test must not find it paused.
+    for server in cluster.lab().servers() {
+        quorum::start(&server)?;
+    }
+    quorum::all_serve(cluster)?;
+    done(cluster, &["resume"])?;
+    outcome?;
+    let text = done(cluster, &["history"])?;
+    assert!(
+        text.contains("keeps its services") && text.contains("its lease counts again"),
+        "{text}"
+    );
+    // Its D is back, and with it the failover.
+    cluster.wait_renewed(&active, Duration::from_secs(4))?;
+    active.power_off()?;
+    cluster.wait_active(&standby, epoch)?;
+    active.power_on()?;
+    cluster.wait_role(&active, "standby")
+}
+
+fn kept_without_a_quorum(cluster: &Cluster<'_>, active: &Host, standby: &Host) -> Outcome {
+    let before = cluster.before()?;
+    let text = done(cluster, &["pause", "--keep", "new disks for the quorum"])?;
+    assert!(text.contains(&format!("{} keeps its services", active.name())), "{text}");
+    let (code, text) = said(cluster, &["failover", "--from", active.name(), "--yes"])?;
+    assert!(code == Some(6) && text.contains("keeps its services"), "{code:?} {text}");
+    for server in cluster.lab().servers() {
+        server.kill(ensemble::UNIT, Signal::KILL)?;
+    }
+    let away = service_log::now();
+    let (lease, kill) = cluster.lease_and_kill();
+    // Daemons may come and go meanwhile: the permit says what holds.
+    let old = cluster.pid(active, "master-fc.service");
+    active.kill("master-fc.service", Signal::KILL)?;
+    cluster.wait_back(active, "master-fc.service", old)?;
+    let old = cluster.pid(active, "slave-ha-service.service");
+    active.kill("slave-ha-service.service", Signal::KILL)?;
+    cluster.wait_back(active, "slave-ha-service.service", old)?;
+    cluster.wait("D and kill time would have passed twice", FAILOVER, || {
+        (service_log::now() > away + 2 * (lease + kill)).then_some(())
+    })?;
+    assert!(cluster.runs_none(standby), "somebody took over");
+    let told = cluster.told(before.at)?;
+    assert!(told.is_empty(), "services noticed: {told:?}");
+    let output = active.output(&["headship", "status"])?;
+    let text = String::from_utf8([output.stdout, output.stderr].concat())?;
+    assert!(text.contains("until `headship resume`"), "{text}");
+    for server in cluster.lab().servers() {
+        quorum::start(&server)?;
+    }
+    quorum::all_serve(cluster)?;
+    cluster.wait_role(active, "active")?;
+    let text = done(cluster, &["resume"])?;
+    assert!(text.contains("automatic failover is resumed"), "{text}");
+    cluster.assert_untouched(&before)
 }
 
 // Invariant 3 has no exception for what is in maintenance.

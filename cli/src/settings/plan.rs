@@ -1,0 +1,158 @@
+//! What is to be done about a wish, by what the records say; or why it is refused.
+
+use std::collections::BTreeMap;
+
+use headship_core::config::Config;
+use headship_core::known::Content;
+use headship_core::node::NodeName;
+use headship_core::record::{Maintenance, Pausing, Settings};
+use headship_daemon::Exit;
+
+use super::{Plan, Subject, Wish};
+use crate::keep;
+use crate::standing::{self, Holder};
+use crate::view::{self, Records};
+
+/// What is to be done, by what the records say.
+pub(super) fn plan(
+    config: &Config,
+    records: &Records,
+    settings: &Content<Settings>,
+    wish: &Wish,
+    by: &str,
+) -> Plan {
+    let settings = match settings {
+        Content::Record(settings) => settings,
+        Content::Corrupt(corrupt) => return Plan::Refuse(Exit::Failed, corrupt.to_string()),
+        Content::Unread => {
+            let why = "the failover quorum does not let us read the record `settings`";
+            return Plan::Refuse(Exit::Failed, why.to_owned());
+        }
+        Content::Missing => {
+            let why = "this cluster has not begun: start master-fc on a headnode first";
+            return Plan::Refuse(Exit::Refused, why.to_owned());
+        }
+    };
+    let mut new = settings.clone();
+    match wish {
+        Wish::Pause => paused(records, settings, None, by),
+        Wish::PauseAndKeep(id) => paused(records, settings, Some(id), by),
+        Wish::Resume => resumed(settings, by),
+        Wish::Begin(subject) => begin(config, records, new, subject, by),
+        Wish::End(subject) => {
+            let name = subject.name();
+            let earlier = match subject {
+                Subject::Node(node) => new.maintenance.nodes.remove(node),
+                Subject::Service(name) => new.maintenance.services.remove(name),
+            };
+            match earlier {
+                None => Plan::Nothing(format!("{name} was not in maintenance")),
+                Some(earlier) => Plan::Write(
+                    Box::new(new),
+                    format!("maintenance of {name} has ended; it was in it: {earlier}"),
+                ),
+            }
+        }
+    }
+}
+
+fn paused(records: &Records, settings: &Settings, keep: Option<&String>, by: &str) -> Plan {
+    let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
+    match settings.pausing() {
+        Pausing::Automatic => {}
+        Pausing::Paused(earlier)
+        | Pausing::Asked { by: earlier, .. }
+        | Pausing::Kept { by: earlier, .. } => {
+            return refuse(format!("automatic failover is paused already: {earlier}"));
+        }
+        Pausing::Resuming { .. } => {
+            let how = keep::phrase(settings).unwrap_or_default();
+            return refuse(format!("automatic failover is {how}"));
+        }
+    }
+    if let (Some(_), Err(nobody)) = (keep, standing::in_office(records)) {
+        let nobody = nobody.sentence;
+        return refuse(format!(
+            "nobody would keep any services: {}; `headship pause` alone keeps others from taking over",
+            nobody.trim_end_matches('.')
+        ));
+    }
+    let new = settings.pause(by, keep.cloned());
+    Plan::Write(Box::new(new), format!("automatic failover is paused: {by}"))
+}
+
+pub(super) fn resumed(settings: &Settings, by: &str) -> Plan {
+    let write = |done| Plan::Write(Box::new(settings.resume(by)), done);
+    match settings.pausing() {
+        Pausing::Automatic => Plan::Nothing("automatic failover was not paused".to_owned()),
+        Pausing::Paused(earlier) | Pausing::Asked { by: earlier, .. } => {
+            write(format!("automatic failover is on again; it was paused: {earlier}"))
+        }
+        Pausing::Kept { by: earlier, .. } => {
+            write(format!("automatic failover is resumed; it was paused: {earlier}"))
+        }
+        Pausing::Resuming { .. } => {
+            Plan::Nothing("automatic failover was resumed before".to_owned())
+        }
+    }
+}
+
+fn begin(
+    config: &Config,
+    records: &Records,
+    mut new: Settings,
+    subject: &Subject,
+    by: &str,
+) -> Plan {
+    let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
+    let Maintenance { nodes, services, .. } = &mut new.maintenance;
+    let (earlier, what) = match subject {
+        Subject::Node(node) => {
+            if let Some(why) = in_the_way(config, records, nodes, node) {
+                return refuse(why);
+            }
+            (nodes.insert(node.clone(), by.to_owned()), "takes no office")
+        }
+        Subject::Service(name) => {
+            (services.insert(name.clone(), by.to_owned()), "is left alone where it may run")
+        }
+    };
+    let name = subject.name();
+    match earlier {
+        Some(earlier) => refuse(format!("{name} is in maintenance already: {earlier}")),
+        None => Plan::Write(Box::new(new), format!("{name} is in maintenance and {what}: {by}")),
+    }
+}
+
+/// What speaks against taking a headnode into maintenance. One that holds or claims office would go on with it, and its loss
+/// would leave nobody; and one is left that may take office.
+fn in_the_way(
+    config: &Config,
+    records: &Records,
+    nodes: &BTreeMap<NodeName, String>,
+    node: &NodeName,
+) -> Option<String> {
+    if let Ok(Holder { node: holder, epoch, .. }) = standing::in_office(records)
+        && holder == node
+    {
+        return Some(format!(
+            "{node} holds office in epoch {epoch}: `headship switchover` first (or `headship pause`, if only takeovers shall stop)"
+        ));
+    }
+    let active = view::record(&records.active);
+    if active.and_then(|it| it.claimant.as_ref()).is_some_and(|claimant| claimant.node == *node) {
+        return Some(format!(
+            "{node} claims office: wait until it is active, then `headship switchover` first"
+        ));
+    }
+    let others = config.headnodes.iter().filter(|headnode| headnode.name != *node);
+    let others: Vec<&NodeName> = others.map(|headnode| &headnode.name).collect();
+    if others.iter().all(|other| nodes.contains_key(*other)) {
+        let others: Vec<&str> = others.iter().map(|other| other.as_str()).collect();
+        return Some(format!(
+            "nobody could take office any more: end the maintenance of {} first",
+            others.join(" or ")
+        ));
+    }
+    None
+}
