@@ -59,7 +59,8 @@ impl Agent<'_> {
         };
         let input = agent::input(action, self.parameters, &secrets);
         let command = [self.program.to_owned()];
-        runner.run(Job { command: &command, environment: Vec::new(), input }, limit).await
+        let hidden = secrets.into_values().collect();
+        runner.run(Job { command: &command, environment: Vec::new(), input, hidden }, limit).await
     }
 }
 

@@ -19,6 +19,6 @@ pub(super) async fn ask(
         return Answer::Unknown { why: format!("it {why}") };
     }
     let environment = command::environment(victim, address, limit);
-    let job = Job { command, environment, input: String::new() };
+    let job = Job { command, environment, input: String::new(), hidden: Vec::new() };
     command::answer(&runner.run(job, limit).await.0)
 }

@@ -1,13 +1,10 @@
 //! Whether a fence program can be run on this host, and is one at all.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use headship_core::fencing::always_succeeds;
-
-/// Programs that succeed whatever is the case; where they are one file with others (busybox), the name tells.
-const TRUE: [&str; 2] = ["/bin/true", "/usr/bin/true"];
 
 /// Why a program cannot be asked, as what it does: `cannot be run: …`. `None` if it can.
 pub(super) fn unfit(program: &str) -> Option<String> {
@@ -19,18 +16,9 @@ pub(super) fn unfit(program: &str) -> Option<String> {
     if !metadata.is_file() || metadata.permissions().mode() & 0o111 == 0 {
         return Some(format!("cannot be run: `{program}` is no executable file"));
     }
+    // A link to `true` succeeds as that does; what a program of many names does goes by the name of the link.
     let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let same = |other: &&str| {
-        fs::metadata(other)
-            .is_ok_and(|other| (other.dev(), other.ino()) == (metadata.dev(), metadata.ino()))
-    };
-    // A multi-call program is `true` under that name only.
-    let alone = |other: &&str| {
-        let real = fs::canonicalize(other).unwrap_or_default();
-        real.file_name().is_some_and(|name| name == "true")
-    };
-    let called = real.to_str().is_some_and(|real| always_succeeds(&[real.to_owned()]));
-    if called || TRUE.iter().any(|it| same(&it) && alone(&it)) {
+    if real.to_str().is_some_and(|real| always_succeeds(&[real.to_owned()])) {
         return Some(format!(
             "cannot be run: `{program}` is `true`, which succeeds whatever is the case"
         ));

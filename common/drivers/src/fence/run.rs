@@ -44,6 +44,8 @@ pub(super) struct Job<'a> {
     pub(super) environment: Vec<(String, String)>,
     /// Its standard input.
     pub(super) input: String,
+    /// What must not show in what it is heard to say: some agents print what they do not understand.
+    pub(super) hidden: Vec<String>,
 }
 
 /// Runs fence programs.
@@ -102,7 +104,8 @@ impl Runner {
                 _ = &mut reading => ending.await,
             }
         };
-        let said = if err.is_empty() { out.last_words() } else { err.last_words() };
+        let said =
+            if err.is_empty() { out.last_words(&job.hidden) } else { err.last_words(&job.hidden) };
         (Run { end, said }, out.text())
     }
 

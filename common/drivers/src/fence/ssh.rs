@@ -35,7 +35,12 @@ pub(super) async fn ask(
         let left = end.saturating_duration_since(Instant::now());
         let mut command = vec![SSH.to_owned()];
         command.extend(ssh::arguments(victim, address, more, left));
-        let job = Job { command: &command, environment: Vec::new(), input: String::new() };
+        let job = Job {
+            command: &command,
+            environment: Vec::new(),
+            input: String::new(),
+            hidden: Vec::new(),
+        };
         let (run, output) = runner.run(job, left).await;
         let last = end.saturating_duration_since(Instant::now()) <= AGAIN + ONE;
         match ssh::next(victim, &run, &output, &mut told, last) {

@@ -44,7 +44,10 @@ impl Systemd {
             drop(once);
             match ended {
                 Ok(JobEnd::Result(result)) if result == "done" => End::Exited(0),
-                Ok(JobEnd::Result(_) | JobEnd::Unseen(_)) => self.failure(&unit, limit).await,
+                Ok(JobEnd::Result(_)) => self.failure(&unit, limit).await,
+                Ok(JobEnd::Unseen(_)) => {
+                    End::Unseen("was not seen to end: signals of systemd were lost".to_owned())
+                }
                 Err(Trouble::Unknown { why }) => End::Unseen(format!("was not seen to end: {why}")),
                 Err(Trouble::Refused { text, .. }) => {
                     End::Unseen(format!("cannot be run: systemd refuses: {text}"))
@@ -71,7 +74,8 @@ impl Systemd {
 
 /// Nothing but SIGKILL: at its limit a program had all the time that there is.
 fn properties<'a>(once: &'a Once<'_>) -> Vec<(&'static str, Variant<'a>)> {
-    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX);
+    // Zero would be no limit at all.
+    let micros = |span: Duration| u64::try_from(span.as_micros()).unwrap_or(u64::MAX).max(1);
     let path = once.command.first().cloned().unwrap_or_default();
     let environment: Vec<String> =
         once.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -52,11 +52,13 @@ impl Kept {
         String::from_utf8_lossy(&self.head).into_owned()
     }
 
-    /// The last lines, as one, with nothing in it that a terminal or a log would obey.
-    pub(super) fn last_words(&self) -> String {
+    /// The last lines, as one, with nothing in it that is hidden, or that a terminal or a log would obey.
+    pub(super) fn last_words(&self, hidden: &[String]) -> String {
         let text = String::from_utf8_lossy(&self.tail);
         let lines: Vec<&str> = text.lines().map(str::trim).filter(|it| !it.is_empty()).collect();
         let last = lines.get(lines.len().saturating_sub(LINES)..).unwrap_or_default().join(" / ");
+        let hide = |text: String, word: &String| text.replace(word.as_str(), "***");
+        let last = hidden.iter().filter(|word| !word.is_empty()).fold(last, hide);
         let plain = |c: char| if c.is_control() { ' ' } else { c };
         let surplus = last.chars().count().saturating_sub(WORDS);
         last.chars().skip(surplus).map(plain).collect()
@@ -78,14 +80,21 @@ mod tests {
     #[test]
     fn the_last_lines_are_told_in_one_that_no_terminal_obeys() {
         let text = "a\n\n  b\nc \nFailed: \u{1b}[2Jno `route`\n\n";
-        assert_eq!(kept(text).last_words(), "b / c / Failed:  [2Jno `route`");
-        assert!(kept(" \n").is_empty() && kept("").last_words().is_empty());
+        assert_eq!(kept(text).last_words(&[]), "b / c / Failed:  [2Jno `route`");
+        assert!(kept(" \n").is_empty() && kept("").last_words(&[]).is_empty());
+    }
+
+    #[test]
+    fn what_is_hidden_does_not_show() {
+        let said = kept("Ignoring unknown option 'passwort=hunter2'")
+            .last_words(&["hunter2".to_owned(), String::new()]);
+        assert_eq!(said, "Ignoring unknown option 'passwort=***'");
     }
 
     #[test]
     fn of_a_flood_only_both_ends_are_kept() {
         let kept = kept(&"flood ".repeat(1_000_000));
         assert_eq!((kept.text().len(), kept.tail.len()), (HEAD, TAIL));
-        assert_eq!(kept.last_words().chars().count(), WORDS);
+        assert_eq!(kept.last_words(&[]).chars().count(), WORDS);
     }
 }
