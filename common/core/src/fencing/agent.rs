@@ -69,6 +69,14 @@ pub fn power(status: &Run) -> Option<Power> {
     }
 }
 
+/// The newer of two runs of `status` that tells something: one that the limit cut short tells less than the one before it.
+pub fn newest(before: Option<Run>, status: Run) -> Run {
+    match (before, &status.end) {
+        (Some(before), End::Late(_) | End::Unseen(_)) if power(&before).is_some() => before,
+        (_, End::Late(_) | End::Unseen(_) | End::Exited(_) | End::Signal(_)) => status,
+    }
+}
+
 /// What follows from `status` after `off`; `last` if there is no time to ask again.
 pub fn next(off: &Run, status: &Run, last: bool) -> Next {
     match power(status) {
@@ -188,6 +196,15 @@ mod tests {
             let last = next(&exited(0), &status, true);
             assert!(matches!(last, Next::Say(Answer::Unknown { .. })), "{last:?}");
         }
+    }
+
+    #[test]
+    fn a_status_that_is_cut_short_at_the_end_does_not_hide_the_one_before_it() {
+        let late = run(End::Late(Duration::from_millis(40)), "");
+        assert_eq!(newest(Some(exited(0)), late.clone()), exited(0));
+        assert_eq!(newest(Some(exited(1)), late.clone()), late);
+        assert_eq!(newest(None, late.clone()), late);
+        assert_eq!(newest(Some(exited(0)), exited(2)), exited(2));
     }
 
     #[test]

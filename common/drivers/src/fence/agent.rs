@@ -30,14 +30,19 @@ impl Agent<'_> {
     pub(super) async fn off(&self, runner: &Runner, limit: Duration) -> Answer {
         let end = Instant::now() + limit;
         let (off, _) = self.run(runner, Action::Off, agent::share_of_off(limit)).await;
+        let mut before = None;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let begin = Instant::now();
+            let left = end.saturating_duration_since(begin);
             let (status, _) = self.run(runner, Action::Status, left).await;
-            let last = end.saturating_duration_since(Instant::now()) <= AGAIN;
+            let status = agent::newest(before, status);
+            // There has to be time for the pause, and for a run as long as this one.
+            let last = end.saturating_duration_since(Instant::now()) <= AGAIN + begin.elapsed();
             match agent::next(&off, &status, last) {
                 Next::Say(answer) => return answer,
                 Next::Again => sleep(AGAIN).await,
             }
+            before = Some(status);
         }
     }
 
