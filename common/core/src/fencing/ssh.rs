@@ -12,10 +12,9 @@ use super::{Answer, Next, Run, Victim};
 
 /// ssh's options, which nothing in the configuration or in ssh's own files can override: the first value of each counts.
 /// A host whose key is not known is nobody: what answers in its place could claim any boot.
-const OPTIONS: [&str; 8] = [
+const OPTIONS: [&str; 7] = [
     "BatchMode=yes",
     "StrictHostKeyChecking=yes",
-    "ControlMaster=no",
     "ControlPath=none",
     "ConnectionAttempts=1",
     "ServerAliveInterval=1",
