@@ -36,6 +36,12 @@ impl Systemd {
         let (unit, limit) = (once.unit.to_owned(), once.limit);
         let run = async {
             let none: Vec<(&str, Vec<(&str, Variant<'_>)>)> = Vec::new();
+            // A new connection begins with the word that signals may have been missed. It has to be over before the job
+            // begins: the end of a short run could else not be told from one that was missed.
+            if let Err(trouble) = self.list(once.unit).await {
+                let (Trouble::Unknown { why } | Trouble::Refused { text: why, .. }) = trouble;
+                return End::Unseen(format!("cannot be run: {why}"));
+            }
             let ended = {
                 let body = (once.unit, "replace", properties(&once), none);
                 self.job("StartTransientUnit", &body, once.unit).await
