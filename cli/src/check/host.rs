@@ -67,7 +67,7 @@ pub(super) fn look(config: &Config, place: &Place) -> Host {
         host.stop = units.as_ref().ok().and_then(stop);
         host.units = Some(units);
         for unit in services(config).filter_map(unit_of) {
-            if let Some(at) = where_named(&place.config, unit) {
+            if let Some(at) = where_named(&place.config, "unit", unit) {
                 host.places.insert(unit.to_owned(), at);
             }
         }
@@ -162,8 +162,8 @@ fn span(text: &str) -> Option<Duration> {
     (total > Duration::ZERO).then_some(total)
 }
 
-/// The file and line in which a unit is named.
-fn where_named(folder: &Path, unit: &str) -> Option<String> {
+/// The file and line in which `key` has this value, or a list that has it.
+pub(super) fn where_named(folder: &Path, key: &str, value: &str) -> Option<String> {
     let fragments = fs::read_dir(folder.join("conf.d")).into_iter().flatten().flatten();
     let mut files: Vec<_> = fragments
         .map(|entry| entry.path())
@@ -172,11 +172,11 @@ fn where_named(folder: &Path, unit: &str) -> Option<String> {
     files.sort();
     files.reverse();
     files.push(folder.join("headship.toml"));
-    let quoted = [format!("\"{unit}\""), format!("'{unit}'")];
+    let quoted = [format!("\"{value}\""), format!("'{value}'")];
     files.iter().find_map(|file| {
         let text = fs::read_to_string(file).ok()?;
         let names = |line: &str| {
-            line.contains("unit") && quoted.iter().any(|quoted| line.contains(quoted.as_str()))
+            line.contains(key) && quoted.iter().any(|quoted| line.contains(quoted.as_str()))
         };
         let line = text.lines().position(names)?;
         Some(format!("{}:{}", file.display(), line + 1))
@@ -389,10 +389,10 @@ mod tests {
         fs::create_dir(folder.path().join("conf.d")).unwrap();
         fs::write(folder.path().join("headship.toml"), "\nunit = \"a.service\"\n").unwrap();
         fs::write(folder.path().join("conf.d/10.toml"), "\n\nunit = 'b.service'\n").unwrap();
-        let at = |unit| where_named(folder.path(), unit).unwrap();
+        let at = |unit| where_named(folder.path(), "unit", unit).unwrap();
         assert!(at("a.service").ends_with("headship.toml:2"));
         assert!(at("b.service").ends_with("conf.d/10.toml:3"));
-        assert_eq!(where_named(folder.path(), "c.service"), None);
+        assert_eq!(where_named(folder.path(), "unit", "c.service"), None);
     }
 
     #[test]

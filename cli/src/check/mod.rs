@@ -1,9 +1,10 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `quorum` and `timing`; what a configuration must be like is decided in
-//! `headship_core::config`.
+//! What each part looks at is in `host`, `agent`, `quorum`, `timing` and `fencing`; what a configuration must be like is decided
+//! in `headship_core::config`.
 
 mod agent;
+mod fencing;
 mod host;
 mod quorum;
 mod timing;
@@ -29,6 +30,7 @@ enum Area {
     Names,
     Quorum,
     Timing,
+    Fencing,
 }
 
 /// How it was found to be.
@@ -62,8 +64,8 @@ struct Document<'a> {
 }
 
 impl Area {
-    const ALL: [Self; 5] =
-        [Self::Configuration, Self::Host, Self::Names, Self::Quorum, Self::Timing];
+    const ALL: [Self; 6] =
+        [Self::Configuration, Self::Host, Self::Names, Self::Quorum, Self::Timing, Self::Fencing];
 
     fn title(self) -> &'static str {
         match self {
@@ -72,6 +74,7 @@ impl Area {
             Self::Names => "names",
             Self::Quorum => "failover quorum",
             Self::Timing => "timing",
+            Self::Fencing => "fencing",
         }
     }
 
@@ -114,6 +117,7 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(quorum::names(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
+            findings.extend(fencing::findings(&config, &fencing::look(&config, place).await));
             findings
         }
         Err(error) => {

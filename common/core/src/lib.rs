@@ -10,6 +10,7 @@ pub mod controller;
 pub mod duty;
 pub mod eligibility;
 pub mod epoch;
+pub mod fencing;
 pub mod follower;
 pub mod guard;
 pub mod hosts_file;

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use headship_core::config::checked::{Driver, Starter, Timing};
+use headship_core::config::checked::{Driver, FenceKind, Starter, Timing};
 use headship_core::config::{self, Config};
 use headship_core::node::NodeName;
 
@@ -56,6 +56,7 @@ fn the_sample_names_every_key() {
         "[[headnode]]\n",
         "[timing]\n",
         "[follow]\n",
+        "[[fence]]\n",
         "[health]\n",
         "[[service]]\n",
         "[[service]]\n[service.restart]\n",
@@ -72,6 +73,40 @@ fn the_sample_names_every_key() {
             assert!(named, "`{key}` of {table:?} is not in the sample");
         }
     }
+}
+
+#[test]
+fn without_a_fence_table_nobody_is_fenced_and_the_samples_example_would_do() {
+    assert!(load(&[("sample", SAMPLE)]).fencing.methods.is_empty());
+    let example = SAMPLE.lines().skip_while(|line| *line != "# [[fence]]");
+    let example = example.take_while(|line| line.starts_with('#'));
+    let example: String =
+        example.map(|line| format!("{}\n", line.trim_start_matches("# "))).collect();
+    let fencing = load(&[("sample", SAMPLE), ("10", &example)]).fencing;
+    let names: Vec<&str> = fencing.methods.iter().map(|method| method.name.as_str()).collect();
+    assert_eq!(names, ["ipmi", "ssh", "own"]);
+    assert_eq!(fencing.budget, Duration::from_secs(60));
+    let FenceKind::Agent { program, secrets_file, nodes } = &fencing.methods[0].kind else {
+        panic!("{fencing:?}")
+    };
+    assert_eq!(program, "/usr/sbin/fence_ipmilan");
+    assert_eq!(secrets_file.as_deref(), Some("/etc/headship/ipmi.secrets"));
+    let told = &nodes[&NodeName::try_from("hn1").unwrap()];
+    assert_eq!((told["ip"].as_str(), told["lanplus"].as_str()), ("10.0.1.11", "true"));
+    let node = |name| NodeName::try_from(name).unwrap();
+    assert!(fencing.methods.iter().all(|method| method.fences(&node("hn0"))));
+    assert!(!fencing.methods[0].fences(&node("hn2")) && fencing.methods[1].fences(&node("hn2")));
+}
+
+#[test]
+fn what_a_later_fragment_says_of_a_fence_method_overrides_single_keys() {
+    let fence = "[[fence]]\nname = \"a\"\nmethod = \"fence_agent\"\nagent = \"fence_apc\"\nparameters = { ip = \"10.0.1.1\" }\nnode = { hn0 = { plug = 1 } }\n";
+    let later = "[[fence]]\nname = \"a\"\nlimit_ms = 5000\nnode = { hn1 = { plug = \"2\" } }\n";
+    let fencing = load(&[("sample", SAMPLE), ("10", fence), ("20", later)]).fencing;
+    assert_eq!(fencing.methods.len(), 1);
+    assert_eq!(fencing.methods[0].limit, Duration::from_secs(5));
+    let FenceKind::Agent { nodes, .. } = &fencing.methods[0].kind else { panic!("{fencing:?}") };
+    assert_eq!(nodes.len(), 2);
 }
 
 fn preset(name: &str, tick_ms: u64) -> Timing {

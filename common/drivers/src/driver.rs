@@ -15,8 +15,8 @@ use crate::process::{Gated, Process};
 use crate::systemd::{self, Systemd, TRANSIENT, Transient};
 use crate::unit::Unit;
 
-/// The slice of services that are commands.
-const SLICE: &str = "headship.slice";
+/// The slice of commands.
+pub(crate) const SLICE: &str = "headship.slice";
 /// Changes that may wait for a busy daemon.
 const QUEUE: usize = 64;
 

@@ -1,10 +1,11 @@
-//! How services and hosts are started, stopped and seen.
+//! How services and hosts are started, stopped, seen and fenced.
 //!
 //! Everything here only carries out: what is to be started, stopped, killed or rebooted, and when, is decided in
 //! `headship-core`.
 
 mod driver;
 mod executor;
+pub mod fence;
 pub mod host;
 mod probe;
 pub mod process;

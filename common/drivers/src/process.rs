@@ -300,17 +300,7 @@ impl Place {
             // The number was used again, so its session is long gone.
             return Ok(Vec::new());
         }
-        let mut members = Vec::new();
-        for entry in fs::read_dir("/proc")? {
-            let name = entry?.file_name();
-            let pid = name.to_str().and_then(|name| name.parse().ok());
-            if let Some(pid) = pid
-                && stat(pid).is_some_and(|stat| stat.session == leader.pid && stat.lives)
-            {
-                members.push(pid);
-            }
-        }
-        Ok(members)
+        living(|stat| stat.session == leader.pid)
     }
 
     /// Sends `signal` until nothing is left or `limit` has passed; returns what is left.
@@ -366,9 +356,26 @@ impl Place {
     }
 }
 
+/// All living processes of which this holds.
+pub(crate) fn living(holds: impl Fn(&Stat) -> bool) -> io::Result<Vec<i32>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name();
+        let pid = name.to_str().and_then(|name| name.parse().ok());
+        if let Some(pid) = pid
+            && stat(pid).is_some_and(|stat| stat.lives && holds(&stat))
+        {
+            found.push(pid);
+        }
+    }
+    Ok(found)
+}
+
 /// What `/proc/<pid>/stat` tells of a process.
-struct Stat {
+#[derive(Debug)]
+pub(crate) struct Stat {
     lives: bool,
+    pub(crate) group: i32,
     session: i32,
     start: u64,
 }
@@ -383,7 +390,8 @@ fn parse_stat(text: &str) -> Option<Stat> {
     let (_, rest) = text.rsplit_once(") ")?;
     let mut fields = rest.split(' ');
     let lives = !matches!(fields.next()?, "Z" | "X");
-    let session = fields.nth(2)?.parse().ok()?;
+    let group = fields.nth(1)?.parse().ok()?;
+    let session = fields.next()?.parse().ok()?;
     let start = fields.nth(15)?.parse().ok()?;
-    Some(Stat { lives, session, start })
+    Some(Stat { lives, group, session, start })
 }

@@ -1,6 +1,6 @@
 //! The configuration as code uses it: complete, and consistent in itself.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -57,6 +57,8 @@ pub struct Config {
     pub health: HealthLimits,
     /// What the nodes do to follow the active; without it they do not follow.
     pub follow: Option<Follow>,
+    /// How another headnode is fenced.
+    pub fencing: Fencing,
     /// The moving HA services, in an order in which each comes after all that it names in `after`.
     pub services: Vec<Service>,
     /// The pinned ones, in such an order, too. They have no part in office, permits and promises.
@@ -116,6 +118,60 @@ pub struct Follow {
     pub poll: Duration,
     /// How long a new active waits for its own alias before it starts services all the same.
     pub bind_limit: Duration,
+}
+
+/// How another headnode is fenced. `protocol.md`, 7.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fencing {
+    /// The methods, in the order in which they are asked.
+    pub methods: Vec<FenceMethod>,
+    /// How long all of them may take together.
+    pub budget: Duration,
+}
+
+/// One fence method.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FenceMethod {
+    /// Its name.
+    pub name: String,
+    /// How long it may take.
+    pub limit: Duration,
+    /// What it does.
+    pub kind: FenceKind,
+}
+
+impl FenceMethod {
+    /// Whether it can be asked about this headnode.
+    pub fn fences(&self, node: &NodeName) -> bool {
+        match &self.kind {
+            FenceKind::Agent { nodes, .. } => nodes.contains_key(node),
+            FenceKind::Ssh { .. } | FenceKind::Command { .. } => true,
+        }
+    }
+}
+
+/// What a fence method does.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum FenceKind {
+    /// Asks a fence agent to switch the host off.
+    Agent {
+        /// The agent's program.
+        program: String,
+        /// The file with what is secret of its parameters.
+        secrets_file: Option<String>,
+        /// What it is told about each headnode that it can fence.
+        nodes: BTreeMap<NodeName, BTreeMap<String, String>>,
+    },
+    /// Has the host power itself off, over ssh.
+    Ssh {
+        /// More arguments of ssh; its own cannot be overridden by them.
+        arguments: Vec<String>,
+    },
+    /// A program of the operator's.
+    Command {
+        /// Program and arguments; never a shell line.
+        command: Vec<String>,
+    },
 }
 
 /// The failover quorum.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
-use super::{follow, order, preset, relations, service};
+use super::{fence, follow, order, preset, relations, service};
 use crate::node::NodeName;
 use crate::time::millis;
 
@@ -25,7 +25,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
     };
     let before = reader.count();
     let quorum = quorum(reader, file.failover_quorum);
-    let timing = timing(reader, file.timing);
+    let (timing, budget) = timing(reader, file.timing);
     if reader.count() == before {
         relations::timing(reader, &quorum, &timing);
     }
@@ -37,6 +37,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         order::announced(reader, &services);
     }
     let services = order::services(reader, services);
+    let fencing = fence::fencing(reader, file.fence, budget, &headnodes);
     let follow = follow::follow(reader, file.follow, &headnodes, &services);
     order::pinned(reader, &services, &headnodes);
     let (pinned, services) =
@@ -49,6 +50,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         timing,
         health,
         follow,
+        fencing,
         services,
         pinned,
     })
@@ -106,13 +108,16 @@ fn quorum(reader: &mut Reader, table: Option<toml::Spanned<file::Quorum>>) -> Qu
     }
 }
 
-fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> Timing {
+/// The figures of the lease, and how long all fence methods may take together.
+fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> (Timing, Duration) {
     let table = reader.table("timing", table);
     let preset = reader.value("timing.preset", table.preset).unwrap_or_default();
     let default = preset::timing(preset);
     // Zero is a grace like any other: then services are killed at D without being asked to stop before.
     let grace = millis(default.grace);
-    Timing {
+    let budget =
+        reader.millis("timing.fence_budget_ms", table.fence_budget_ms, preset::FENCE_BUDGET);
+    let timing = Timing {
         lease: reader.millis("timing.lease_ms", table.lease_ms, default.lease),
         session: reader.millis("timing.session_ms", table.session_ms, default.session),
         renew: reader.millis("timing.renew_ms", table.renew_ms, default.renew),
@@ -130,7 +135,8 @@ fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> Ti
             default.lonely_after,
         ),
         stay_out: reader.millis("timing.stay_out_ms", table.stay_out_ms, default.stay_out),
-    }
+    };
+    (timing, budget)
 }
 
 fn health(reader: &mut Reader, table: Option<toml::Spanned<file::Health>>) -> HealthLimits {

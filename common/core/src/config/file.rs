@@ -3,6 +3,8 @@
 //! Nothing is judged here. A value of a wrong type does not end the reading: it stays behind as the parser's complaint,
 //! so that all faults of a file can be told at once.
 
+use std::collections::BTreeMap;
+
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
@@ -35,6 +37,7 @@ pub(super) struct File {
     pub(super) timing: Option<Spanned<Timing>>,
     pub(super) health: Option<Spanned<Health>>,
     pub(super) follow: Option<Spanned<Follow>>,
+    pub(super) fence: Vec<Spanned<Fence>>,
     pub(super) service: Vec<Spanned<Service>>,
 }
 
@@ -68,6 +71,7 @@ pub(super) struct Timing {
     pub(super) period_ms: Option<Given<u64>>,
     pub(super) lonely_after_ms: Option<Given<u64>>,
     pub(super) stay_out_ms: Option<Given<u64>>,
+    pub(super) fence_budget_ms: Option<Given<u64>>,
 }
 
 /// Which figures hold where none are written.
@@ -107,6 +111,33 @@ pub(super) struct Follow {
     pub(super) poll_ms: Option<Given<u64>>,
     pub(super) bind_limit_ms: Option<Given<u64>>,
 }
+
+/// `[[fence]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Fence {
+    pub(super) name: Option<Given<String>>,
+    pub(super) method: Option<Given<Method>>,
+    pub(super) agent: Option<Given<String>>,
+    pub(super) parameters: Option<Given<Parameters>>,
+    pub(super) secrets_file: Option<Given<String>>,
+    pub(super) node: Option<Given<BTreeMap<String, Parameters>>>,
+    pub(super) arguments: Option<Given<Vec<String>>>,
+    pub(super) command: Option<Given<Vec<String>>>,
+    pub(super) limit_ms: Option<Given<u64>>,
+}
+
+/// `method = `
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Method {
+    FenceAgent,
+    Ssh,
+    Command,
+}
+
+/// What an agent is told: texts, numbers, or `true` and `false`.
+pub(super) type Parameters = BTreeMap<String, toml::Value>;
 
 /// `[[service]]`
 #[derive(Debug, Default, Deserialize)]

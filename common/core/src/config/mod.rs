@@ -6,6 +6,7 @@
 pub mod checked;
 mod convert;
 mod fault;
+mod fence;
 mod file;
 mod follow;
 mod order;
@@ -24,7 +25,7 @@ use crate::node::NodeName;
 /// The configuration in `fragments`, as the node `node` uses it.
 ///
 /// `fragments` are (file name, text), the main file first and then `conf.d/*.toml` in the order of their names: a later
-/// one overrides single keys of an earlier one, and adds to a `[[headnode]]` or `[[service]]` of the same `name`. A `node`
+/// one overrides single keys of an earlier one, and adds to a `[[headnode]]`, `[[fence]]` or `[[service]]` of the same `name`. A `node`
 /// key in them overrides `node`, which is the host's name.
 ///
 /// # Errors

@@ -50,6 +50,12 @@ pub(super) const POLL: Duration = Duration::from_secs(10);
 /// more likely broken than slow, and a service that cannot bind is tried again anyway.
 pub(super) const BIND_LIMIT: Duration = Duration::from_secs(2);
 
+/// How long one fence method may take: a management controller switches a host off in some seconds, a cloud in some ten.
+pub(super) const FENCE_LIMIT: Duration = Duration::from_secs(20);
+
+/// How long all fence methods may take together: who waits for longer is better off by asking an operator.
+pub(super) const FENCE_BUDGET: Duration = Duration::from_secs(60);
+
 /// The timing of a preset.
 pub(super) fn timing(preset: Preset) -> Timing {
     // The grace of each is what the lease has left above the time in which an ensemble replaces its leader (`relations`):

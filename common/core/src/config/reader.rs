@@ -67,6 +67,11 @@ impl Reader {
         self.faults.push(RawFault { offset, text });
     }
 
+    /// A fault at this place.
+    pub(super) fn fault_at(&mut self, offset: usize, text: String) {
+        self.faults.push(RawFault { offset, text });
+    }
+
     /// A table: remembers where it begins.
     pub(super) fn table<T: Default>(&mut self, key: &str, table: Option<Spanned<T>>) -> T {
         let Some(table) = table else { return T::default() };
@@ -77,7 +82,10 @@ impl Reader {
     /// A value, if it is given and understood.
     pub(super) fn value<T>(&mut self, key: &str, given: Option<Given<T>>) -> Option<T> {
         let given = given?;
-        self.places.insert(key.to_owned(), given.offset);
+        // A table of dotted keys stands nowhere itself.
+        if given.offset > 0 {
+            self.places.insert(key.to_owned(), given.offset);
+        }
         match given.value {
             Ok(value) => Some(value),
             Err(message) => {
@@ -164,6 +172,7 @@ fn in_words(expected: &str) -> &str {
     match expected {
         "u16" | "u32" | "u64" => "a whole number that is not negative",
         "a sequence" => "a list, such as `[\"…\", \"…\"]`",
+        "a map" => "a table",
         "a boolean" => "`true` or `false`",
         "a string" => "a text in quotes",
         other if other.starts_with("struct ") => "a table",

@@ -1,8 +1,8 @@
 //! Fragments of configuration as one tree in which every value still knows its file and line.
 //!
 //! All fragments share one range of offsets: each is parsed behind as many line feeds as there are bytes before it, so
-//! that a span tells the file as well. What the values mean is not looked at, except that tables of `[[headnode]]` and
-//! `[[service]]` are the same table where their `name` is the same.
+//! that a span tells the file as well. What the values mean is not looked at, except that tables of `[[fence]]`, `[[headnode]]`
+//! and `[[service]]` are the same table where their `name` is the same.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -13,7 +13,7 @@ use toml::de::{DeArray, DeTable, DeValue};
 use super::fault::Place;
 
 /// The lists whose tables are known by their `name`.
-const NAMED: [&str; 2] = ["headnode", "service"];
+const NAMED: [&str; 3] = ["fence", "headnode", "service"];
 
 /// The fragments, as they were handed in.
 #[derive(Debug)]

@@ -4,6 +4,7 @@
 //! ran into its limit may still be carried out later; the gate is what keeps such a start harmless.
 
 mod bus;
+mod once;
 mod unit;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use tokio::time::{sleep, timeout};
 use zbus::{OwnedObjectPath, OwnedVariant, Variant};
 
 use self::bus::{Bus, MANAGER, Object, Signal, Trouble, unit_path};
+pub(crate) use self::once::Once;
 use self::unit::{Listed, ServiceProperties};
 pub(crate) use self::unit::{TRANSIENT, alias};
 

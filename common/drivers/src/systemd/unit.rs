@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
+use headship_core::fencing::End;
 use headship_core::services::Observed;
 use serde::Deserialize;
 use zbus::zvariant::Type;
@@ -20,6 +21,10 @@ pub(super) const FAILED: &str = "systemd says: failed";
 
 /// `si_code` of a process that exited by itself.
 const CLD_EXITED: i32 = 1;
+/// `si_code` of a process that a signal ended.
+const CLD_KILLED: i32 = 2;
+/// `si_code` of a process that a signal ended, and that left a core.
+const CLD_DUMPED: i32 = 3;
 
 /// One line of `ListUnitsByNames`: state and job in one answer, so that none is lost between two.
 #[derive(Debug, Deserialize, Type)]
@@ -165,6 +170,21 @@ impl ServiceProperties {
     }
 }
 
+impl ServiceProperties {
+    /// How a program that ran once ended, if it was no success.
+    pub(super) fn end(&self, limit: Duration) -> End {
+        let word = |name| -> Option<&str> { self.0.get(name)?.downcast_ref().ok() };
+        let number = |name| -> Option<i32> { self.0.get(name)?.downcast_ref().ok() };
+        let (result, code) = (word("Result").unwrap_or_default(), number("ExecMainCode"));
+        match (result, code, number("ExecMainStatus")) {
+            ("timeout", _, _) => End::Late(limit),
+            (_, Some(CLD_EXITED), Some(status)) => End::Exited(status),
+            (_, Some(CLD_KILLED | CLD_DUMPED), Some(signal)) => End::Signal(signal),
+            (other, _, _) => End::Unseen(format!("cannot be run: systemd says: {other}")),
+        }
+    }
+}
+
 /// The properties of a transient unit. `ExecStartPre` without a user of its own runs as root, as a `+` would make it.
 pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str, Variant<'a>)> {
     let command = |line: &[String]| {
@@ -271,6 +291,26 @@ mod tests {
             let why = unit(load, "active", "").unusable("alias.service");
             assert_eq!(why.as_deref(), Some(sentence), "{load}");
         }
+    }
+
+    #[test]
+    fn the_end_of_a_program_that_ran_once_is_told_by_its_result_and_its_process() {
+        let limit = Duration::from_secs(5);
+        let end = |result: &'static str, code: i32, status: i32| {
+            let owned = |variant: Variant<'static>| OwnedVariant::try_from(variant).unwrap();
+            let properties = [
+                ("Result".to_owned(), owned(Variant::new(result))),
+                ("ExecMainCode".to_owned(), owned(Variant::new(code))),
+                ("ExecMainStatus".to_owned(), owned(Variant::new(status))),
+            ];
+            ServiceProperties(HashMap::from(properties)).end(limit)
+        };
+        assert_eq!(end("exit-code", 1, 2), End::Exited(2));
+        assert_eq!(end("signal", 2, 9), End::Signal(9));
+        assert_eq!(end("core-dump", 3, 11), End::Signal(11));
+        // The signal was PID 1's own.
+        assert_eq!(end("timeout", 2, 9), End::Late(limit));
+        assert!(matches!(end("resources", 0, 0), End::Unseen(_)));
     }
 
     #[test]

@@ -1,0 +1,274 @@
+//! Fencing: which method is asked next, and what each answer permits. `protocol.md`, 7.
+//!
+//! Methods are asked in the order of the configuration, each for as long as its own limit and the budget of all allow. Only
+//! a Yes goes on; after the last method the attempt is refused, and an operator has to look. What a fence program's end and
+//! words mean is decided in [`agent`], [`command`] and [`ssh`]; programs are run elsewhere. When there is a reason to fence
+//! at all, and what follows from a Yes, is the controller's to decide.
+
+pub mod agent;
+pub mod command;
+pub mod ssh;
+
+use std::time::Duration;
+
+use crate::config::checked::Fencing;
+use crate::epoch::Epoch;
+use crate::node::NodeName;
+use crate::time::{Time, millis};
+
+/// How much longer than its limit a method is waited for: it ends by itself, after it has ended what it had started.
+const BEYOND: Duration = Duration::from_secs(2);
+
+/// From here on, lengths of time are told in seconds.
+const READABLE: Duration = Duration::from_secs(1);
+
+/// Whom a fencing is about: the boot of a machine that held an epoch. A Yes is about this boot, and no other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Victim {
+    /// Its name.
+    pub node: NodeName,
+    /// The content of its `/etc/machine-id`.
+    pub machine: String,
+    /// Its boot id.
+    pub boot: String,
+    /// The epoch that it held.
+    pub epoch: Epoch,
+}
+
+/// What a fence method says of a victim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Answer {
+    /// Nothing of that boot runs any more.
+    Yes {
+        /// How that is known.
+        how: String,
+    },
+    /// It still runs, as far as the method sees.
+    No {
+        /// What was seen.
+        why: String,
+    },
+    /// Nobody knows. That is no better than a No.
+    Unknown {
+        /// Why nobody knows.
+        why: String,
+    },
+}
+
+/// One run of a fence program.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Run {
+    /// How it ended.
+    pub end: End,
+    /// The last of what it said, in one line; empty if it said nothing.
+    pub said: String,
+}
+
+/// How the run of a fence program ended. Nothing that it started is left in any case, or it is said.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// By itself, with this status.
+    Exited(i32),
+    /// By this signal, which was not ours.
+    Signal(i32),
+    /// It took longer than this, and was killed.
+    Late(Duration),
+    /// It was not begun, or its end was not seen.
+    Unseen(String),
+}
+
+/// What follows from one run, where a method may take several.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Next {
+    /// It is not out yet: ask again, as long as there is time.
+    Again,
+    /// This is the answer.
+    Say(Answer),
+}
+
+/// What is to be done next about a victim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Ask this method, for this long at most.
+    Ask {
+        /// Its place in the configuration's list.
+        method: usize,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// The victim is out.
+    Fenced {
+        /// The method that says so.
+        by: String,
+        /// How it knows.
+        how: String,
+    },
+    /// No method says that it is out: nothing may be begun, and an operator has to look.
+    Refused {
+        /// What each method said, and the way out.
+        why: String,
+    },
+}
+
+/// One attempt to fence a victim.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    victim: Victim,
+    methods: Vec<Method>,
+    /// When the time of all methods together is over.
+    ends: Time,
+    /// The method that is being asked, by its place in `methods`, and since when it is late.
+    asked: Option<(usize, Time)>,
+    /// What the methods before it said.
+    said: Vec<Answer>,
+}
+
+#[derive(Clone, Debug)]
+struct Method {
+    name: String,
+    limit: Duration,
+    /// Its place in the configuration's list.
+    place: usize,
+}
+
+impl Attempt {
+    /// Begins an attempt, with what is to be done first.
+    pub fn begin(now: Time, victim: Victim, fencing: &Fencing) -> (Self, Step) {
+        let methods = fencing.methods.iter().enumerate();
+        let methods = methods
+            .filter(|(_, method)| method.fences(&victim.node))
+            .map(|(place, method)| Method { name: method.name.clone(), limit: method.limit, place })
+            .collect();
+        let ends = now.after(fencing.budget);
+        let mut attempt = Self { victim, methods, ends, asked: None, said: Vec::new() };
+        let step = attempt.next(now);
+        (attempt, step)
+    }
+
+    /// Whom it is about.
+    pub fn victim(&self) -> &Victim {
+        &self.victim
+    }
+
+    /// What a method answered, and what is to be done now; `None` if nothing is, as after the answer of a method that was
+    /// given up: its Yes may be true, but it came after its limit, and the next method has been asked.
+    pub fn answered(&mut self, now: Time, method: usize, answer: Answer) -> Option<Step> {
+        let (asked, _) = self.asked?;
+        let asked = self.methods.get(asked).filter(|asked| asked.place == method)?;
+        let by = asked.name.clone();
+        self.asked = None;
+        Some(match answer {
+            Answer::Yes { how } => Step::Fenced { by, how },
+            Answer::No { .. } | Answer::Unknown { .. } => {
+                self.said.push(answer);
+                self.next(now)
+            }
+        })
+    }
+
+    /// Gives up a method that is late. Early or repeated calls are harmless.
+    pub fn handle_timeout(&mut self, now: Time) -> Option<Step> {
+        let (asked, late) = self.asked?;
+        let method = self.methods.get(asked)?;
+        if now < late {
+            return None;
+        }
+        let why = format!("it did not answer within {:?}", method.limit);
+        self.answered(now, method.place, Answer::Unknown { why })
+    }
+
+    /// When `handle_timeout` is due.
+    pub fn poll_timeout(&self) -> Option<Time> {
+        self.asked.map(|(_, late)| late)
+    }
+
+    /// Asks the next method, or refuses.
+    fn next(&mut self, now: Time) -> Step {
+        while let Some(method) = self.methods.get(self.said.len()) {
+            let limit = method.limit.min(self.ends.since(now));
+            if !limit.is_zero() {
+                self.asked = Some((self.said.len(), now.after(limit).after(BEYOND)));
+                return Step::Ask { method: method.place, limit };
+            }
+            let why = "no time was left to ask it".to_owned();
+            self.said.push(Answer::Unknown { why });
+        }
+        Step::Refused { why: self.refusal() }
+    }
+
+    fn refusal(&self) -> String {
+        let node = &self.victim.node;
+        let out = format!("see that {node} is off, then `headship fence confirm {node}`");
+        if self.methods.is_empty() {
+            return format!("no fence method is configured for {node}: {out}");
+        }
+        let said = self.methods.iter().zip(&self.said);
+        let said: Vec<String> =
+            said.map(|(method, answer)| format!("{}: {answer}", method.name)).collect();
+        format!("no fence method says that {node} is off ({}): {out}", said.join("; "))
+    }
+}
+
+impl std::fmt::Display for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Yes { how } => write!(f, "yes, {how}"),
+            Self::No { why } => write!(f, "no, {why}"),
+            Self::Unknown { why } => write!(f, "unknown, {why}"),
+        }
+    }
+}
+
+impl std::fmt::Display for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.end {
+            End::Exited(status) => write!(f, "exited with {status}")?,
+            End::Signal(signal) => write!(f, "was killed by signal {signal}")?,
+            // What is left of a limit is nobody's figure: in milliseconds it can be read.
+            End::Late(limit) if *limit < READABLE => {
+                write!(f, "took longer than {}ms and was killed", millis(*limit))?;
+            }
+            End::Late(limit) => {
+                let tenths = millis(*limit).saturating_add(50) / 100;
+                write!(f, "took longer than {}.{}s and was killed", tenths / 10, tenths % 10)?;
+            }
+            End::Unseen(why) => f.write_str(why)?,
+        }
+        if !self.said.is_empty() {
+            write!(f, ", saying `{}`", self.said)?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a command succeeds whatever is the case: as a fence method it would call every host switched off. What merely
+/// resolves to such a program is found on the host.
+pub fn always_succeeds(command: &[String]) -> bool {
+    let Some((program, arguments)) = command.split_first() else { return false };
+    match program.rsplit('/').next().unwrap_or_default() {
+        "true" | ":" => true,
+        "env" | "exec" | "nice" | "nohup" | "setsid" | "busybox" => {
+            let plain = |word: &&String| !word.starts_with('-') && !word.contains('=');
+            let rest = arguments.iter().position(|word| plain(&word));
+            rest.and_then(|at| arguments.get(at..)).is_some_and(always_succeeds)
+        }
+        "sh" | "bash" | "dash" | "ash" | "ksh" | "zsh" => {
+            let script = arguments.iter().skip_while(|word| *word != "-c").nth(1);
+            script.is_some_and(|script| script_succeeds(script))
+        }
+        _ => false,
+    }
+}
+
+fn script_succeeds(script: &str) -> bool {
+    let script = script.trim().trim_end_matches(';').trim_end();
+    let words: Vec<String> = script.split_whitespace().map(str::to_owned).collect();
+    match words.first().map(String::as_str) {
+        None => true,
+        Some("exit") => matches!(words.get(1).map(String::as_str), None | Some("0")),
+        Some(_) => always_succeeds(&words),
+    }
+}
+
+#[cfg(test)]
+mod tests;

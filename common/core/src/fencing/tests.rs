@@ -1,0 +1,145 @@
+//! The order of methods, their time, and what each answer permits.
+
+use super::*;
+use crate::config::checked::{FenceKind, FenceMethod};
+
+pub(crate) fn victim() -> Victim {
+    Victim {
+        node: NodeName::try_from("hn0").unwrap(),
+        machine: "m-hn0".to_owned(),
+        boot: "b-1".to_owned(),
+        epoch: Epoch(7),
+    }
+}
+
+pub(crate) fn run(end: End, said: &str) -> Run {
+    Run { end, said: said.to_owned() }
+}
+
+fn method(name: &str, seconds: u64) -> FenceMethod {
+    let kind = FenceKind::Ssh { arguments: Vec::new() };
+    FenceMethod { name: name.to_owned(), limit: Duration::from_secs(seconds), kind }
+}
+
+fn fencing(methods: Vec<FenceMethod>) -> Fencing {
+    Fencing { methods, budget: Duration::from_secs(30) }
+}
+
+fn ask(method: usize, seconds: u64) -> Step {
+    Step::Ask { method, limit: Duration::from_secs(seconds) }
+}
+
+fn at(seconds: u64) -> Time {
+    Time::from_millis(seconds * 1000)
+}
+
+fn no() -> Answer {
+    Answer::No { why: "it is on".to_owned() }
+}
+
+fn unknown() -> Answer {
+    Answer::Unknown { why: "no route".to_owned() }
+}
+
+#[test]
+fn methods_are_asked_in_order_until_one_says_yes() {
+    let fencing = fencing(vec![method("ipmi", 10), method("pdu", 10), method("ssh", 10)]);
+    let (mut attempt, step) = Attempt::begin(at(0), victim(), &fencing);
+    assert_eq!(step, ask(0, 10));
+    assert_eq!(attempt.answered(at(1), 0, no()), Some(ask(1, 10)));
+    let yes = Answer::Yes { how: "it is off".to_owned() };
+    let fenced = Step::Fenced { by: "pdu".to_owned(), how: "it is off".to_owned() };
+    assert_eq!(attempt.answered(at(2), 1, yes), Some(fenced));
+    assert_eq!(attempt.poll_timeout(), None);
+}
+
+#[test]
+fn after_the_last_method_it_is_refused_with_what_each_said_and_the_way_out() {
+    let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10)]);
+    let (mut attempt, _) = Attempt::begin(at(0), victim(), &fencing);
+    assert_eq!(attempt.answered(at(1), 0, no()), Some(ask(1, 10)));
+    let why = "no fence method says that hn0 is off (ipmi: no, it is on; ssh: unknown, no route): see that hn0 is off, then `headship fence confirm hn0`";
+    let refused = Step::Refused { why: why.to_owned() };
+    assert_eq!(attempt.answered(at(2), 1, unknown()), Some(refused));
+}
+
+#[test]
+fn without_a_method_for_the_victim_it_is_refused_at_once() {
+    let of_hn1 = FenceMethod {
+        kind: FenceKind::Agent {
+            program: "/usr/sbin/fence_x".to_owned(),
+            secrets_file: None,
+            nodes: [(NodeName::try_from("hn1").unwrap(), [].into())].into(),
+        },
+        ..method("ipmi", 10)
+    };
+    let (_, step) = Attempt::begin(at(0), victim(), &fencing(vec![of_hn1.clone()]));
+    let Step::Refused { why } = step else { panic!("{step:?}") };
+    assert!(why.starts_with("no fence method is configured for hn0: see that"), "{why}");
+    // The place is that of the configuration, whichever methods are left out.
+    let (_, step) = Attempt::begin(at(0), victim(), &fencing(vec![of_hn1, method("ssh", 5)]));
+    assert_eq!(step, ask(1, 5));
+}
+
+#[test]
+fn a_method_that_does_not_answer_is_given_up_and_its_late_yes_is_not_heard() {
+    let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10)]);
+    let (mut attempt, _) = Attempt::begin(at(0), victim(), &fencing);
+    assert_eq!(attempt.poll_timeout(), Some(at(12)));
+    assert_eq!(attempt.handle_timeout(at(11)), None);
+    assert_eq!(attempt.handle_timeout(at(12)), Some(ask(1, 10)));
+    let late = Answer::Yes { how: "it is off".to_owned() };
+    assert_eq!(attempt.answered(at(13), 0, late), None);
+    assert_eq!(attempt.poll_timeout(), Some(at(24)));
+    let Some(Step::Refused { why }) = attempt.answered(at(14), 1, unknown()) else { panic!() };
+    assert!(why.contains("(ipmi: unknown, it did not answer within 10s; ssh:"), "{why}");
+    assert_eq!(attempt.answered(at(15), 1, no()), None);
+}
+
+#[test]
+fn the_budget_cuts_the_last_methods_short() {
+    let fencing = fencing(vec![method("a", 20), method("b", 20), method("c", 20)]);
+    let (mut attempt, step) = Attempt::begin(at(100), victim(), &fencing);
+    assert_eq!(step, ask(0, 20));
+    assert_eq!(attempt.answered(at(120), 0, no()), Some(ask(1, 10)));
+    let Some(Step::Refused { why }) = attempt.answered(at(130), 1, no()) else { panic!() };
+    assert!(why.contains("c: unknown, no time was left to ask it"), "{why}");
+}
+
+#[test]
+fn what_always_succeeds_is_known_in_every_dress() {
+    let succeeds =
+        |command: &str| always_succeeds(&command.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    for bad in [
+        "true",
+        "/bin/true",
+        "/usr/bin/true hn0",
+        ":",
+        "/usr/bin/env true",
+        "/usr/bin/env A=1 true",
+        "/bin/busybox true",
+        "/bin/sh -c true",
+        "/bin/sh -e -c exit",
+        "/bin/bash -c :",
+        "/usr/bin/nice /bin/sh -c true",
+    ] {
+        assert!(succeeds(bad), "{bad}");
+    }
+    let script = |text: &str| always_succeeds(&["/bin/sh", "-c", text].map(str::to_owned));
+    assert!(script("exit 0") && script(" true; ") && script("") && script("exit 0;"));
+    assert!(!script("exit 1") && !script("/usr/local/sbin/fence || true"));
+    for good in ["/usr/local/sbin/fence true", "/bin/false", "/bin/sh /usr/local/sbin/true.sh"] {
+        assert!(!succeeds(good), "{good}");
+    }
+    assert!(!always_succeeds(&[]));
+}
+
+#[test]
+fn a_run_is_told_in_words_that_can_be_read() {
+    let late = |micros| run(End::Late(Duration::from_micros(micros)), "").to_string();
+    assert_eq!(late(1_999_999), "took longer than 2.0s and was killed");
+    assert_eq!(late(486_124), "took longer than 486ms and was killed");
+    assert_eq!(run(End::Signal(9), "oh").to_string(), "was killed by signal 9, saying `oh`");
+    let unseen = End::Unseen("cannot be run: it is gone".to_owned());
+    assert_eq!(run(unseen, "").to_string(), "cannot be run: it is gone");
+}
