@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::say::{Level, Line};
+use headship_core::say::{Kind, Line};
 use headship_daemon::log;
 
 const PART: &str = "HEADSHIP_TEST_PART";
@@ -27,9 +27,9 @@ fn is_part(part: &str) -> bool {
 fn log_two_lines() {
     log::init("master-fc", &NodeName::try_from("hn0").unwrap()).unwrap();
     let text = "standby -> claimant (over epoch 7): the lock is gone".to_owned();
-    log::say(&Line { level: Level::Info, text, epoch: Some(Epoch(7)) }, "standby");
+    log::say(&Line { kind: Kind::RoleBecomingActive, text, epoch: Some(Epoch(7)) });
     let text = "fencing failed".to_owned();
-    log::say(&Line { level: Level::Error, text, epoch: None }, "standby");
+    log::tell(Kind::HostReboots, text);
     tracing::info!(target: "zookeeper_client", "library chatter");
     tracing::debug!(target: "headship_core", "detail");
 }

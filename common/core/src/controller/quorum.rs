@@ -9,6 +9,7 @@ use crate::node::Identity;
 use crate::office::Standing;
 use crate::quorum::{ActionId, Ask, Event, Found, Op, Outcome, Refusal, Request};
 use crate::record::Key;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// Does the same with each record that is known.
@@ -200,10 +201,8 @@ impl Controller {
             Outcome::Done { .. } => None,
         };
         if let Some(why) = denied.as_ref().filter(|_| denied != self.denied) {
-            self.error(
-                format!("the failover quorum denies what this headnode writes: {why}"),
-                None,
-            );
+            let text = format!("the failover quorum denies what this headnode writes: {why}");
+            self.say(Kind::WritesDenied, text, None);
         }
         self.denied = denied;
     }

@@ -8,7 +8,7 @@ use super::{Action, AgentNote, Follower};
 use crate::config::checked::Service;
 use crate::epoch::Epoch;
 use crate::quorum::ActionId;
-use crate::say::Level;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// How long a node keeps its slot at most: an agent that does not stop or start must not hold up the others. It is longer
@@ -93,8 +93,8 @@ impl Follower {
         self.actions
             .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
         let news = agent.keeper.news(now);
-        if let Some((level, text)) = news {
-            self.say(level, text, None);
+        if let Some((kind, text)) = news {
+            self.say(kind, text, None);
         }
         // A start that just ended may have brought the restart further.
         self.turn_restart(now);
@@ -136,7 +136,8 @@ impl Follower {
                     agent.note = AgentNote { address: Some(address), epoch };
                     agent.restart = Restart::No;
                     self.slots.want(false);
-                    self.say(Level::Info, "the agent is restarted".to_owned(), Some(epoch));
+                    let text = "the agent is restarted".to_owned();
+                    self.say(Kind::AgentRestarted, text, Some(epoch));
                 } else {
                     self.give_up_slot(now, since);
                 }
@@ -192,7 +193,7 @@ impl Follower {
                     let text = format!(
                         "it cannot be noted what the agent was started with: {why}; a restart of slave-fc may now leave out one of the agent"
                     );
-                    self.say(Level::Warn, text, None);
+                    self.say(Kind::AgentNoteFault, text, None);
                 }
             }
         }

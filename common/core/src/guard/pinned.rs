@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::config::checked::Config;
+use crate::say::Kind;
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 
@@ -41,20 +42,20 @@ impl Pinned {
         self.elsewhere.handle(now, report.clone());
     }
 
-    /// Decides what to order next; what is given up is told as sentences.
+    /// Decides what to order next; what became of them is told as sentences.
     pub(super) fn decide(
         &mut self,
         now: Time,
         ids: &mut Ids,
         actions: &mut VecDeque<ServiceAction>,
-    ) -> Vec<String> {
+    ) -> Vec<(Kind, String)> {
         for services in [&mut self.here, &mut self.elsewhere] {
             services.decide(now, ids);
             while let Some(action) = services.poll_action() {
                 actions.push_back(action);
             }
         }
-        self.here.newly_given_up(now)
+        self.here.news(now)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {

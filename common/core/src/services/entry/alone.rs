@@ -1,6 +1,7 @@
 //! A service in maintenance: what is left undone, and what is forgotten when that ends.
 
 use super::Entry;
+use super::fall::Fallen;
 use crate::time::Time;
 
 impl Entry {
@@ -20,6 +21,7 @@ impl Entry {
             self.unserved_since = None;
             self.probes.forget();
             self.why.clear();
+            self.fallen = Fallen::No;
         }
         self.alone = why.cloned();
     }
