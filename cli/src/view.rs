@@ -12,6 +12,7 @@ use headship_core::record::{
 use headship_core::services::Observed;
 use headship_core::time::WallTime;
 
+use crate::apache;
 use crate::followers::Follower;
 
 /// What is seen of the cluster.
@@ -31,6 +32,8 @@ pub(crate) struct View {
     pub(crate) servers: Vec<Server>,
     /// The nodes that show how far they follow the active.
     pub(crate) followers: Vec<Follower>,
+    /// What is elected in the Apache quorum, if the configuration has one.
+    pub(crate) apache: Option<apache::Seen>,
     /// What the quorum says.
     pub(crate) quorum: Quorum,
 }
@@ -158,6 +161,7 @@ impl View {
                 .collect(),
             servers: Vec::new(),
             followers: Vec::new(),
+            apache: None,
             quorum,
         }
     }

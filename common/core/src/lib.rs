@@ -12,6 +12,7 @@ pub mod eligibility;
 pub mod epoch;
 pub mod follower;
 pub mod guard;
+pub mod hadoop;
 pub mod hosts_file;
 pub mod known;
 pub mod lease;

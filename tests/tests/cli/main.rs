@@ -9,6 +9,7 @@
 
 mod adopt;
 mod failover;
+mod hadoop;
 mod lab;
 mod settings;
 

@@ -8,6 +8,7 @@ mod convert;
 mod fault;
 mod file;
 mod follow;
+mod hadoop;
 mod order;
 mod preset;
 mod reader;
