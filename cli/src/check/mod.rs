@@ -1,9 +1,11 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `quorum` and `timing`; what a configuration must be like is decided in
+//! What each part looks at is in `host`, `names`, `quorum`, `timing` and `hadoop`; what a configuration must be like is decided in
 //! `headship_core::config`.
 
+mod hadoop;
 mod host;
+mod names;
 mod quorum;
 mod timing;
 
@@ -28,6 +30,7 @@ enum Area {
     Names,
     Quorum,
     Timing,
+    State,
 }
 
 /// How it was found to be.
@@ -61,8 +64,8 @@ struct Document<'a> {
 }
 
 impl Area {
-    const ALL: [Self; 5] =
-        [Self::Configuration, Self::Host, Self::Names, Self::Quorum, Self::Timing];
+    const ALL: [Self; 6] =
+        [Self::Configuration, Self::Host, Self::Names, Self::Quorum, Self::Timing, Self::State];
 
     fn title(self) -> &'static str {
         match self {
@@ -71,6 +74,7 @@ impl Area {
             Self::Names => "names",
             Self::Quorum => "failover quorum",
             Self::Timing => "timing",
+            Self::State => "what services keep",
         }
     }
 
@@ -109,9 +113,10 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             let mut findings = vec![loaded(&place.config, &config)];
             let seen = host::look(&config, place);
             findings.extend(host::findings(&config, &seen));
-            findings.extend(quorum::names(&config).await);
+            findings.extend(names::findings(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
+            findings.extend(hadoop::findings(&config));
             findings
         }
         Err(error) => faulty(error),
