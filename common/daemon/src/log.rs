@@ -107,7 +107,10 @@ pub fn complain(program: &str, kind: Kind, why: &str) {
     let head = [("SYSLOG_IDENTIFIER", program)];
     let journal = Journal::new(Path::new(journal::SOCKET), &head);
     let journal = journal.ok().filter(|_| stderr_is_the_journal());
-    let fields = [("PRIORITY", "3"), ("MESSAGE_ID", kind.id()), ("MESSAGE", why)];
+    // The journal may ask whose line it is only when we have ended: then this still brings it under the unit.
+    let unit = format!("{program}.service");
+    let whose = ("OBJECT_SYSTEMD_UNIT", unit.as_str());
+    let fields = [("PRIORITY", "3"), ("MESSAGE_ID", kind.id()), ("MESSAGE", why), whose];
     if !journal.is_some_and(|journal| journal.send(&fields)) {
         eprintln!("{program}: {why}");
     }

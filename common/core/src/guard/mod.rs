@@ -259,10 +259,12 @@ impl Guard {
 
     /// The permit that covers this host now, or why none does.
     fn covered(&self, now: Time) -> Result<&Permit, String> {
-        let permit = self
-            .permit
-            .as_ref()
-            .ok_or("this headnode is not active: HA services are kept stopped")?;
+        let why = if self.config.is_headnode() {
+            "this headnode is not active: HA services are kept stopped"
+        } else {
+            "this node is no headnode: HA services are kept stopped"
+        };
+        let permit = self.permit.as_ref().ok_or(why)?;
         if self.closed.as_ref().is_some_and(|closed| lease::covers(closed, permit)) {
             return Err(format!(
                 "epoch {} is closed here: HA services are kept stopped",
