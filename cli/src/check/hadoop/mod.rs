@@ -120,10 +120,10 @@ fn job_history(settings: &Settings) -> Vec<Finding> {
         let folder = settings.get_or(key, &format!("{staging}/{default}"));
         match locality(&folder, settings) {
             Locality::Local(shown) => Area::State.warning(format!(
-                "the Job History Server keeps {what} on this host (`{key}` is `{shown}`): after a move they are missing until it moves back; write a folder of the cluster's file system, such as `hdfs:///mr-history`"
+                "the Job History Server keeps {what} on this host (`{key}` is {shown}): after a move they are missing until it moves back; write a folder of the cluster's file system, such as `hdfs:///mr-history`"
             )),
             Locality::Shared(shown) => {
-                Area::State.ok(format!("the Job History Server keeps {what} in `{shown}`"))
+                Area::State.ok(format!("the Job History Server keeps {what} in {shown}"))
             }
         }
     });
@@ -145,7 +145,7 @@ fn recovery(livy: &Settings, core: &Settings) -> Vec<Finding> {
     let url = livy.get_or(URL, "");
     vec![match (store.as_str(), locality(&url, core)) {
         ("filesystem", Locality::Local(shown)) => Area::State.warning(format!(
-            "Livy writes its sessions on this host (`{URL}` is `{shown}`): on the other headnode it begins without them; write a folder of the cluster's file system, or use the store `zookeeper`"
+            "Livy writes its sessions on this host (`{URL}` is {shown}): on the other headnode it begins without them; write a folder of the cluster's file system, or use the store `zookeeper`"
         )),
         ("", _) => Area::State.warning(format!(
             "Livy recovers, and `{STORE}` is not written: it keeps its sessions nowhere; write `filesystem` or `zookeeper`"
@@ -156,7 +156,7 @@ fn recovery(livy: &Settings, core: &Settings) -> Vec<Finding> {
     }]
 }
 
-/// Where a folder lies, with its file system before it.
+/// Where a folder lies; the folder with its file system before it, for people.
 enum Locality {
     Local(String),
     Shared(String),
@@ -166,16 +166,18 @@ enum Locality {
 fn locality(folder: &str, settings: &Settings) -> Locality {
     let local = |scheme: &str| scheme.eq_ignore_ascii_case("file");
     match folder.split_once(':') {
-        Some((scheme, _)) if local(scheme) => Locality::Local(folder.to_owned()),
-        Some((scheme, _)) if !scheme.contains('/') => Locality::Shared(folder.to_owned()),
+        Some((scheme, _)) if local(scheme) => Locality::Local(format!("`{folder}`")),
+        Some((scheme, _)) if !scheme.contains('/') => Locality::Shared(format!("`{folder}`")),
         Some(_) | None => {
             let default = settings.get("fs.defaultFS").or_else(|| settings.get("fs.default.name"));
             match default {
                 Some(default) if !default.split(':').next().is_some_and(local) => {
-                    Locality::Shared(format!("{}{folder}", default.trim_end_matches('/')))
+                    Locality::Shared(format!("`{}{folder}`", default.trim_end_matches('/')))
                 }
-                Some(_) => Locality::Local(format!("file:{folder}")),
-                None => Locality::Local(format!("file:{folder}, as `fs.defaultFS` is not written")),
+                Some(_) => Locality::Local(format!("`file:{folder}`")),
+                None => {
+                    Locality::Local(format!("`file:{folder}`, as `fs.defaultFS` is not written"))
+                }
             }
         }
     }
