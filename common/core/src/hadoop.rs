@@ -137,7 +137,7 @@ fn named(found: Instance) -> Result<Instance, Garbled> {
 
 /// A name that can be shown: nothing that would move a terminal's cursor, and not endless.
 fn name(bytes: &[u8]) -> Result<String, Garbled> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Garbled::Name)?;
+    let Ok(text) = std::str::from_utf8(bytes) else { return Err(Garbled::Name) };
     let plain = |c: char| c.is_alphanumeric() || "-._:[]%".contains(c);
     if text.is_empty() || text.len() > NAME_MAX || !text.chars().all(plain) {
         return Err(Garbled::Name);
@@ -175,7 +175,7 @@ impl<'a> Fields<'a> {
     }
 
     fn bytes(&mut self, length: u64) -> Result<&'a [u8], Garbled> {
-        let length = usize::try_from(length).map_err(|_| Garbled::Short)?;
+        let Ok(length) = usize::try_from(length) else { return Err(Garbled::Short) };
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(Garbled::Short)?;
         self.0 = rest;
         Ok(bytes)

@@ -111,7 +111,7 @@ fn text(path: &Path) -> Result<String, NoFile> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
         return Err(faulty(format!("it has more than {BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).map_err(|_| faulty("it is not UTF-8".to_owned()))
+    String::from_utf8(bytes).or_else(|_| Err(faulty("it is not UTF-8".to_owned())))
 }
 
 fn properties(text: &str) -> Result<Settings, String> {
