@@ -111,7 +111,8 @@ fn text(path: &Path) -> Result<String, NoFile> {
     if u64::try_from(bytes.len()).is_ok_and(|length| length > BYTES_MAX) {
         return Err(faulty(format!("it has more than {BYTES_MAX} bytes")));
     }
-    String::from_utf8(bytes).or_else(|_| Err(faulty("it is not UTF-8".to_owned())))
+    String::from_utf8(bytes)
+        .map_err(|error| faulty(format!("it is not UTF-8: {}", error.utf8_error())))
 }
 
 fn properties(text: &str) -> Result<Settings, String> {
@@ -202,7 +203,8 @@ mod tests {
         assert!(made.success());
         assert_eq!(xml(&path("fifo.xml")), Err(no_file));
         std::fs::write(path("binary.xml"), [0xff, 0xfe]).unwrap();
-        assert_eq!(xml(&path("binary.xml")), Err(NoFile::Faulty("it is not UTF-8".to_owned())));
+        let told = |file: &str, word: &str| matches!(xml(&path(file)), Err(NoFile::Faulty(why)) if why.contains(word));
+        assert!(told("binary.xml", "it is not UTF-8"));
         std::fs::write(path("long.xml"), " ".repeat(5 << 20)).unwrap();
         assert!(
             matches!(xml(&path("long.xml")), Err(NoFile::Faulty(why)) if why.contains("more than"))
