@@ -127,7 +127,10 @@ mod tests {
     use crate::check::Level;
     use crate::tests::config;
 
-    fn told(names: &[(&str, Of, Result<&[&str], &str>)]) -> Vec<(Level, String)> {
+    /// A name, what it stands for, and its addresses or why it has none.
+    type Case<'a> = (&'a str, Of, Result<&'a [&'a str], &'a str>);
+
+    fn told(names: &[Case<'_>]) -> Vec<(Level, String)> {
         let names: Vec<(Resolved, String, Of)> = names
             .iter()
             .map(|(name, of, found)| {
