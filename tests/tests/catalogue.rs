@@ -2,7 +2,6 @@
 //! logs names a kind.
 
 #![expect(
-    clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test's helpers fail by panicking, too, and say what they skip"
