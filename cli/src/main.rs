@@ -2,6 +2,7 @@
 
 mod active;
 mod adopt;
+mod apache;
 mod args;
 mod check;
 mod cluster;

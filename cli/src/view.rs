@@ -13,6 +13,7 @@ use headship_core::record::{
 use headship_core::services::Observed;
 use headship_core::time::WallTime;
 
+use crate::apache;
 use crate::followers::Follower;
 
 /// What is seen of the cluster.
@@ -32,6 +33,8 @@ pub(crate) struct View {
     pub(crate) servers: Vec<Server>,
     /// The nodes that show how far they follow the active.
     pub(crate) followers: Vec<Follower>,
+    /// What is elected in the Apache quorum, if the configuration has one.
+    pub(crate) apache: Option<apache::Seen>,
     /// What the quorum says.
     pub(crate) quorum: Quorum,
 }
@@ -163,6 +166,7 @@ impl View {
                 .collect(),
             servers: Vec::new(),
             followers: Vec::new(),
+            apache: None,
             quorum,
         }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use headship_core::eligibility::Disk;
+use headship_core::say::Kind;
 use sysinfo::{Disks, MemoryRefreshKind, System};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
@@ -53,7 +54,10 @@ pub(crate) async fn apart<T: Send + 'static>(
     loop {
         match spawn_blocking(measure.clone()).await {
             Ok(found) => return found,
-            Err(error) => tracing::error!("a measurement of this host came to nothing: {error}"),
+            Err(error) => tracing::error!(
+                MESSAGE_ID = Kind::MeasureFault.id(),
+                "a measurement of this host came to nothing: {error}"
+            ),
         }
         sleep(AGAIN).await;
     }

@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use headship_core::config::checked::Config;
 use headship_core::eligibility::{Action, Event, HealthMonitor, Measured};
+use headship_core::epoch::Epoch;
 use headship_core::node::Identity;
 use headship_core::quorum;
 use headship_core::record::Verdict;
+use headship_core::say::Kind;
 use headship_core::time::Time;
 use headship_daemon::arguments::Arguments;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -79,6 +82,8 @@ struct Monitor {
     tell: mpsc::UnboundedSender<Measured>,
     measured: mpsc::UnboundedReceiver<Measured>,
     told_to_end: bool,
+    /// That of the permit, when it was last measured.
+    epoch: Option<Epoch>,
 }
 
 impl Monitor {
@@ -99,13 +104,15 @@ impl Monitor {
             tell,
             measured,
             told_to_end: false,
+            epoch: None,
         })
     }
 
     /// A disk that hangs holds up the measurement, never the heartbeat.
-    fn measure(&self) {
+    fn measure(&mut self) {
         let (drivers, tell) = (Arc::clone(&self.drivers), self.tell.clone());
         let permit = self.run.readable_permit();
+        self.epoch = permit.as_ref().map(|permit| permit.epoch);
         let alone = permit.into_iter().flat_map(|permit| permit.alone.into_keys()).collect();
         tokio::spawn(async move {
             let missing_units = drivers.unusable(UNIT_LIMIT).await;
@@ -153,7 +160,7 @@ impl Program for Monitor {
         match action {
             Action::Ask(ask) => self.quorum.request(ask.id, ask.session, ask.request),
             Action::Measure => self.measure(),
-            Action::Say(line) => log::say(&line, self.word()),
+            Action::Say(line) => log::say(&line),
         }
         ControlFlow::Continue(())
     }
@@ -167,9 +174,13 @@ impl Program for Monitor {
         }
     }
 
+    fn stands(&self) -> Stands {
+        Stands { role: self.word(), epoch: self.epoch }
+    }
+
     fn show(&mut self, status: &str) {
         if let Err(error) = self.run.write_status(NAME, status) {
-            tracing::warn!("{}", log::chain(&error));
+            log::tell(Kind::StatusFault, log::chain(&error));
         }
     }
 }

@@ -11,10 +11,11 @@ use headship_core::epoch::Remembered;
 use headship_core::node::Identity;
 use headship_core::quorum;
 use headship_core::record::Role;
-use headship_core::say::{Level, Line};
+use headship_core::say::Kind;
 use headship_core::services::Report;
 use headship_core::time::Time;
 use headship_daemon::arguments::Arguments;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -154,11 +155,9 @@ impl MasterFc {
         let (state, tell) = (self.state.clone(), self.tell.clone());
         tokio::task::spawn_blocking(move || {
             if let Err(error) = state.remember(&remembered) {
-                tracing::error!(
-                    "epoch {} cannot be remembered: {}",
-                    remembered.epoch,
-                    log::chain(&error)
-                );
+                let epoch = remembered.epoch;
+                let text = format!("epoch {epoch} cannot be remembered: {}", log::chain(&error));
+                log::tell(Kind::FileFault, text);
             }
             drop(tell.send(Input::Remembered));
         });
@@ -253,7 +252,7 @@ impl Program for MasterFc {
             }
             Action::Service(action) => self.executor.carry_out(action),
             Action::Reboot { why } => last_resort(&why, &self.run),
-            Action::Say(line) => log::say(&line, self.role().as_str()),
+            Action::Say(line) => log::say(&line),
             Action::Exit => return ControlFlow::Break(Exit::Ok),
         }
         ControlFlow::Continue(())
@@ -267,9 +266,13 @@ impl Program for MasterFc {
         }
     }
 
+    fn stands(&self) -> Stands {
+        Stands { role: self.role().as_str(), epoch: Some(self.controller.highest_epoch()) }
+    }
+
     fn show(&mut self, status: &str) {
         if let Err(error) = self.run.write_status(NAME, status) {
-            tracing::warn!("{}", log::chain(&error));
+            log::tell(Kind::StatusFault, log::chain(&error));
         }
     }
 }
@@ -277,7 +280,7 @@ impl Program for MasterFc {
 /// Reboots the host, if it is ours to reboot.
 fn last_resort(why: &str, run: &RunDir) {
     let text = format!("{why}: this host reboots at once");
-    log::say(&Line { level: Level::Error, text, epoch: None }, Role::Neutral.as_str());
+    log::tell(Kind::HostReboots, text);
     let Err(error) = reboot::immediately(run);
-    tracing::error!("{}", log::chain(&error));
+    log::tell(Kind::RebootFailed, log::chain(&error));
 }

@@ -9,9 +9,11 @@ use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::quorum;
 use headship_core::record::Role;
+use headship_core::say::Kind;
 use headship_core::services::Report;
 use headship_core::time::Time;
 use headship_daemon::arguments::Arguments;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -146,7 +148,7 @@ impl Program for MasterHaService {
         match action {
             Action::Ask(ask) => self.quorum.request(ask.id, ask.session, ask.request),
             Action::Service(action) => self.executor.carry_out(action),
-            Action::Say(line) => log::say(&line, Role::Active.as_str()),
+            Action::Say(line) => log::say(&line),
             Action::Exit => {
                 return ControlFlow::Break(if self.told_to_end {
                     Exit::Ok
@@ -162,9 +164,13 @@ impl Program for MasterHaService {
         self.keeper.status()
     }
 
+    fn stands(&self) -> Stands {
+        Stands { role: Role::Active.as_str(), epoch: Some(self.keeper.epoch()) }
+    }
+
     fn show(&mut self, status: &str) {
         if let Err(error) = self.run.write_status(NAME, status) {
-            tracing::warn!("{}", log::chain(&error));
+            log::tell(Kind::StatusFault, log::chain(&error));
         }
     }
 }

@@ -10,9 +10,11 @@ use headship_core::follower::{self, Action, Event, Followed, Follower, Found};
 use headship_core::node::Identity;
 use headship_core::quorum;
 use headship_core::record::Key;
+use headship_core::say::Kind;
 use headship_core::services::Report;
 use headship_core::time::Time;
 use headship_daemon::arguments::Arguments;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -151,7 +153,8 @@ impl SlaveFc {
         self.apart(move || {
             if let Err(error) = state.follow(&followed) {
                 let epoch = followed.epoch;
-                tracing::error!("epoch {epoch} cannot be remembered: {}", log::chain(&error));
+                let text = format!("epoch {epoch} cannot be remembered: {}", log::chain(&error));
+                log::tell(Kind::FileFault, text);
             }
             Input::Remembered
         });
@@ -251,7 +254,7 @@ impl Program for SlaveFc {
                 self.remember();
             }
             Action::Service(action) => self.executor.carry_out(action),
-            Action::Say(line) => log::say(&line, ROLE),
+            Action::Say(line) => log::say(&line),
         }
         ControlFlow::Continue(())
     }
@@ -260,9 +263,13 @@ impl Program for SlaveFc {
         self.follower.status().to_owned()
     }
 
+    fn stands(&self) -> Stands {
+        Stands { role: ROLE, epoch: self.follower.epoch() }
+    }
+
     fn show(&mut self, status: &str) {
         if let Err(error) = self.run.write_status(NAME, status) {
-            tracing::warn!("{}", log::chain(&error));
+            log::tell(Kind::StatusFault, log::chain(&error));
         }
     }
 }

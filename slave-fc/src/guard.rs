@@ -9,11 +9,12 @@ use headship_core::duty;
 use headship_core::guard::{Action, Event, Guard};
 use headship_core::node::Identity;
 use headship_core::quorum;
-use headship_core::record::{Key, Role};
-use headship_core::say::{Level, Line};
+use headship_core::record::Key;
+use headship_core::say::Kind;
 use headship_core::services::Report;
 use headship_core::time::Time;
 use headship_daemon::arguments::Arguments;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -183,7 +184,7 @@ impl Program for SlaveHaService {
             }
             Action::Service(action) => self.executor.carry_out(action),
             Action::Reboot { why } => last_resort(&why, &self.run),
-            Action::Say(line) => log::say(&line, Role::Standby.as_str()),
+            Action::Say(line) => log::say(&line),
         }
         ControlFlow::Continue(())
     }
@@ -192,9 +193,14 @@ impl Program for SlaveHaService {
         self.guard.status().to_owned()
     }
 
+    fn stands(&self) -> Stands {
+        let (role, epoch) = self.guard.stands();
+        Stands { role, epoch }
+    }
+
     fn show(&mut self, status: &str) {
         if let Err(error) = self.run.write_status(NAME, status) {
-            tracing::warn!("{}", log::chain(&error));
+            log::tell(Kind::StatusFault, log::chain(&error));
         }
     }
 }
@@ -202,7 +208,7 @@ impl Program for SlaveHaService {
 /// Reboots the host, if it is ours to reboot.
 fn last_resort(why: &str, run: &RunDir) {
     let text = format!("{why}: this host reboots at once");
-    log::say(&Line { level: Level::Error, text, epoch: None }, Role::Neutral.as_str());
+    log::tell(Kind::HostReboots, text);
     let Err(error) = reboot::immediately(run);
-    tracing::error!("{}", log::chain(&error));
+    log::tell(Kind::RebootFailed, log::chain(&error));
 }

@@ -1,11 +1,13 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `quorum`, `timing` and `fencing`; what a configuration must be like is decided
-//! in `headship_core::config`.
+//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `fencing` and `hadoop`; what a configuration must
+//! be like is decided in `headship_core::config`.
 
 mod agent;
 mod fencing;
+mod hadoop;
 mod host;
+mod names;
 mod quorum;
 mod timing;
 
@@ -31,6 +33,7 @@ enum Area {
     Quorum,
     Timing,
     Fencing,
+    State,
 }
 
 /// How it was found to be.
@@ -64,8 +67,15 @@ struct Document<'a> {
 }
 
 impl Area {
-    const ALL: [Self; 6] =
-        [Self::Configuration, Self::Host, Self::Names, Self::Quorum, Self::Timing, Self::Fencing];
+    const ALL: [Self; 7] = [
+        Self::Configuration,
+        Self::Host,
+        Self::Names,
+        Self::Quorum,
+        Self::Timing,
+        Self::Fencing,
+        Self::State,
+    ];
 
     fn title(self) -> &'static str {
         match self {
@@ -75,6 +85,7 @@ impl Area {
             Self::Quorum => "failover quorum",
             Self::Timing => "timing",
             Self::Fencing => "fencing",
+            Self::State => "what services keep",
         }
     }
 
@@ -114,10 +125,11 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             let seen = host::look(&config, place);
             findings.extend(host::findings(&config, &seen));
             findings.extend(agent::findings(&config));
-            findings.extend(quorum::names(&config).await);
+            findings.extend(names::findings(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
             findings.extend(fencing::findings(&config, &fencing::look(&config, place).await));
+            findings.extend(hadoop::findings(&config));
             findings
         }
         Err(error) => {

@@ -1,6 +1,5 @@
-//! The failover quorum as seen from this host: names, servers, their figures against the configuration's, a session.
+//! The failover quorum as seen from this host: servers, their figures against the configuration's, a session.
 
-use std::net::ToSocketAddrs;
 use std::time::Duration;
 
 use headship_core::config::Config;
@@ -13,36 +12,6 @@ use crate::cluster::Cluster;
 
 /// How long each word of a server may take.
 const WORD_LIMIT: Duration = Duration::from_secs(2);
-
-/// Whether the names of all servers and headnodes have an address on this host.
-pub(super) async fn names(config: &Config) -> Vec<Finding> {
-    let mut names: Vec<String> = Vec::new();
-    let hosts = config.quorum.servers.iter().filter_map(|server| Some(server.rsplit_once(':')?.0));
-    for name in hosts.chain(config.headnodes.iter().map(|headnode| headnode.address.as_str())) {
-        if !names.iter().any(|known| known == name) {
-            names.push(name.to_owned());
-        }
-    }
-    let total = names.len();
-    let resolved = spawn_blocking(move || names.into_iter().filter_map(unresolved).collect());
-    let mut faults: Vec<Finding> = resolved.await.unwrap_or_default();
-    if faults.is_empty() {
-        faults.push(
-            Area::Names.ok(format!("all {total} of servers and headnodes have an address here")),
-        );
-    }
-    faults
-}
-
-/// What is wrong with a name, if it has no address.
-fn unresolved(name: String) -> Option<Finding> {
-    let plain = name.trim_start_matches('[').trim_end_matches(']');
-    let error = (plain, 0).to_socket_addrs().err()?;
-    Some(Area::Names.fault(
-        Exit::Failed,
-        format!("`{name}` has no address here ({error}): enter it in DNS, or in /etc/hosts of every node"),
-    ))
-}
 
 /// Each server, and whether all of them together give a session.
 pub(super) async fn findings(config: &Config, limit: Duration) -> Vec<Finding> {
@@ -205,20 +174,5 @@ mod tests {
         let told = told(quiet);
         assert_eq!(told[0].0, Level::Ok);
         assert!(told[0].1.contains("not verified"), "{told:?}");
-    }
-
-    #[tokio::test]
-    async fn names_without_an_address_are_all_told() {
-        let mut config = config();
-        config.quorum.servers = vec!["127.0.0.1:2181".to_owned(), "no-such.invalid:1".to_owned()];
-        config.headnodes[1].address = "neither.invalid".to_owned();
-        config.headnodes[0].address = "127.0.0.1".to_owned();
-        let found = names(&config).await;
-        let named =
-            |name: &str| found.iter().any(|it| it.text.contains(name) && it.level == Level::Fault);
-        assert!(
-            found.len() == 2 && named("no-such.invalid") && named("neither.invalid"),
-            "{found:?}"
-        );
     }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use headship_core::epoch::Epoch;
+use headship_core::hadoop::Instance;
 use headship_core::known::Content;
 use headship_core::record::{
     self, Active, HeadnodeState, Health, Key, Phase, Role, ServiceDuty, Settings, Verdict,
@@ -12,6 +13,7 @@ use headship_core::record::{
 use headship_core::time::WallTime;
 
 use super::{json, text};
+use crate::apache::{Component, Kind};
 use crate::followers::Follower;
 use crate::followers::tests::follower;
 use crate::standing;
@@ -412,4 +414,45 @@ fn a_host_that_knows_nothing_says_so() {
     };
     let why = "no answer from the failover quorum (zk0:2181) within 5s: see that most of its servers run and can be reached from here".to_owned();
     golden("quorum-away-worker", Quorum::Away { why, local }, Json::No);
+}
+
+#[test]
+fn what_is_elected_in_the_apache_quorum_is_shown_and_is_no_warning() {
+    let instance = |id: Option<&str>, host: Option<&str>| Instance {
+        id: id.map(str::to_owned),
+        host: host.map(str::to_owned),
+        port: host.map(|_| 8020),
+    };
+    let bare = |kind, of: Option<&str>| Component {
+        kind,
+        of: of.map(str::to_owned),
+        active: None,
+        last: None,
+        standbys: Vec::new(),
+        fault: None,
+    };
+    let components = vec![
+        Component {
+            active: Some(instance(Some("nn2"), Some("hn1"))),
+            ..bare(Kind::NameNode, Some("mycluster"))
+        },
+        Component {
+            last: Some(instance(Some("rm1"), None)),
+            ..bare(Kind::ResourceManager, Some("yarn1"))
+        },
+        Component {
+            standbys: vec![instance(None, Some("zk1")), instance(None, Some("zk2"))],
+            fault: Some("`/hbase/master`: it ends too early".to_owned()),
+            ..bare(Kind::HBaseMaster, None)
+        },
+    ];
+    let view = View { apache: Some(Ok(components)), ..view(in_sight(records())) };
+    golden_of("apache", view, Json::Yes);
+}
+
+#[test]
+fn an_apache_quorum_that_is_away_is_said_and_changes_nothing_else() {
+    let why = "no answer from zk0:2181: `zk0:2181` is silent".to_owned();
+    let view = View { apache: Some(Err(why)), ..view(in_sight(records())) };
+    golden_of("apache-away", view, Json::No);
 }

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use headship_core::hadoop;
 use headship_core::node::NodeName;
 use headship_core::record::{Active, Phase, Verdict};
 use serde::Serialize;
 
+use crate::apache;
 use crate::followers::Follower;
 use crate::history::{self, Transition};
 use crate::keep::{self, Keep};
@@ -32,6 +34,8 @@ pub(super) struct Document {
     last_transition: Option<Transition>,
     followers: Vec<FollowerSeen>,
     servers: Vec<Server>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    apache_quorum: Option<Apache>,
     corrupt: Vec<String>,
     local: Option<Host>,
 }
@@ -95,6 +99,30 @@ struct Server {
     server: String,
     mode: Option<String>,
     why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Apache {
+    /// Why nothing is known of it, if so.
+    why: Option<String>,
+    components: Vec<Component>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Component {
+    component: &'static str,
+    of: Option<String>,
+    active: Option<Instance>,
+    last: Option<Instance>,
+    standbys: Vec<Instance>,
+    why: Option<String>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Instance {
+    id: Option<String>,
+    host: Option<String>,
+    port: Option<u16>,
 }
 
 #[derive(Clone, Debug, Serialize)]
@@ -176,8 +204,31 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
             })
             .collect(),
         servers: view.servers.iter().map(server).collect(),
+        apache_quorum: view.apache.as_ref().map(apache),
         corrupt: records.map_or_else(Vec::new, corrupt_records),
         local: local.map(host),
+    }
+}
+
+fn apache(seen: &apache::Seen) -> Apache {
+    let of_instance = |instance: &hadoop::Instance| Instance {
+        id: instance.id.clone(),
+        host: instance.host.clone(),
+        port: instance.port,
+    };
+    let component = |component: &apache::Component| Component {
+        component: component.kind.word(),
+        of: component.of.clone(),
+        active: component.active.as_ref().map(of_instance),
+        last: component.last.as_ref().map(of_instance),
+        standbys: component.standbys.iter().map(of_instance).collect(),
+        why: component.fault.clone(),
+    };
+    match seen {
+        Ok(components) => {
+            Apache { why: None, components: components.iter().map(component).collect() }
+        }
+        Err(why) => Apache { why: Some(why.clone()), components: Vec::new() },
     }
 }
 

@@ -13,6 +13,7 @@ use headship_core::config::Config;
 use headship_daemon::Exit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use crate::apache;
 use crate::args::{Place, Status};
 use crate::cluster::{self, Cluster};
 use crate::followers::Follower;
@@ -23,6 +24,8 @@ use crate::{local, output, standing};
 const SETTLE: Duration = Duration::from_millis(100);
 /// How often it is shown without a change: ages grow.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How often the Apache quorum is looked at: nothing here is decided by it.
+const APACHE_AGAIN: Duration = Duration::from_secs(5);
 
 /// Runs the command.
 pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> Result<Exit> {
@@ -35,17 +38,15 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
             }
         }
     } else {
-        let (servers, connected) =
-            tokio::join!(cluster::servers(config), Cluster::connect(config, place.timeout));
-        let seen = match connected {
-            Ok(mut cluster) => {
-                let seen = examine(&mut cluster).await;
-                cluster.close().await;
-                seen
-            }
-            Err(why) => Err(why),
+        let records = async {
+            let mut cluster = Cluster::connect(config, place.timeout).await?;
+            let seen = examine(&mut cluster).await;
+            cluster.close().await;
+            seen
         };
-        let view = view(config, place, servers, seen);
+        let (servers, seen, apache) =
+            tokio::join!(cluster::servers(config), records, elected(config));
+        let view = View { apache, ..view(config, place, servers, seen) };
         let conclusion = standing::conclude(&view);
         if arguments.json {
             output::json(&json::document(&view, &conclusion))?;
@@ -54,6 +55,11 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
         }
         Ok(conclusion.condition.exit())
     }
+}
+
+/// What is elected in the Apache quorum, if the configuration has one.
+async fn elected(config: &Config) -> Option<apache::Seen> {
+    Some(apache::look(config.apache_quorum.as_ref()?).await)
 }
 
 /// The records and who follows.
@@ -79,8 +85,13 @@ fn view(
 async fn watch(config: &Config, place: &Place, json: bool) -> Result<Exit> {
     let mut connection: Option<Cluster> = None;
     let mut shown = String::new();
+    let mut apache = None;
+    let mut apache_due = Instant::now();
     loop {
         let begin = Instant::now();
+        // Seldom, as each look is a session there.
+        let look_at_apache = begin >= apache_due;
+        let look = async { if look_at_apache { elected(config).await } else { None } };
         let servers = cluster::servers(config);
         let records = async {
             match &mut connection {
@@ -91,11 +102,14 @@ async fn watch(config: &Config, place: &Place, json: bool) -> Result<Exit> {
                 },
             }
         };
-        let (servers, seen) = tokio::join!(servers, records);
+        let (servers, seen, looked) = tokio::join!(servers, records, look);
+        if look_at_apache {
+            (apache, apache_due) = (looked, Instant::now() + APACHE_AGAIN);
+        }
         if seen.is_err() {
             connection = None;
         }
-        let view = view(config, place, servers, seen);
+        let view = View { apache: apache.clone(), ..view(config, place, servers, seen) };
         let conclusion = standing::conclude(&view);
         if json {
             let document = json::document(&view, &conclusion);

@@ -20,10 +20,11 @@ use crate::{history, keep, say};
 pub(super) fn page(view: &View, conclusion: &Conclusion) -> String {
     let mut page = String::new();
     let paragraphs = match &view.quorum {
-        Quorum::Away { local, .. } => vec![head(view), host(view, local)],
+        Quorum::Away { local, .. } => vec![head(view), elected(view), host(view, local)],
         Quorum::InSight(records) => {
             let mut paragraphs =
-                vec![head(view), headnodes(records), services(view, records), past(view, records)];
+                vec![head(view), headnodes(records), services(view, records), elected(view)];
+            paragraphs.push(past(view, records));
             paragraphs.extend(
                 json::corrupt_records(records)
                     .iter()
@@ -280,6 +281,41 @@ fn service(headnode: &Headnode, name: &str, alone: bool) -> Cell {
         _ => Style::new(),
     };
     Cell::styled(style, &text)
+}
+
+/// What is elected in the Apache quorum. It is no warning that it differs from the active headnode.
+fn elected(view: &View) -> String {
+    let Some(seen) = &view.apache else { return String::new() };
+    let components = match seen {
+        Ok(components) if components.is_empty() => Err("nothing is elected there".to_owned()),
+        Ok(components) => Ok(components),
+        Err(why) => Err(styled(WARN, why)),
+    };
+    let components = match components {
+        Ok(components) => components,
+        Err(why) => {
+            let mut text = String::new();
+            line(&mut text, "Apache quorum", &why);
+            return text;
+        }
+    };
+    let mut table = Table::new(&["APACHE QUORUM", "ACTIVE", "ALSO"]);
+    for component in components {
+        let title = component.kind.title();
+        let name =
+            component.of.as_ref().map_or_else(|| title.to_owned(), |of| format!("{title} {of}"));
+        let active = match (&component.active, &component.fault) {
+            (Some(active), _) => Cell::plain(&active.to_string()),
+            (None, Some(_)) => Cell::styled(WARN, "unknown"),
+            (None, None) => Cell::styled(WARN, "nobody"),
+        };
+        let mut also: Vec<String> =
+            component.standbys.iter().map(|standby| format!("{standby} (standby)")).collect();
+        also.extend(component.last.iter().map(|last| format!("{last} was last")));
+        also.extend(component.fault.clone());
+        table.row(vec![Cell::plain(&name), active, Cell::plain(&also.join(", "))]);
+    }
+    table.to_text()
 }
 
 fn past(view: &View, records: &Records) -> String {

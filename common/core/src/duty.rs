@@ -13,7 +13,7 @@ use crate::node::Identity;
 use crate::presence::Presence;
 use crate::quorum::{Ask, Event as QuorumEvent};
 use crate::record::{self, Duty, FORMAT, Key, Rest, ServiceDuty};
-use crate::say::{Level, Line};
+use crate::say::{Kind, Line};
 use crate::services::{Desired, Ids, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 
@@ -160,6 +160,11 @@ impl DutyKeeper {
             .min()
     }
 
+    /// The epoch that it works in.
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
     /// What it does, in one sentence.
     pub fn status(&self) -> String {
         let alone: Vec<&str> = self.services.left_alone().collect();
@@ -198,7 +203,7 @@ impl DutyKeeper {
         while let Some(action) = self.services.poll_action() {
             self.actions.push_back(Action::Service(action));
         }
-        self.say_what_is_given_up(now);
+        self.say_news(now);
         self.publish(now);
     }
 
@@ -206,7 +211,7 @@ impl DutyKeeper {
         if !self.exiting {
             self.exiting = true;
             self.actions.push_back(Action::Say(Line {
-                level: Level::Info,
+                kind: Kind::DutyEnds,
                 text: why.to_owned(),
                 epoch: None,
             }));
@@ -214,10 +219,10 @@ impl DutyKeeper {
         }
     }
 
-    fn say_what_is_given_up(&mut self, now: Time) {
-        for text in self.services.newly_given_up(now) {
+    fn say_news(&mut self, now: Time) {
+        for (kind, text) in self.services.news(now) {
             let epoch = Some(self.epoch);
-            self.actions.push_back(Action::Say(Line { level: Level::Error, text, epoch }));
+            self.actions.push_back(Action::Say(Line { kind, text, epoch }));
         }
         self.given_up = self.services.given_up(now);
     }

@@ -12,7 +12,7 @@ use crate::node::Identity;
 use crate::presence::Presence;
 use crate::quorum::{Ask, Event as QuorumEvent};
 use crate::record::{self, FORMAT, Health, Key, Rest, Settings, Verdict};
-use crate::say::{Level, Line};
+use crate::say::{Kind, Line};
 use crate::services::Ids;
 use crate::time::Time;
 
@@ -262,10 +262,10 @@ impl HealthMonitor {
         if verdict != self.verdict {
             self.verdict = verdict;
             let (_, reasons) = self.status();
-            let (level, word) = match verdict {
-                Verdict::Eligible => (Level::Info, "eligible"),
-                Verdict::Reluctant => (Level::Warn, "reluctant"),
-                Verdict::Ineligible => (Level::Error, "ineligible"),
+            let (kind, word) = match verdict {
+                Verdict::Eligible => (Kind::Eligible, "eligible"),
+                Verdict::Reluctant => (Kind::Reluctant, "reluctant"),
+                Verdict::Ineligible => (Kind::Ineligible, "ineligible"),
             };
             let why = if reasons.is_empty() {
                 "all checks are good".to_owned()
@@ -273,7 +273,7 @@ impl HealthMonitor {
                 reasons.join("; ")
             };
             self.actions.push_back(Action::Say(Line {
-                level,
+                kind,
                 text: format!("{word}: {why}"),
                 epoch: None,
             }));

@@ -13,6 +13,7 @@ pub mod epoch;
 pub mod fencing;
 pub mod follower;
 pub mod guard;
+pub mod hadoop;
 pub mod hosts_file;
 pub mod known;
 pub mod lease;

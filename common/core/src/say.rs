@@ -1,5 +1,8 @@
-//! What is said in the log: one line a state change, in a sentence.
+//! What is said in the log: one line a state change, in a sentence, with the kind that tells it from others.
 
+mod kind;
+
+pub use self::kind::Kind;
 use crate::epoch::Epoch;
 
 /// How much attention a line wants.
@@ -16,10 +19,10 @@ pub enum Level {
 /// One line of the log.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Line {
-    /// How much attention it wants.
-    pub level: Level,
+    /// What kind of line it is; that tells how much attention it wants, too.
+    pub kind: Kind,
     /// The sentence.
     pub text: String,
-    /// The epoch it is about, if any.
+    /// The epoch it is about, if it is about one.
     pub epoch: Option<Epoch>,
 }

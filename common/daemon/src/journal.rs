@@ -15,11 +15,16 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
+use crate::log;
+
 /// Where the journal listens.
 pub(crate) const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// The longest value that is sent whole: a datagram that is too long would be refused altogether.
 const VALUE_MAX: usize = 32 * 1024;
+
+/// The field with the epoch that a line is about.
+const EPOCH: &str = "HEADSHIP_EPOCH";
 
 /// The way to the journal.
 #[derive(Debug)]
@@ -43,6 +48,15 @@ impl Journal {
         }
         Ok(Self { socket, path: path.to_owned(), head: fields, lost: AtomicU64::new(0) })
     }
+
+    /// Sends one line of these fields; whether that worked.
+    pub(crate) fn send(&self, fields: &[(&str, &str)]) -> bool {
+        let mut message = self.head.clone();
+        for (name, value) in fields {
+            put(&mut message, name, value);
+        }
+        self.socket.send_to(&message, &self.path).is_ok()
+    }
 }
 
 impl<S: Subscriber> Layer<S> for Journal {
@@ -50,7 +64,13 @@ impl<S: Subscriber> Layer<S> for Journal {
         let mut message = self.head.clone();
         put(&mut message, "PRIORITY", priority(*event.metadata().level()));
         put(&mut message, "TARGET", event.metadata().target());
-        event.record(&mut Fields(&mut message));
+        let stands = log::stands();
+        put(&mut message, "HEADSHIP_ROLE", stands.role);
+        let mut fields = Fields { message: &mut message, has_epoch: false };
+        event.record(&mut fields);
+        if let Some(epoch) = stands.epoch.filter(|_| !fields.has_epoch) {
+            put(&mut message, EPOCH, &epoch.to_string());
+        }
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
             put(&mut message, "HEADSHIP_LOST_LINES", &lost.to_string());
@@ -73,15 +93,26 @@ fn priority(level: Level) -> &'static str {
 }
 
 /// The fields of an event, written into a message.
-struct Fields<'a>(&'a mut Vec<u8>);
+struct Fields<'a> {
+    message: &'a mut Vec<u8>,
+    /// Whether the event is about an epoch of its own: the journal would keep both of two.
+    has_epoch: bool,
+}
+
+impl Fields<'_> {
+    fn put(&mut self, name: &str, value: &str) {
+        self.has_epoch |= name == EPOCH;
+        put(self.message, name, value);
+    }
+}
 
 impl Visit for Fields<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
-        put(self.0, field.name(), value);
+        self.put(field.name(), value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        put(self.0, field.name(), &format!("{value:?}"));
+        self.put(field.name(), &format!("{value:?}"));
     }
 }
 
@@ -108,12 +139,12 @@ mod tests {
     use std::time::Duration;
 
     use headship_core::epoch::Epoch;
-    use headship_core::say::{Level, Line};
+    use headship_core::say::{Kind, Line};
     use tracing_subscriber::Registry;
     use tracing_subscriber::layer::SubscriberExt;
 
     use super::*;
-    use crate::log;
+    use crate::log::Stands;
 
     struct Listener(
         UnixDatagram,
@@ -156,35 +187,38 @@ mod tests {
         }
     }
 
-    fn line(level: Level, epoch: Option<u64>) -> Line {
-        Line { level, text: "active -> neutral\nor so".to_owned(), epoch: epoch.map(Epoch) }
+    fn line(epoch: Option<u64>) -> Line {
+        let text = "active -> neutral\nor so".to_owned();
+        Line { kind: Kind::RoleNeutral, text, epoch: epoch.map(Epoch) }
     }
 
     #[test]
     fn a_line_has_its_fields_and_those_of_the_daemon() {
         let listener = Listener::new();
-        listener.during(|| log::say(&line(Level::Warn, Some(7)), "active"));
+        log::stand(Stands { role: "neutral", epoch: Some(Epoch(6)) });
+        listener.during(|| log::say(&line(Some(7))));
         let expected = [
             ("HEADSHIP_EPOCH", "7"),
             ("HEADSHIP_NODE", "hn0"),
-            ("HEADSHIP_ROLE", "active"),
+            ("HEADSHIP_ROLE", "neutral"),
             ("MESSAGE", "active -> neutral\nor so"),
-            ("MESSAGE_ID", log::message_id::WARNING),
+            ("MESSAGE_ID", Kind::RoleNeutral.id()),
             ("PRIORITY", "4"),
             ("SYSLOG_IDENTIFIER", "master-fc"),
             ("TARGET", "headship"),
         ];
         let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
         assert_eq!(listener.next(), BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn a_line_about_no_epoch_has_no_such_field() {
-        let listener = Listener::new();
-        listener.during(|| log::say(&line(Level::Error, None), "out"));
+        // One about no epoch, and one of a library, tell what the daemon stands for.
+        listener.during(|| log::say(&line(None)));
+        assert_eq!(listener.next()["HEADSHIP_EPOCH"], "6");
+        listener.during(|| tracing::error!("a library's"));
         let fields = listener.next();
-        assert_eq!(fields["PRIORITY"], "3");
-        assert!(!fields.contains_key("HEADSHIP_EPOCH"));
+        let told = ["PRIORITY", "HEADSHIP_ROLE", "HEADSHIP_EPOCH"].map(|name| &*fields[name]);
+        assert_eq!(told, ["3", "neutral", "6"]);
+        log::stand(Stands { role: "out", epoch: None });
+        listener.during(|| log::say(&line(None)));
+        assert!(!listener.next().contains_key("HEADSHIP_EPOCH"));
     }
 
     #[test]

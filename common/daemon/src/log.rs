@@ -10,9 +10,11 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::say::{Level, Line};
+use headship_core::say::{Kind, Level, Line};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::{SubscriberInitExt, TryInitError};
@@ -33,14 +35,25 @@ const OURS: [&str; 6] = [
     "slave_ha_service",
 ];
 
-/// The journal's ids of our lines: `journalctl MESSAGE_ID=…` finds them, the catalogue explains them.
-pub mod message_id {
-    /// A state changed in the normal course of things.
-    pub const CHANGE: &str = "ca61a0e229fd47ebb23f196c23368b73";
-    /// Somebody should look at it by day.
-    pub const WARNING: &str = "cf273d0928b544f892f5ee956f32436d";
-    /// Somebody should look at it now.
-    pub const ALARM: &str = "b503e1c97e614c35b846740b695b46c7";
+/// What each line of a daemon tells beside its sentence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stands {
+    /// What the daemon's host is, by what the daemon knows of it.
+    pub role: &'static str,
+    /// The last epoch that it knows of; a line that is about another one names that instead.
+    pub epoch: Option<Epoch>,
+}
+
+/// Of this process: libraries and other threads log, too, and know nothing of it.
+static STANDS: Mutex<Stands> = Mutex::new(Stands { role: "", epoch: None });
+
+/// From now on each line tells this.
+pub fn stand(stands: Stands) {
+    *STANDS.lock().unwrap_or_else(PoisonError::into_inner) = stands;
+}
+
+pub(crate) fn stands() -> Stands {
+    *STANDS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sends what is logged from now on to the journal or to stderr, in the name of `program` on `node`.
@@ -59,39 +72,48 @@ pub fn init(program: &str, node: &NodeName) -> Result<(), TryInitError> {
     }
     if let Some(text) = misread {
         tracing::warn!(
+            MESSAGE_ID = Kind::LevelMisread.id(),
             "`{LEVEL}` is `{text}`, which is no level: write error, warn, info, debug or trace"
         );
     }
     Ok(())
 }
 
-/// Logs one line of the core's with its fields; `role` is what this headnode is at the moment.
-pub fn say(line: &Line, role: &str) {
-    let epoch = line.epoch.map(|epoch| epoch.0);
-    // The level and the id are part of the call's static data, hence three calls.
-    match line.level {
+/// Logs one line of the core's with its fields.
+pub fn say(line: &Line) {
+    let (id, epoch) = (line.kind.id(), line.epoch.map(|epoch| epoch.0));
+    // The level is part of the call's static data, hence three calls.
+    match line.kind.level() {
         Level::Info => tracing::info!(
-            target: "headship", MESSAGE_ID = message_id::CHANGE, HEADSHIP_ROLE = role, HEADSHIP_EPOCH = epoch,
-            "{}", line.text
+            target: "headship", MESSAGE_ID = id, HEADSHIP_EPOCH = epoch, "{}", line.text
         ),
         Level::Warn => tracing::warn!(
-            target: "headship", MESSAGE_ID = message_id::WARNING, HEADSHIP_ROLE = role, HEADSHIP_EPOCH = epoch,
-            "{}", line.text
+            target: "headship", MESSAGE_ID = id, HEADSHIP_EPOCH = epoch, "{}", line.text
         ),
         Level::Error => tracing::error!(
-            target: "headship", MESSAGE_ID = message_id::ALARM, HEADSHIP_ROLE = role, HEADSHIP_EPOCH = epoch,
-            "{}", line.text
+            target: "headship", MESSAGE_ID = id, HEADSHIP_EPOCH = epoch, "{}", line.text
         ),
     }
 }
 
-/// Says why a program ends, whether or not there is a log yet.
-#[expect(
-    clippy::print_stderr,
-    reason = "there is no log yet, and systemd takes stderr to the journal"
-)]
-pub fn complain(program: &str, why: &str) {
-    eprintln!("{program}: {why}");
+/// Logs a line of this kind that is about no epoch.
+pub fn tell(kind: Kind, text: String) {
+    say(&Line { kind, text, epoch: None });
+}
+
+/// Says why a program does not begin, whether or not there is a log yet.
+#[expect(clippy::print_stderr, reason = "where no journal is, systemd or a terminal takes stderr")]
+pub fn complain(program: &str, kind: Kind, why: &str) {
+    let head = [("SYSLOG_IDENTIFIER", program)];
+    let journal = Journal::new(Path::new(journal::SOCKET), &head);
+    let journal = journal.ok().filter(|_| stderr_is_the_journal());
+    // The journal may ask whose line it is only when we have ended: then this still brings it under the unit.
+    let unit = format!("{program}.service");
+    let whose = ("OBJECT_SYSTEMD_UNIT", unit.as_str());
+    let fields = [("PRIORITY", "3"), ("MESSAGE_ID", kind.id()), ("MESSAGE", why), whose];
+    if !journal.is_some_and(|journal| journal.send(&fields)) {
+        eprintln!("{program}: {why}");
+    }
 }
 
 /// An error and its causes, as one text.
@@ -145,18 +167,4 @@ fn stderr_is_the_journal() -> bool {
         let mut ours = String::new();
         write!(ours, "{}:{}", metadata.dev(), metadata.ino()).is_ok() && ours == stream
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_catalogue_explains_each_id_and_no_other() {
-        let catalogue =
-            include_str!("../../../packaging/root/usr/lib/systemd/catalog/headship.catalog");
-        let ids: Vec<&str> =
-            catalogue.lines().filter_map(|line| line.strip_prefix("-- ")).collect();
-        assert_eq!(ids, [message_id::CHANGE, message_id::WARNING, message_id::ALARM]);
-    }
 }

@@ -12,6 +12,7 @@ use headship_core::time::Time;
 
 use crate::Exit;
 use crate::clock::{self, Timer};
+use crate::log::{self, Stands};
 use crate::notify::Notifier;
 use crate::signal::{Signal, Signals};
 
@@ -55,6 +56,9 @@ pub trait Program {
 
     /// What the daemon is doing and why, in one sentence.
     fn status(&self) -> String;
+
+    /// What each line of its log tells beside its sentence.
+    fn stands(&self) -> Stands;
 
     /// Shows the status on this host, beside `systemctl status`: called when it has changed, and every
     /// [`STATUS_PERIOD`].
@@ -113,6 +117,7 @@ pub async fn run<P: Program>(program: &mut P, notifier: &Notifier) -> io::Result
 }
 
 fn carry_out_all<P: Program>(program: &mut P) -> ControlFlow<Exit> {
+    log::stand(program.stands());
     while let Some(action) = program.poll_action() {
         program.carry_out(action)?;
     }
@@ -197,6 +202,9 @@ mod tests {
         }
         fn status(&self) -> String {
             self.status.to_owned()
+        }
+        fn stands(&self) -> Stands {
+            Stands::default()
         }
         fn show(&mut self, _status: &str) {
             self.shown += 1;

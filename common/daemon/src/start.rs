@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use headship_core::config::Config;
+use headship_core::say::Kind;
 
 use crate::arguments::Arguments;
 use crate::{Exit, configuration, log};
@@ -63,7 +64,21 @@ pub fn end(program: &str, ended: Result<Exit, Refusal>) -> Exit {
     match ended {
         Ok(exit) => exit,
         Err(refusal) => {
-            log::complain(program, &refusal.why);
+            let kind = match refusal.exit {
+                Exit::Configuration => Kind::ConfigurationFault,
+                Exit::Ok
+                | Exit::Failed
+                | Exit::Usage
+                | Exit::NotThisNode
+                | Exit::AlreadyRunning
+                | Exit::Refused
+                | Exit::NotActive
+                | Exit::NobodyActive
+                | Exit::QuorumAway
+                | Exit::TimedOut
+                | Exit::Degraded => Kind::NotBegun,
+            };
+            log::complain(program, kind, &refusal.why);
             refusal.exit
         }
     }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::say::{Level, Line};
+use headship_core::say::{Kind, Line};
 use headship_daemon::log;
 
 const PART: &str = "HEADSHIP_TEST_PART";
@@ -27,9 +27,9 @@ fn is_part(part: &str) -> bool {
 fn log_two_lines() {
     log::init("master-fc", &NodeName::try_from("hn0").unwrap()).unwrap();
     let text = "standby -> claimant (over epoch 7): the lock is gone".to_owned();
-    log::say(&Line { level: Level::Info, text, epoch: Some(Epoch(7)) }, "standby");
+    log::say(&Line { kind: Kind::RoleBecomingActive, text, epoch: Some(Epoch(7)) });
     let text = "fencing failed".to_owned();
-    log::say(&Line { level: Level::Error, text, epoch: None }, "standby");
+    log::tell(Kind::HostReboots, text);
     tracing::info!(target: "zookeeper_client", "library chatter");
     tracing::debug!(target: "headship_core", "detail");
 }
@@ -63,7 +63,8 @@ fn lines_reach_the_journal_with_their_fields() {
         journal.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         log_two_lines();
         let mut buffer = [0; 4096];
-        for _ in 0..2 {
+        log::complain("master-fc", Kind::ConfigurationFault, "`cluster` is missing");
+        for _ in 0..3 {
             let length = journal.recv(&mut buffer).unwrap();
             #[expect(clippy::print_stdout, reason = "this is how it reaches the test")]
             {
@@ -92,10 +93,19 @@ fn lines_reach_the_journal_with_their_fields() {
     let complaints = fs::read_to_string(folder.path().join("stderr")).unwrap();
     assert!(output.status.success(), "{stdout}{complaints}");
     // Which fields there are, and how they are written, is tested beside their code.
-    for part in ["master-fc\n", "hn0\n", "standby -> claimant (over epoch 7): the lock is gone\n"] {
+    for part in [
+        "master-fc\n",
+        "hn0\n",
+        "standby -> claimant (over epoch 7): the lock is gone\n",
+        "`cluster` is missing\n",
+        "master-fc.service\n",
+        Kind::ConfigurationFault.id(),
+    ] {
         assert!(stdout.contains(part), "{part:?} in {stdout:?}");
     }
-    assert!(!complaints.contains("claimant"), "once is enough: {complaints}");
+    for part in ["claimant", "missing"] {
+        assert!(!complaints.contains(part), "once is enough: {complaints}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use headship_core::time::Time;
 use headship_daemon::Exit;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -57,6 +58,10 @@ impl Program for Sender {
 
     fn status(&self) -> String {
         String::new()
+    }
+
+    fn stands(&self) -> Stands {
+        Stands::default()
     }
 
     fn show(&mut self, _status: &str) {}

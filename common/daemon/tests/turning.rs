@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use headship_core::time::Time;
 use headship_daemon::Exit;
 use headship_daemon::clock;
+use headship_daemon::log::Stands;
 use headship_daemon::notify::Notifier;
 use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
@@ -140,6 +141,10 @@ impl Program for Puppet {
 
     fn status(&self) -> String {
         self.status.clone()
+    }
+
+    fn stands(&self) -> Stands {
+        Stands::default()
     }
 
     fn show(&mut self, status: &str) {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use headship_core::say::Kind;
 use headship_core::services::{Ended, Observed};
 use tokio::time::{Instant, sleep};
 
@@ -121,11 +122,16 @@ impl Unit {
                 Ok(false) => return false,
                 Ok(true) if Instant::now() < end => sleep(AGAIN).await,
                 Ok(true) => {
-                    tracing::warn!("{} is down, but processes of it are left", self.name);
+                    tracing::warn!(
+                        MESSAGE_ID = Kind::ProcessesLeft.id(),
+                        "{} is down, but processes of it are left",
+                        self.name
+                    );
                     return true;
                 }
                 Err(error) => {
                     tracing::warn!(
+                        MESSAGE_ID = Kind::ProcessesLeft.id(),
                         "nobody knows whether processes of {} are left: {error}",
                         self.name
                     );

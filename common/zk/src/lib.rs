@@ -8,6 +8,7 @@
 //! was sent may be carried out late, after its answer was given up as `Outcome::Unknown`, or although nobody awaits it any
 //! more (the handle was dropped). What was not sent when the connection broke never is.
 
+mod guest;
 mod one_shot;
 mod options;
 mod quorum;
@@ -16,6 +17,7 @@ mod session;
 mod wire;
 pub mod words;
 
+pub use guest::{Guest, Look, Unwelcome};
 pub use one_shot::{OneShot, Unreachable};
 pub use options::{Options, Watched};
 pub use quorum::Quorum;

@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use headship_core::quorum::{ActionId, Event, Found, Outcome, Refusal, Request, SessionId};
+use headship_core::say::Kind;
 use tokio::time::timeout;
 use tracing::{debug, warn};
 use zookeeper_client::{EventType, SessionState, WatchedEvent};
@@ -183,7 +184,7 @@ impl Quorum {
                 self.resume();
             }
             SessionState::Expired | SessionState::AuthFailed | SessionState::Closed => {
-                warn!(session = %open.session.client.session_id(), state = %told.session_state,
+                warn!(MESSAGE_ID = Kind::SessionOver.id(), session = %open.session.client.session_id(), state = %told.session_state,
                     "the session with the failover quorum is over");
                 open.give_up_answers(&mut self.events);
                 self.lost();

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use headship_core::config::checked::{RESUME_PART, ROUND_PAUSE, silence};
 use headship_core::quorum::SessionId;
+use headship_core::say::Kind;
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 use zookeeper_client::{
@@ -68,7 +69,8 @@ impl Session {
             match one_round(&options, &mut servers, None, limit).await {
                 Ok((client, watcher, server)) => {
                     let id = client.session_id();
-                    info!(session = %id, "connected to the failover quorum at {server}");
+                    info!(MESSAGE_ID = Kind::QuorumConnected.id(), session = %id,
+                        "connected to the failover quorum at {server}");
                     return Self { client, watcher, servers, server };
                 }
                 Err(error) if said => debug!(%error, "still no session with the failover quorum"),
@@ -76,6 +78,7 @@ impl Session {
                     said = true;
                     let servers = options.servers.join(", ");
                     warn!(
+                        MESSAGE_ID = Kind::QuorumOutOfSight.id(),
                         "no session with the failover quorum ({servers}) yet, trying on: {error}"
                     );
                 }
@@ -98,16 +101,21 @@ impl Session {
             match one_round(&options, &mut servers, Some(&session), limit).await {
                 Ok((client, watcher, server)) => {
                     let id = client.session_id();
-                    info!(session = %id, "connected to the failover quorum at {server} again");
+                    info!(MESSAGE_ID = Kind::QuorumConnected.id(), session = %id,
+                        "connected to the failover quorum at {server} again");
                     return Some(Self { client, watcher, servers, server });
                 }
                 Err(NoSession::Refused(error @ (Error::SessionExpired | Error::AuthFailed))) => {
-                    warn!(session = %session.id(), "the session with the failover quorum is over: {error}");
+                    warn!(MESSAGE_ID = Kind::SessionOver.id(), session = %session.id(),
+                        "the session with the failover quorum is over: {error}");
                     return None;
                 }
                 Err(error) if rounds == SAY_AFTER => {
                     let servers = options.servers.join(", ");
-                    warn!("the failover quorum ({servers}) cannot be reached, trying on: {error}");
+                    warn!(
+                        MESSAGE_ID = Kind::QuorumOutOfSight.id(),
+                        "the failover quorum ({servers}) cannot be reached, trying on: {error}"
+                    );
                 }
                 Err(error) => debug!(%error, "not connected to the failover quorum yet"),
             }

@@ -10,6 +10,7 @@
 mod adopt;
 mod failover;
 mod fence;
+mod hadoop;
 mod lab;
 mod refusals;
 mod settings;

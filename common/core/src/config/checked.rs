@@ -51,6 +51,10 @@ pub struct Config {
     pub headnodes: Vec<Headnode>,
     /// The failover quorum.
     pub quorum: Quorum,
+    /// The Apache quorum; without it `headship status` shows nothing of what is elected there.
+    pub apache_quorum: Option<ApacheQuorum>,
+    /// Where Hadoop's configuration lies on this node.
+    pub hadoop: Hadoop,
     /// The lease and what belongs to it.
     pub timing: Timing,
     /// When a headnode is eligible.
@@ -183,6 +187,28 @@ pub struct Quorum {
     pub tick: Duration,
     /// The ensemble's `syncLimit`, in ticks.
     pub sync_limit: u32,
+}
+
+/// The Apache quorum, in which Hadoop elects its NameNode, ResourceManager and HBase Master. It is read and never written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ApacheQuorum {
+    /// ZooKeeper servers as `host:port`.
+    pub servers: Vec<String>,
+    /// The folder below which each nameservice has one.
+    pub hdfs: String,
+    /// The folder below which each YARN cluster has one.
+    pub yarn: String,
+    /// HBase's folder.
+    pub hbase: String,
+}
+
+/// Where Hadoop's configuration lies on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Hadoop {
+    /// The folder of core-site.xml, yarn-site.xml and mapred-site.xml.
+    pub conf: String,
+    /// The folder of livy.conf.
+    pub livy_conf: String,
 }
 
 impl Quorum {

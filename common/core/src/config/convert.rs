@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
-use super::{fence, follow, order, preset, relations, service};
+use super::{fence, follow, hadoop, order, preset, relations, service};
 use crate::node::NodeName;
 use crate::time::millis;
 
@@ -29,6 +29,8 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
     if reader.count() == before {
         relations::timing(reader, &quorum, &timing);
     }
+    let apache_quorum = hadoop::apache_quorum(reader, file.apache_quorum, &quorum);
+    let hadoop = hadoop::hadoop(reader, file.hadoop);
     let health = health(reader, file.health);
     let headnodes = headnodes(reader, file.headnode);
     let before = reader.count();
@@ -47,6 +49,8 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         node: node?,
         headnodes,
         quorum,
+        apache_quorum,
+        hadoop,
         timing,
         health,
         follow,
@@ -76,25 +80,32 @@ pub(super) fn is_host_and_port(address: &str) -> bool {
     })
 }
 
+/// How the servers of an ensemble are written.
+const EXAMPLE: &str = r#"servers = ["zk0:2181", "zk1:2181", "zk2:2181"]"#;
+
+/// Whether the servers at `key` are some, each a host and a port, and each once.
+pub(super) fn check_servers(reader: &mut Reader, key: &str, servers: &[String]) {
+    if servers.is_empty() {
+        reader.fault(&[key], format!("`{key}` is empty: write `{EXAMPLE}`"));
+    }
+    let mut seen = BTreeSet::new();
+    for server in servers {
+        if !is_host_and_port(server) {
+            let text = format!("`{key}` cannot contain `{server}`: write `host:port`");
+            reader.fault(&[key], text);
+        } else if !seen.insert(server) {
+            let text = format!("`{key}` contains `{server}` twice: remove one");
+            reader.fault(&[key], text);
+        }
+    }
+}
+
 fn quorum(reader: &mut Reader, table: Option<toml::Spanned<file::Quorum>>) -> Quorum {
     const SERVERS: &str = "failover_quorum.servers";
     let table = reader.table("failover_quorum", table);
-    let example = r#"servers = ["zk0:2181", "zk1:2181", "zk2:2181"]"#;
-    let servers = reader.required("failover_quorum", SERVERS, table.servers, example);
+    let servers = reader.required("failover_quorum", SERVERS, table.servers, EXAMPLE);
     if let Some(servers) = &servers {
-        if servers.is_empty() {
-            reader.fault(&[SERVERS], format!("`{SERVERS}` is empty: write `{example}`"));
-        }
-        let mut seen = BTreeSet::new();
-        for server in servers {
-            if !is_host_and_port(server) {
-                let text = format!("`{SERVERS}` cannot contain `{server}`: write `host:port`");
-                reader.fault(&[SERVERS], text);
-            } else if !seen.insert(server) {
-                let text = format!("`{SERVERS}` contains `{server}` twice: remove one");
-                reader.fault(&[SERVERS], text);
-            }
-        }
+        check_servers(reader, SERVERS, servers);
     }
     Quorum {
         servers: servers.unwrap_or_default(),

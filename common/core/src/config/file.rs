@@ -33,6 +33,8 @@ pub(super) struct File {
     pub(super) cluster: Option<Given<String>>,
     pub(super) node: Option<Given<String>>,
     pub(super) failover_quorum: Option<Spanned<Quorum>>,
+    pub(super) apache_quorum: Option<Spanned<ApacheQuorum>>,
+    pub(super) hadoop: Option<Spanned<Hadoop>>,
     pub(super) headnode: Vec<Spanned<Headnode>>,
     pub(super) timing: Option<Spanned<Timing>>,
     pub(super) health: Option<Spanned<Health>>,
@@ -48,6 +50,24 @@ pub(super) struct Quorum {
     pub(super) servers: Option<Given<Vec<String>>>,
     pub(super) tick_ms: Option<Given<u64>>,
     pub(super) sync_limit: Option<Given<u32>>,
+}
+
+/// `[apache_quorum]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct ApacheQuorum {
+    pub(super) servers: Option<Given<Vec<String>>>,
+    pub(super) hdfs: Option<Given<String>>,
+    pub(super) yarn: Option<Given<String>>,
+    pub(super) hbase: Option<Given<String>>,
+}
+
+/// `[hadoop]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hadoop {
+    pub(super) conf: Option<Given<String>>,
+    pub(super) livy_conf: Option<Given<String>>,
 }
 
 /// `[[headnode]]`

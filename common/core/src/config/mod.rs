@@ -9,6 +9,7 @@ mod fault;
 mod fence;
 mod file;
 mod follow;
+mod hadoop;
 mod order;
 mod preset;
 mod reader;

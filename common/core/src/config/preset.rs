@@ -33,6 +33,13 @@ pub(super) const PROBE_FALL: u32 = 3;
 /// The status that an HTTP probe expects.
 pub(super) const PROBE_STATUS: u16 = 200;
 
+/// Where Hadoop keeps its elections in the Apache quorum, and its configuration on each node, unless somebody moved them.
+pub(super) const HDFS_ZNODE: &str = "/hadoop-ha";
+pub(super) const YARN_ZNODE: &str = "/yarn-leader-election";
+pub(super) const HBASE_ZNODE: &str = "/hbase";
+pub(super) const HADOOP_CONF: &str = "/etc/hadoop/conf";
+pub(super) const LIVY_CONF: &str = "/etc/livy/conf";
+
 /// The alias where none is written: the name that the agents of such clusters are installed with.
 pub(super) const ALIAS: &str = "headnodehost";
 

@@ -11,6 +11,7 @@ use crate::known::Content;
 use crate::lease;
 use crate::quorum::Op;
 use crate::record::{self, AdoptOrder, Answer, Key};
+use crate::say::Kind;
 use crate::time::Time;
 
 impl Controller {
@@ -117,6 +118,6 @@ impl Controller {
             "follows another life of the cluster from epoch {epoch} on, as {} ordered",
             order.by
         );
-        self.warn(self.course.clone());
+        self.tell_of(Kind::LifeAdopted, self.course.clone());
     }
 }

@@ -8,6 +8,7 @@ use super::Controller;
 use crate::epoch::Epoch;
 use crate::known::Known;
 use crate::record::{NodeState, Phase};
+use crate::say::Kind;
 use crate::time::Time;
 
 /// How the start of a term's services stands to the alias.
@@ -42,16 +43,18 @@ impl Controller {
         let over = if points_here || !self.is_entering() {
             true
         } else if self.is_without_follower() {
-            self.info(format!(
+            let text = format!(
                 "no slave-fc shows itself on this host, so nobody points `{alias}` to it: services start without waiting"
-            ));
+            );
+            self.tell_of(Kind::AliasUnattended, text);
             true
         } else if now >= at {
             let why = self.follower().map_or("it says nothing", |state| state.why.as_str());
             let limit = limit.as_millis();
-            self.warn(format!(
+            let text = format!(
                 "slave-fc has not pointed `{alias}` to this headnode within {limit} ms ({why}): services start all the same, and what binds to it may fail"
-            ));
+            );
+            self.tell_of(Kind::AliasLate, text);
             true
         } else {
             self.wake_at(at);

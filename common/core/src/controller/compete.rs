@@ -8,9 +8,8 @@ use crate::known::Content;
 use crate::node::{Identity, NodeName};
 use crate::office::{self, Evidence, Ground, Standing, WayFree};
 use crate::quorum::Version;
-use crate::record::{
-    Active, Answer, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings,
-};
+use crate::record::{Active, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings};
+use crate::say::Kind;
 use crate::time::Time;
 
 impl Controller {
@@ -86,7 +85,7 @@ impl Controller {
         let by = by.unwrap_or_else(|| "nobody".to_owned());
         self.course = format!("office lost to {by}: services are stopped");
         if !ceded {
-            self.warn(self.course.clone());
+            self.tell_of(Kind::OfficeLost, self.course.clone());
         }
     }
 
@@ -327,19 +326,27 @@ impl Controller {
                 self.lock_created(now);
             }
             Write::Answer(order) => {
+                let what = format!("switchover ordered by {}", order.by);
+                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
                 self.records.switchover.wrote(now, order, version, None);
                 self.obey_switchover(now);
             }
             Write::AnswerFailover(order) => {
-                let accepted = order.answer == Some(Answer::Accepted);
-                let text = format!("failover from {} ordered by {}", order.from, order.by);
+                let what = format!("failover from {} ordered by {}", order.from, order.by);
+                self.say_answer(&what, "this headnode takes over", order.answer.as_ref());
                 self.records.failover.wrote(now, order, version, None);
-                if accepted {
-                    self.info(format!("{text}: this headnode takes over"));
-                }
             }
-            Write::AnswerConfirm(order) => self.records.confirm.wrote(now, order, version, None),
-            Write::AnswerAdopt(order) => self.records.adopt.wrote(now, order, version, None),
+            Write::AnswerConfirm(order) => {
+                let what = format!("confirmation by {}", order.by);
+                self.say_answer(&what, "it counts for this claim", order.answer.as_ref());
+                self.records.confirm.wrote(now, order, version, None);
+            }
+            Write::AnswerAdopt(order) => {
+                let answer = order.answers.get(&self.me.node);
+                let what = format!("adoption ordered by {}", order.by);
+                self.say_answer(&what, "this headnode follows that life", answer);
+                self.records.adopt.wrote(now, order, version, None);
+            }
             Write::History(history) => {
                 self.transitions.retain(|noted| !history.transitions.contains(noted));
                 self.records.history.wrote(now, history, version, None);

@@ -13,6 +13,7 @@ use crate::quorum::{Op, Version};
 use crate::record::{
     self, Active, Answer, Attempt, ConfirmOrder, Key, Order, Way, WayAnswer, signs_of,
 };
+use crate::say::Kind;
 use crate::time::{Time, WallTime, millis};
 
 /// What a claimant remembers of its claim.
@@ -255,7 +256,8 @@ impl Controller {
             |it: &Confirmed| self.sign_of_life(&it.node, active.holder.as_ref(), changed).is_none();
         confirmed.retain(stands);
         if let Some(word) = accepted.filter(|word| !confirmed.contains(word) && stands(word)) {
-            self.warn(format!("{} counts as powered off, as {} confirmed", word.node, word.by));
+            let text = format!("{} counts as powered off, as {} confirmed", word.node, word.by);
+            self.tell_of(Kind::WordTaken, text);
             confirmed.push(word);
         }
         self.claim_of(version).confirmed.clone_from(&confirmed);
@@ -289,11 +291,12 @@ impl Controller {
         });
         let Some(sign) = sign else { return };
         if now >= trust.until || self.all_promised(&trust) {
-            self.error(format!("{sign}; nothing that it held can run any more"), None);
+            let text = format!("{sign}; nothing that it held can run any more");
+            self.say(Kind::WordWrong, text, None);
             self.trust = None;
             return;
         }
-        self.error(format!("{sign}; everything is stopped here"), None);
+        self.say(Kind::WordWrong, format!("{sign}; everything is stopped here"), None);
         self.trust = Some(Trust { wrong: true, ..trust });
         self.leaving = None;
         self.begin_leaving(None, sign, now);

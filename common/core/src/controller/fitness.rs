@@ -5,6 +5,7 @@ use crate::known::Content;
 use crate::node::NodeName;
 use crate::office;
 use crate::record::{Phase, Role, Verdict};
+use crate::say::Kind;
 use crate::time::Time;
 
 /// Whether a headnode should hold office.
@@ -122,7 +123,8 @@ impl Controller {
         let barred = bar.as_ref().filter(|_| open && judged && !self.stop);
         if let Some(why) = barred.filter(|_| !self.barred) {
             // Whoever asks why nothing runs shall find it in the log; once, for the reason may have figures that change.
-            self.warn(format!("nobody is active, and this headnode does not claim office: {why}"));
+            let text = format!("nobody is active, and this headnode does not claim office: {why}");
+            self.tell_of(Kind::NobodyClaims, text);
         }
         self.barred = barred.is_some();
         bar

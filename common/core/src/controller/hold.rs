@@ -7,6 +7,7 @@ use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
 use crate::office;
 use crate::record::{Active, Phase};
+use crate::say::Kind;
 use crate::time::{Time, millis};
 
 /// How long a headnode that gave up a service counts as reluctant: long enough that two headnodes which both fail the same
@@ -160,7 +161,7 @@ impl Controller {
 
     pub(super) fn begin_leaving(&mut self, to: Option<NodeName>, why: String, now: Time) {
         let whom = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
-        self.info(format!("ceding{whom}: {why}"));
+        self.tell_of(Kind::CessionBegun, format!("ceding{whom}: {why}"));
         self.leaving = Some(Leaving { to, why, since: now, permit_gone: false });
     }
 

@@ -10,6 +10,7 @@ use crate::lease::Permit;
 use crate::node::NodeName;
 use crate::office;
 use crate::record::{Active, Kept, Pausing, Promise, Settings, Transition};
+use crate::say::Kind;
 use crate::time::Time;
 
 impl Held {
@@ -130,13 +131,19 @@ impl Controller {
         let kept = |permit: &Permit| permit.kept.is_some();
         let now = self.permit.content.as_ref();
         match (before.map(kept), now.map(kept)) {
-            (Some(false) | None, Some(true)) => self.warn(
+            (Some(false) | None, Some(true)) => self.tell_of(
+                Kind::KeepBegun,
                 "keeps its services, whatever the quorum does, until `headship resume`".to_owned(),
             ),
             (Some(true), Some(false)) => {
-                self.info("keeps its services no longer: its lease counts again".to_owned());
+                self.tell_of(
+                    Kind::KeepEnded,
+                    "keeps its services no longer: its lease counts again".to_owned(),
+                );
             }
-            (Some(true), None) => self.info("keeps its services no longer".to_owned()),
+            (Some(true), None) => {
+                self.tell_of(Kind::KeepEnded, "keeps its services no longer".to_owned())
+            }
             (Some(false) | None, Some(false) | None) | (Some(true), Some(true)) => {}
         }
     }

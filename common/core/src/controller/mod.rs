@@ -453,7 +453,7 @@ impl Controller {
 
     /// The highest epoch this headnode knows of. Should `active` be lost, `lease` and the promises still tell which numbers
     /// were given out: an old promise must never cover a later office.
-    fn highest_epoch(&self) -> Epoch {
+    pub fn highest_epoch(&self) -> Epoch {
         let records = &self.records;
         let active = records.active.record().map(|active| active.epoch);
         let lease = records.lease.record().map(|lease| lease.epoch);

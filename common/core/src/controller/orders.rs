@@ -10,6 +10,7 @@ use crate::record::{
     self, Active, Answer, FailoverOrder, Given, Key, Order, Pausing, Phase, Settings,
     SwitchoverOrder,
 };
+use crate::say::Kind;
 use crate::time::Time;
 
 impl Controller {
@@ -79,6 +80,17 @@ impl Controller {
             }
         }
         Err(format!("no headnode is eligible and ready: {}", refusals.join("; ")))
+    }
+
+    /// What was answered to an order; where it is accepted, `then` says what follows.
+    pub(super) fn say_answer(&mut self, what: &str, then: &str, answer: Option<&Answer>) {
+        match answer {
+            Some(Answer::Accepted) => self.tell_of(Kind::OrderAccepted, format!("{what}: {then}")),
+            Some(Answer::Refused { why }) => {
+                self.tell_of(Kind::OrderRefused, format!("{what} is refused: {why}"));
+            }
+            None => {}
+        }
     }
 
     /// What makes any order come to nothing, whatever it says.

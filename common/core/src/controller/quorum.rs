@@ -9,6 +9,7 @@ use crate::node::Identity;
 use crate::office::Standing;
 use crate::quorum::{ActionId, Ask, Event, Found, Op, Outcome, Refusal, Request};
 use crate::record::Key;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// Does the same with each record that is known.
@@ -164,7 +165,8 @@ impl Controller {
 
     /// Whether a renewal is next, and takes the reads along that can wait for it.
     fn renews_soon(&self) -> bool {
-        let holds = self.standing() == Standing::Holder;
+        // Not while a heartbeat may show that somebody who was said to be off lives.
+        let holds = self.standing() == Standing::Holder && self.trust.is_none();
         holds && self.pending.is_none() && self.renew_due > self.decided
     }
 
@@ -241,10 +243,8 @@ impl Controller {
             Outcome::Done { .. } => None,
         };
         if let Some(why) = denied.as_ref().filter(|_| denied != self.denied) {
-            self.error(
-                format!("the failover quorum denies what this headnode writes: {why}"),
-                None,
-            );
+            let text = format!("the failover quorum denies what this headnode writes: {why}");
+            self.say(Kind::WritesDenied, text, None);
         }
         self.denied = denied;
     }

@@ -5,6 +5,7 @@ use crate::epoch::Incarnation;
 use crate::lease::{self, Permit};
 use crate::office::Standing;
 use crate::quorum::ActionId;
+use crate::say::Kind;
 use crate::services::{Desired, Order};
 use crate::time::{Time, millis};
 
@@ -22,8 +23,9 @@ impl Controller {
             }
             self.actions.push_back(Action::Service(action));
         }
-        for text in self.services.newly_given_up(now) {
-            self.error(text, self.held().map(|(epoch, _)| epoch));
+        let epoch = self.held().map(|(epoch, _)| epoch);
+        for (kind, text) in self.services.news(now) {
+            self.say(kind, text, epoch);
         }
         self.forget_loss();
         self.last_resort(now);
@@ -73,11 +75,12 @@ impl Controller {
     /// D has passed: whatever was seen before, from here on only what is killed or seen anew counts.
     fn notice_expiry(&mut self, now: Time) {
         let permit = self.permit.content.as_ref();
-        if let Some(held) =
-            self.held.as_mut().filter(|held| now >= held.end(permit) && held.expired.is_none())
-        {
-            held.expired = Some(now);
-            self.services.distrust();
+        let fresh = |held: &&mut Held| now >= held.end(permit) && held.expired.is_none();
+        let Some(held) = self.held.as_mut().filter(fresh) else { return };
+        held.expired = Some(now);
+        let epoch = held.epoch;
+        if let Some(text) = self.services.expired(epoch) {
+            self.say(Kind::DeadlineReached, text, Some(epoch));
         }
     }
 
@@ -169,7 +172,7 @@ impl Controller {
                 let before = std::mem::replace(&mut self.permit.content, content);
                 self.say_keep(before.as_ref());
                 if failed_before && self.permit.content.is_some() {
-                    self.info("the permit can be written again".to_owned());
+                    self.tell_of(Kind::PermitBack, "the permit can be written again".to_owned());
                 }
             }
             Some(why) => {
@@ -178,7 +181,11 @@ impl Controller {
                     self.permit.removal_due = now.after(self.config.timing.renew);
                 }
                 if self.permit.error.as_ref() != Some(&why) {
-                    self.error(format!("the permit cannot be {deed}: {why}"), None);
+                    self.say(
+                        Kind::PermitFault,
+                        format!("the permit cannot be {deed}: {why}"),
+                        None,
+                    );
                 }
                 self.permit.error = Some(why);
             }

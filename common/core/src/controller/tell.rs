@@ -13,7 +13,7 @@ use crate::record::{
     self, FORMAT, HeadnodeState, History, Key, Maintenance, Pausing, Phase, PhaseTime, Rest, Role,
     Transition,
 };
-use crate::say::{Level, Line};
+use crate::say::{Kind, Line};
 use crate::time::{Time, millis};
 
 /// How many transitions the history keeps: a year of one a week, and small enough to read at once.
@@ -26,7 +26,8 @@ impl Controller {
         if role != self.role {
             let epoch = self.epoch_of(role);
             let (from, to) = (self.role.as_str(), role.as_str());
-            self.say(Level::Info, format!("{from} -> {to} (epoch {epoch}): {why}"), Some(epoch));
+            let text = format!("{from} -> {to} (epoch {epoch}): {why}");
+            self.say(kind_of(role), text, Some(epoch));
             self.role = role;
         }
         self.why = why;
@@ -214,9 +215,11 @@ impl Controller {
         let before = std::mem::replace(&mut self.told_settings, now.clone());
         match (&before.0, &now.0) {
             (before, Some(by)) if before.as_ref() != Some(by) => {
-                self.warn(format!("automatic failover is paused: {by}"));
+                self.tell_of(Kind::Paused, format!("automatic failover is paused: {by}"));
             }
-            (Some(_), None) => self.info("automatic failover is on again".to_owned()),
+            (Some(_), None) => {
+                self.tell_of(Kind::Resumed, "automatic failover is on again".to_owned());
+            }
             (Some(_) | None, Some(_)) | (None, None) => {}
         }
         let names = |nodes: &BTreeMap<NodeName, String>| -> BTreeMap<String, String> {
@@ -233,10 +236,11 @@ impl Controller {
         what: &str,
     ) {
         for (name, by) in now.iter().filter(|(name, by)| before.get(*name) != Some(by)) {
-            self.warn(format!("{name} is in maintenance and {what}: {by}"));
+            let text = format!("{name} is in maintenance and {what}: {by}");
+            self.tell_of(Kind::MaintenanceBegun, text);
         }
         for name in before.keys().filter(|name| !now.contains_key(*name)) {
-            self.info(format!("maintenance of {name} has ended"));
+            self.tell_of(Kind::MaintenanceEnded, format!("maintenance of {name} has ended"));
         }
     }
 
@@ -244,7 +248,7 @@ impl Controller {
     fn say_once_what_is_corrupt(&mut self) {
         let corrupt = self.records.corrupt();
         for text in corrupt.difference(&self.said).cloned().collect::<Vec<_>>() {
-            self.error(text, None);
+            self.say(Kind::CorruptRecord, text, None);
         }
         self.said = corrupt;
     }
@@ -271,7 +275,7 @@ impl Controller {
         let told: Vec<String> =
             phases.iter().map(|phase| format!("{} {} ms", phase.phase, phase.ms)).collect();
         self.say(
-            Level::Info,
+            Kind::OfficeTaken,
             format!("serving in epoch {epoch} after {}: {cause}", told.join(", ")),
             Some(epoch),
         );
@@ -304,21 +308,25 @@ impl Controller {
         self.write(now, vec![op], Write::History(history));
     }
 
-    pub(super) fn info(&mut self, text: String) {
+    /// Says something that is of the highest epoch that is known.
+    pub(super) fn tell_of(&mut self, kind: Kind, text: String) {
         let epoch = self.highest_epoch();
-        self.say(Level::Info, text, Some(epoch));
+        self.say(kind, text, Some(epoch));
     }
 
-    pub(super) fn warn(&mut self, text: String) {
-        let epoch = self.highest_epoch();
-        self.say(Level::Warn, text, Some(epoch));
+    pub(super) fn say(&mut self, kind: Kind, text: String, epoch: Option<Epoch>) {
+        self.actions.push_back(Action::Say(Line { kind, text, epoch }));
     }
+}
 
-    pub(super) fn error(&mut self, text: String, epoch: Option<Epoch>) {
-        self.say(Level::Error, text, epoch);
-    }
-
-    fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
-        self.actions.push_back(Action::Say(Line { level, text, epoch }));
+/// What kind of line tells that a headnode has become `role`.
+fn kind_of(role: Role) -> Kind {
+    match role {
+        Role::Active => Kind::RoleActive,
+        Role::BecomingActive => Kind::RoleBecomingActive,
+        Role::BecomingStandby => Kind::RoleBecomingStandby,
+        Role::Standby => Kind::RoleStandby,
+        Role::Neutral => Kind::RoleNeutral,
+        Role::Out => Kind::RoleOut,
     }
 }

@@ -11,7 +11,7 @@ use super::{Action, AgentNote, Follower};
 use crate::config::checked::Service;
 use crate::epoch::Epoch;
 use crate::quorum::ActionId;
-use crate::say::Level;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// How long a node keeps its slot at most: an agent that does not stop or start must not hold up the others. It is longer
@@ -93,8 +93,8 @@ impl Follower {
         self.actions
             .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
         let news = agent.keeper.news(now);
-        if let Some((level, text)) = news {
-            self.say(level, text, None);
+        if let Some((kind, text)) = news {
+            self.say(kind, text, None);
         }
         // A start that just ended may have brought the restart further.
         self.turn_restart(now);
@@ -137,7 +137,8 @@ impl Follower {
                     let epoch = agent.note.epoch;
                     agent.restart = Restart::No;
                     self.slots.want(false);
-                    self.say(Level::Info, "the agent is restarted".to_owned(), Some(epoch));
+                    let text = "the agent is restarted".to_owned();
+                    self.say(Kind::AgentRestarted, text, Some(epoch));
                 } else if due.is_some() && agent.keeper.is_down(now) {
                     // The alias has moved on before it could be started.
                     agent.keeper.stop(now);
@@ -197,7 +198,7 @@ impl Follower {
                     let text = format!(
                         "it cannot be noted what the agent was started with: {why}; a restart of slave-fc may now leave out one of the agent"
                     );
-                    self.say(Level::Warn, text, None);
+                    self.say(Kind::AgentNoteFault, text, None);
                 }
             }
         }

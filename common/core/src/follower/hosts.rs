@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Followed, Follower};
 use crate::quorum::ActionId;
-use crate::say::Level;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// The pauses between tries to write a hosts file that cannot be written: the first is short, as an editor may only have
@@ -90,7 +90,7 @@ impl Follower {
                 self.hosts.verify = true;
                 if self.hosts.error.as_ref() != Some(&why) {
                     let text = format!("{}, and so this node does not follow: {why}", self.file());
-                    self.say(Level::Error, text, Some(put.epoch));
+                    self.say(Kind::HostsRefused, text, Some(put.epoch));
                     self.hosts.error = Some(why);
                 }
             }
@@ -107,17 +107,13 @@ impl Follower {
         // Another address than was last written here is news; the same one again is somebody's edit that was undone.
         let known = before.as_ref().or(self.hosts.remembered.as_ref());
         let again = known.is_some_and(|known| known.address == *address);
-        let (level, text) = if again && !changes.is_empty() && !failed {
+        if again && !changes.is_empty() && !failed {
             let changes = changes.join(" | ");
             let file = self.follow.as_ref().map_or("", |follow| follow.hosts_file.as_str());
-            (Level::Warn, format!("somebody changed `{file}`; put right again: {changes}"))
-        } else if changes.is_empty() && before.as_ref() == Some(&put) && !failed {
-            (Level::Info, String::new())
-        } else {
-            (Level::Info, now_is)
-        };
-        if !text.is_empty() {
-            self.say(level, text, Some(put.epoch));
+            let text = format!("somebody changed `{file}`; put right again: {changes}");
+            self.say(Kind::AliasPutRight, text, Some(put.epoch));
+        } else if !changes.is_empty() || before.as_ref() != Some(&put) || failed {
+            self.say(Kind::AliasMoved, now_is, Some(put.epoch));
         }
         if self.hosts.remembered.as_ref() != Some(&put) {
             self.hosts.remembered = Some(put.clone());

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::checked::{Driver, RestartBudget, Service, Starter};
-use crate::say::Level;
+use crate::say::Kind;
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 
@@ -112,15 +112,15 @@ impl Keeper {
     }
 
     /// What is to be said now: a fault once for as long as it stays the same, and its end.
-    pub(super) fn news(&mut self, now: Time) -> Option<(Level, String)> {
+    pub(super) fn news(&mut self, now: Time) -> Option<(Kind, String)> {
         match self.fault(now) {
             Some(fault) if self.said.as_ref() != Some(&fault) => {
                 self.said = Some(fault.clone());
-                Some((Level::Warn, format!("{fault}; it is started again")))
+                Some((Kind::ProgramDown, format!("{fault}; it is started again")))
             }
             None if self.said.is_some() && self.runs(now) => {
                 self.said = None;
-                Some((Level::Info, format!("{} runs again", self.word)))
+                Some((Kind::ProgramBack, format!("{} runs again", self.word)))
             }
             Some(_) | None => None,
         }

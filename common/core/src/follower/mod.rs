@@ -31,7 +31,7 @@ use crate::node::{Identity, NodeName};
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
 use crate::record::{Active, AdoptOrder, Key, Phase};
-use crate::say::{Level, Line};
+use crate::say::{Kind, Line};
 use crate::services::{Ids, Report, ServiceAction};
 use crate::time::Time;
 
@@ -251,6 +251,11 @@ impl Follower {
         timers.chain([self.poll_due]).chain(self.wake).filter(|at| *at > self.decided).min()
     }
 
+    /// The last epoch that the hosts file is known to be of.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.hosts.remembered.as_ref().map(|followed| followed.epoch)
+    }
+
     /// What the node does and why, in one sentence.
     pub fn status(&self) -> &str {
         &self.why
@@ -326,7 +331,7 @@ impl Follower {
             Err(doubt) => Some(doubt),
         };
         if let Some(Doubt { text, lasts: true }) = doubt.as_ref().filter(|_| doubt != self.doubt) {
-            self.say(Level::Warn, format!("the alias stays as it is: {text}"), None);
+            self.say(Kind::AliasInDoubt, format!("the alias stays as it is: {text}"), None);
         }
         self.doubt = doubt;
     }
@@ -381,8 +386,8 @@ impl Follower {
     fn keep_guard(&mut self, now: Time) {
         let Some(guard) = &mut self.guard else { return };
         self.actions.extend(guard.decide(now, &mut self.ids).into_iter().map(Action::Service));
-        if let Some((level, text)) = guard.news(now) {
-            self.say(level, text, None);
+        if let Some((kind, text)) = guard.news(now) {
+            self.say(kind, text, None);
         }
     }
 
@@ -415,8 +420,8 @@ impl Follower {
         }
     }
 
-    fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
-        self.actions.push_back(Action::Say(Line { level, text, epoch }));
+    fn say(&mut self, kind: Kind, text: String, epoch: Option<Epoch>) {
+        self.actions.push_back(Action::Say(Line { kind, text, epoch }));
     }
 }
 

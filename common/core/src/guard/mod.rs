@@ -15,8 +15,8 @@ use crate::lease::{self, Closed, Permit};
 use crate::node::Identity;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
-use crate::record::{self, Active, FORMAT, Key, Phase, Promise, Rest, ServicesState};
-use crate::say::{Level, Line};
+use crate::record::{self, Active, FORMAT, Key, Phase, Promise, Rest, Role, ServicesState};
+use crate::say::{Kind, Line};
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 use pinned::Pinned;
@@ -181,6 +181,19 @@ impl Guard {
         timers.flatten().filter(|at| *at > self.decided).min()
     }
 
+    /// What this host is by what the guard knows, and the last epoch of which it has seen a permit or a record.
+    pub fn stands(&self) -> (&'static str, Option<Epoch>) {
+        let covered = self.services.desired() == Desired::Alone && self.permit.is_some();
+        let role = match (self.config.is_headnode(), covered) {
+            (true, true) => Role::Active.as_str(),
+            (true, false) => Role::Standby.as_str(),
+            (false, _) => "follower",
+        };
+        let permit = self.last_permit.as_ref().map(|permit| permit.epoch);
+        let active = self.active.record().map(|active| active.epoch);
+        (role, permit.max(active))
+    }
+
     /// What the guard does and why, in one sentence.
     pub fn status(&self) -> &str {
         &self.why
@@ -215,8 +228,8 @@ impl Guard {
 
     fn keep_pinned(&mut self, now: Time) {
         let mut orders = VecDeque::new();
-        for text in self.pinned.decide(now, &mut self.ids, &mut orders) {
-            self.say(Level::Error, text, None);
+        for (kind, text) in self.pinned.decide(now, &mut self.ids, &mut orders) {
+            self.say(kind, text, None);
         }
         self.actions.extend(orders.into_iter().map(Action::Service));
     }
@@ -248,10 +261,12 @@ impl Guard {
 
     /// The permit that covers this host now, or why none does.
     fn covered(&self, now: Time) -> Result<&Permit, String> {
-        let permit = self
-            .permit
-            .as_ref()
-            .ok_or("this headnode is not active: HA services are kept stopped")?;
+        let why = if self.config.is_headnode() {
+            "this headnode is not active: HA services are kept stopped"
+        } else {
+            "this node is no headnode: HA services are kept stopped"
+        };
+        let permit = self.permit.as_ref().ok_or(why)?;
         if self.closed.as_ref().is_some_and(|closed| lease::covers(closed, permit)) {
             return Err(format!(
                 "epoch {} is closed here: HA services are kept stopped",
@@ -294,10 +309,13 @@ impl Guard {
 
     /// A permit has expired: whatever was seen before, from here on only what is killed or seen anew counts.
     fn notice_expiry(&mut self, now: Time) {
-        let over = self.last_permit.as_ref().is_some_and(|permit| now >= permit.end());
-        if over && self.expired.is_none() {
-            self.expired = Some(now);
-            self.services.distrust();
+        let over = self.last_permit.as_ref().filter(|permit| now >= permit.end());
+        let Some(epoch) = over.filter(|_| self.expired.is_none()).map(|permit| permit.epoch) else {
+            return;
+        };
+        self.expired = Some(now);
+        if let Some(text) = self.services.expired(epoch) {
+            self.say(Kind::DeadlineReached, text, Some(epoch));
         }
     }
 
@@ -357,8 +375,8 @@ impl Guard {
         self.promise.outdate();
     }
 
-    fn say(&mut self, level: Level, text: String, epoch: Option<Epoch>) {
-        self.actions.push_back(Action::Say(Line { level, text, epoch }));
+    fn say(&mut self, kind: Kind, text: String, epoch: Option<Epoch>) {
+        self.actions.push_back(Action::Say(Line { kind, text, epoch }));
     }
 
     /// A service that comes up while nothing covers it was started past the gate: that is said with its name.
@@ -370,7 +388,7 @@ impl Guard {
         {
             let text =
                 format!("{service} was started by somebody else while {}; it is stopped", self.why);
-            self.say(Level::Warn, text, None);
+            self.say(Kind::StartedByHand, text, None);
         }
     }
 

@@ -10,6 +10,7 @@ use crate::config::checked::Config;
 use crate::known::Known;
 use crate::quorum::{ActionId, Event as QuorumEvent, Request};
 use crate::record::{Key, Settings};
+use crate::say::Kind;
 use crate::services::{Desired, Ids, Observed, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 
@@ -95,13 +96,13 @@ impl Pinned {
         }
     }
 
-    /// Decides what to order next; what is given up is told as sentences.
+    /// Decides what to order next; what became of them is told as sentences.
     pub(super) fn decide(
         &mut self,
         now: Time,
         ids: &mut Ids,
         actions: &mut VecDeque<ServiceAction>,
-    ) -> Vec<String> {
+    ) -> Vec<(Kind, String)> {
         self.heed_maintenance(now);
         for services in [&mut self.here, &mut self.elsewhere] {
             services.decide(now, ids);
@@ -109,7 +110,7 @@ impl Pinned {
                 actions.push_back(action);
             }
         }
-        self.here.newly_given_up(now)
+        self.here.news(now)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Time> {

@@ -6,7 +6,7 @@ use crate::lease::Closed;
 use crate::office::{self, Standing};
 use crate::quorum::{ActionId, Ask, Op, Outcome, Refusal, Request};
 use crate::record::{self, FORMAT, Promise, Rest};
-use crate::say::Level;
+use crate::say::Kind;
 use crate::time::Time;
 
 impl Guard {
@@ -109,7 +109,7 @@ impl Guard {
                 let text = format!(
                     "promised: nothing of epoch {epoch} or a lower one runs here or will be started here"
                 );
-                self.say(Level::Info, text, Some(epoch));
+                self.say(Kind::Promised, text, Some(epoch));
             }
             Outcome::Refused { why: Refusal::Denied(why), .. } => {
                 self.promise_due = now.after(self.config.timing.renew);
@@ -118,7 +118,7 @@ impl Guard {
                     let text = format!(
                         "the failover quorum denies this headnode's promises, so others must wait out its lease: {why}"
                     );
-                    self.say(Level::Error, text, Some(epoch));
+                    self.say(Kind::WritesDenied, text, Some(epoch));
                 }
             }
             Outcome::Refused { .. } | Outcome::Unknown => {
@@ -138,7 +138,7 @@ impl Guard {
                 }
                 let text = format!("the gate cannot be closed for epoch {}: {why}", closed.epoch);
                 self.close_error = Some(why);
-                self.say(Level::Error, text, Some(closed.epoch));
+                self.say(Kind::GateStuck, text, Some(closed.epoch));
             }
         }
     }

@@ -1,10 +1,13 @@
 //! One service of a supervisor: what is known of it, and the next order for it.
 
 mod alone;
+mod fall;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
+pub(super) use self::fall::Fall;
+use self::fall::Fallen;
 use super::probes::Probes;
 use super::{Desired, Ended, Ids, Observed, Order, ServiceAction};
 use crate::config::checked::Service;
@@ -67,6 +70,7 @@ pub(super) struct Entry {
     why: String,
     /// By whom and why it is in maintenance, if it is.
     alone: Option<String>,
+    fallen: Fallen,
 }
 
 impl Entry {
@@ -90,6 +94,7 @@ impl Entry {
             probes,
             why: String::new(),
             alone: None,
+            fallen: Fallen::No,
         }
     }
 
@@ -158,6 +163,7 @@ impl Entry {
         self.stopping_since = None;
         self.not_before = Time::default();
         self.started = false;
+        self.fallen = Fallen::No;
         self.why.clear();
         // A start that is under way is replaced by the stop; its late outcome must not be taken for the stop's.
         self.under_way = None;
@@ -305,6 +311,7 @@ impl Entry {
         let pause = pauses.get(self.restarts_in_window(now)).or_else(|| pauses.last());
         self.not_before = now.after(pause.copied().unwrap_or_default());
         self.set(Observed::Failed { why: why.clone() });
+        self.fell(&why);
         self.why = why;
     }
 

@@ -14,10 +14,12 @@ mod probes;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use entry::Entry;
+use entry::{Entry, Fall};
 
 use crate::config::checked::Service;
+use crate::epoch::Epoch;
 use crate::quorum::ActionId;
+use crate::say::Kind;
 use crate::time::Time;
 
 /// What a look at a service found.
@@ -236,8 +238,16 @@ impl Supervisor {
         }
     }
 
-    /// Forgets that anything was seen gone: each service is killed, ordered to stop and looked at once more.
-    pub fn distrust(&mut self) {
+    /// D of `epoch` has passed: forgets that anything was seen gone, so that each service is killed, ordered to stop and
+    /// looked at once more. What is to be said of that, if something was not known to be gone.
+    pub fn expired(&mut self, epoch: Epoch) -> Option<String> {
+        let left = self.not_gone().join(", ");
+        self.distrust();
+        (!left.is_empty())
+            .then(|| format!("the deadline of epoch {epoch} has passed: killing {left}"))
+    }
+
+    fn distrust(&mut self) {
         for entry in &mut self.entries {
             entry.distrust();
         }
@@ -307,24 +317,42 @@ impl Supervisor {
         self.entries.iter().filter(failed).map(|entry| (entry.spec().name.as_str(), entry.why()))
     }
 
-    /// What was given up since this was last asked, as sentences for the log.
-    pub fn newly_given_up(&mut self, now: Time) -> Vec<String> {
+    /// What became of the services since this was last asked, as sentences for the log: what ended and is started again,
+    /// what serves again, what is given up.
+    pub fn news(&mut self, now: Time) -> Vec<(Kind, String)> {
         let given_up = self.given_up(now);
-        let mut told = Vec::new();
-        for (name, critical) in
-            given_up.iter().filter(|(name, _)| !self.told_given_up.contains(name))
-        {
-            let survey = self.survey(now).find(|(service, ..)| service.name == *name);
-            let why = survey.map(|(.., why)| why).unwrap_or_default();
-            let then = if *critical {
-                "; it is critical: this headnode yields if another is ready"
-            } else {
-                ""
-            };
-            told.push(format!("{name} is given up for now: {why}{then}"));
+        let running = self.desired == Desired::Running;
+        let mut news = Vec::new();
+        for entry in &mut self.entries {
+            let name = entry.spec().name.clone();
+            let critical = given_up.iter().find(|(given, _)| *given == name).map(|it| it.1);
+            let told = self.told_given_up.contains(&name);
+            let fall = entry.fall().filter(|_| running && entry.alone().is_none());
+            match (critical, fall) {
+                (Some(_), _) if told => {}
+                (Some(critical), _) => {
+                    let then = if critical {
+                        "; it is critical: this headnode yields if another is ready"
+                    } else {
+                        ""
+                    };
+                    let text = format!("{name} is given up for now: {}{then}", entry.why());
+                    news.push((Kind::ServiceGivenUp, text));
+                }
+                (None, Some(Fall::Down(why))) => {
+                    news.push((
+                        Kind::ServiceDown,
+                        format!("{name} is down: {why}; it is started again"),
+                    ));
+                }
+                (None, Some(Fall::Over)) => {
+                    news.push((Kind::ServiceBack, format!("{name} serves again")));
+                }
+                (None, None) => {}
+            }
         }
         self.told_given_up = given_up.into_iter().map(|(name, _)| name).collect();
-        told
+        news
     }
 
     /// Each service's name, what was observed, restarts in the window at `now`, and why it is not as desired.

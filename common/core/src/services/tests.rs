@@ -109,7 +109,7 @@ fn a_stop_that_failed_does_not_hold_back_the_kill_at_the_deadline() {
     let why = "processes of it are left".to_owned();
     let failed = Ended::Failed { why, by_gate: false };
     supervisor.handle(begin, Report::Ended { id: stop.id, ended: failed });
-    supervisor.distrust();
+    supervisor.expired(Epoch(7));
     supervisor.decide(kill_at, &mut ids);
     assert!(orders(&mut supervisor).iter().any(|action| action.order == Order::Kill));
 }
@@ -134,7 +134,7 @@ fn a_stop_that_ended_well_leaves_nothing_and_a_late_one_proves_nothing_at_the_de
 
     let (mut supervisor, stop) = stopping(&mut ids, begin);
     let late = begin.after(Duration::from_secs(5));
-    supervisor.distrust();
+    supervisor.expired(Epoch(7));
     supervisor.decide(late, &mut ids);
     supervisor.handle(late, Report::Ended { id: stop, ended: Ended::Done });
     assert_eq!(supervisor.not_gone(), ["livy"], "only the kill after D counts");
@@ -236,4 +236,51 @@ fn what_comes_after_an_activation_hook_starts_only_once_that_has_ended_well() {
     let failed = Ended::Failed { why, by_gate: false };
     // Once, and the restarts of its budget.
     assert_eq!(orders_after_a_hook(&failed), vec![started("hook"); 4]);
+}
+
+/// What is told of a service that should run, for each thing that is seen of it.
+fn told(seen_of_it: &[Observed]) -> Vec<Kind> {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+    supervisor.desire(Desired::Running);
+    supervisor.handle(begin, seen(None, Observed::Running));
+    supervisor.decide(begin, &mut ids);
+    let mut kinds = Vec::new();
+    for (second, observed) in (1..).zip(seen_of_it) {
+        let now = begin.after(Duration::from_secs(second));
+        supervisor.handle(now, seen(None, observed.clone()));
+        supervisor.decide(now, &mut ids);
+        kinds.extend(supervisor.news(now).into_iter().map(|(kind, _)| kind));
+        // Whatever was ordered is done at once.
+        while let Some(ServiceAction { id, order, .. }) = supervisor.poll_action() {
+            if order != Order::Look {
+                supervisor.handle(now, Report::Ended { id, ended: Ended::Done });
+            }
+        }
+        supervisor.decide(now, &mut ids);
+        kinds.extend(supervisor.news(now).into_iter().map(|(kind, _)| kind));
+    }
+    kinds
+}
+
+#[test]
+fn a_fall_is_told_once_and_its_end_and_that_it_is_given_up() {
+    let died = |why: &str| Observed::Failed { why: why.to_owned() };
+    assert_eq!(told(&[Observed::Running]), []);
+    let fall = [Kind::ServiceDown, Kind::ServiceBack];
+    assert_eq!(told(&[died("a")]), fall);
+    // One that ends as soon as it runs, until its budget of three is spent.
+    let falls = [fall, fall, fall].concat();
+    let all = [falls, vec![Kind::ServiceGivenUp]].concat();
+    assert_eq!(told(&[died("a"), died("a"), died("a"), died("a"), died("a")]), all);
+}
+
+#[test]
+fn what_is_killed_at_the_deadline_is_named_and_nothing_is_said_of_what_is_gone() {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let mut supervisor = verified_stopped(begin, &mut ids);
+    assert_eq!(supervisor.expired(Epoch(7)), None);
+    supervisor.handle(begin, seen(None, Observed::Running));
+    let told = "the deadline of epoch 7 has passed: killing livy".to_owned();
+    assert_eq!(supervisor.expired(Epoch(7)), Some(told));
 }

@@ -12,6 +12,7 @@ use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fc
 use std::path::{Path, PathBuf};
 
 use headship_core::hosts_file::{self, Refused};
+use headship_core::say::Kind;
 use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
@@ -442,7 +443,10 @@ fn write_in_place(
 fn torn(old: &[u8], keep: &Path, source: io::Error) -> HostsError {
     let kept = keep.join("hosts.kept");
     if let Err(error) = fs::write(&kept, old) {
-        tracing::error!("the old content of the hosts file cannot be kept: {error}");
+        tracing::error!(
+            MESSAGE_ID = Kind::FileFault.id(),
+            "the old content of the hosts file cannot be kept: {error}"
+        );
     }
     HostsError::Torn { kept, source }
 }

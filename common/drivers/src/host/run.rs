@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use headship_core::follower::AgentNote;
 use headship_core::lease::{Closed, Permit};
+use headship_core::say::Kind;
 use headship_core::time::Time;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -217,7 +218,7 @@ impl RunDir {
 fn readable<T>(read: Result<Option<T>, FileError>) -> Option<T> {
     read.unwrap_or_else(|error| {
         let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}"));
-        tracing::error!("{error}{}", cause.unwrap_or_default());
+        tracing::error!(MESSAGE_ID = Kind::FileFault.id(), "{error}{}", cause.unwrap_or_default());
         None
     })
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use headship_core::say::Kind;
 use nix::errno::Errno;
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent};
 use tokio::io::unix::AsyncFd;
@@ -101,7 +102,11 @@ impl Watch {
     fn say(&mut self, error: &std::io::Error) {
         if !self.failing {
             self.failing = true;
-            tracing::warn!("cannot watch `{}`, trying again: {error}", self.folder.display());
+            tracing::warn!(
+                MESSAGE_ID = Kind::StatusFault.id(),
+                "cannot watch `{}`, trying again: {error}",
+                self.folder.display()
+            );
         }
     }
 }

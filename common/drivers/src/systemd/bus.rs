@@ -10,6 +10,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use futures_core::Stream;
+use headship_core::say::Kind;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{broadcast, watch};
@@ -154,21 +155,30 @@ impl Link {
             match timeout(CONNECT_LIMIT, self.connect()).await {
                 Ok(Ok((connection, messages, owner))) => {
                     if said {
-                        tracing::info!("connected to D-Bus again");
+                        tracing::info!(MESSAGE_ID = Kind::BusBack.id(), "connected to D-Bus again");
                     }
                     self.publish.send_replace(Some(connection.clone()));
                     self.tell(Signal::Resync);
                     self.read(&connection, messages, owner).await;
                     self.publish.send_replace(None);
-                    tracing::warn!("D-Bus closed the connection, connecting again");
+                    tracing::warn!(
+                        MESSAGE_ID = Kind::BusAway.id(),
+                        "D-Bus closed the connection, connecting again"
+                    );
                     said = true;
                 }
                 Ok(Err(error)) if !said => {
-                    tracing::warn!("cannot connect to D-Bus, trying again: {error}");
+                    tracing::warn!(
+                        MESSAGE_ID = Kind::BusAway.id(),
+                        "cannot connect to D-Bus, trying again: {error}"
+                    );
                     said = true;
                 }
                 Err(_) if !said => {
-                    tracing::warn!("D-Bus does not answer, trying again");
+                    tracing::warn!(
+                        MESSAGE_ID = Kind::BusAway.id(),
+                        "D-Bus does not answer, trying again"
+                    );
                     said = true;
                 }
                 Ok(Err(_)) | Err(_) => {}
@@ -245,7 +255,10 @@ impl Link {
                 // systemd was executed anew, or came (back) to the bus: it may have forgotten us.
                 if new.is_some() {
                     match timeout(CONNECT_LIMIT, self.subscribe(connection)).await {
-                        Ok(Ok(())) => tracing::info!("systemd is on the bus anew"),
+                        Ok(Ok(())) => tracing::info!(
+                            MESSAGE_ID = Kind::BusBack.id(),
+                            "systemd is on the bus anew"
+                        ),
                         Ok(Err(_)) | Err(_) => return,
                     }
                 }

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use super::Entry;
+use super::fall::Fallen;
 use crate::services::{Ids, Order, ServiceAction};
 use crate::time::Time;
 
@@ -23,6 +24,7 @@ impl Entry {
             self.unserved_since = None;
             self.probes.forget();
             self.why.clear();
+            self.fallen = Fallen::No;
         }
         self.alone = why.cloned();
     }
