@@ -4,6 +4,7 @@
 //! Whether it is carried out is decided by the headnodes (`headship_core::controller`); here is only what stands in the way
 //! of an order at all. Of orders that would contradict each other one at a time is given. An order is bound to an epoch and to an end of its validity, so one that got lost does no harm.
 
+mod begin;
 mod confirm;
 mod failover;
 mod follow;
@@ -31,14 +32,12 @@ use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-use self::confirm::Confirm;
-use self::failover::Failover;
+pub(crate) use self::begin::{confirm, fail_over, refuse, switch_over};
 use self::follow::{End, Follow, Step};
 pub(crate) use self::kind::Refusal;
 use self::kind::{Kind, New, Office, in_the_way};
 use self::outcome::Seen;
-use self::switchover::Switchover;
-use crate::args::{self, Place};
+use crate::args::Place;
 use crate::cluster::Cluster;
 use crate::fence::Claim;
 use crate::view::{ServiceSeen, record as understood};
@@ -91,86 +90,6 @@ impl From<Refusal> for Conclusion {
     fn from(refusal: Refusal) -> Self {
         Self::new(refusal.exit, refusal.sentence)
     }
-}
-
-/// Runs `headship switchover`.
-pub(crate) async fn switch_over(
-    config: &Config,
-    place: &Place,
-    arguments: &args::Switchover,
-) -> Result<Exit> {
-    run(config, place, Switchover { to: arguments.to.clone() }, arguments.json).await
-}
-
-/// Runs `headship failover`.
-pub(crate) async fn fail_over(
-    config: &Config,
-    place: &Place,
-    arguments: &args::Failover,
-) -> Result<Exit> {
-    let from = &arguments.from;
-    let kind = Failover { from: from.clone() };
-    if arguments.yes {
-        return run(config, place, kind, arguments.json).await;
-    }
-    // Nobody is asked whether to do what cannot be done. What changes until the answer is looked at once more with the order.
-    if let Err(conclusion) = is_possible(config, place, &kind).await {
-        Journey::new(config, place, kind, arguments.json).conclude(&conclusion)?;
-        return Ok(conclusion.exit);
-    }
-    let question = format!("{}\nGive up {from}?", failover::explanation(config, from));
-    if !output::agrees(&question)? {
-        output::complain("nothing is ordered: say yes, or `--yes` where nobody can be asked");
-        return Ok(Exit::Refused);
-    }
-    run(config, place, kind, arguments.json).await
-}
-
-/// Whether an order could be given now; or the end that it would come to at once.
-async fn is_possible<K: Kind>(config: &Config, place: &Place, kind: &K) -> Result<(), Conclusion> {
-    let away = |why| Conclusion::new(Exit::QuorumAway, why);
-    let mut cluster = Cluster::connect(config, place.timeout).await.map_err(away)?;
-    let seen = async {
-        let office = kind.office(config, &cluster.records().await.map_err(away)?)?;
-        let steps = steps(&mut cluster, (&K::Order::KEY, ""), office.epoch, clock::wall()).await;
-        let steps = steps.map_err(away)?;
-        steps.map(drop).map_err(|why| Conclusion::new(Exit::Refused, why))
-    };
-    let seen = seen.await;
-    cluster.close().await;
-    seen
-}
-
-/// Runs `headship fence confirm`, for the claim that the operator was asked about.
-pub(crate) async fn confirm(
-    config: &Config,
-    place: &Place,
-    node: NodeName,
-    agreed: Claim,
-    json: bool,
-) -> Result<Exit> {
-    run(config, place, Confirm { node, agreed }, json).await
-}
-
-/// Ends a command that ordered nothing.
-pub(crate) fn refuse(node: &NodeName, refusal: Refusal, json: bool) -> Result<Exit> {
-    let Refusal { exit, sentence } = refusal;
-    if json {
-        output::json(&Document {
-            order: None,
-            from: Some(node.to_string()),
-            to: None,
-            epoch: None,
-            phases: Vec::new(),
-            services: None,
-            total_ms: 0,
-            conclusion: sentence,
-            exit: exit.code(),
-        })?;
-    } else {
-        output::complain(&sentence);
-    }
-    Ok(exit)
 }
 
 async fn run<K: Kind>(config: &Config, place: &Place, kind: K, json: bool) -> Result<Exit> {
