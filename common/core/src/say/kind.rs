@@ -119,6 +119,10 @@ kinds! {
     AliasInDoubt, Warn, "c3cc35ccc2024f6f95b50e8905dcc7e8";
     /// slave-fc cannot write the hosts file, so the node does not follow.
     HostsRefused, Error, "580feb81b2bf4f369a0a0cd97a12f495";
+    /// Somebody else wrote the hosts file at the same moment; what they wrote lies beside it.
+    EditSetAside, Warn, "1bbba169e78f4cfc92d3f92379f041ad";
+    /// Somebody else wrote the hosts file at the same moment; what they wrote could not be kept.
+    EditLost, Error, "51b689973cca430c86353c9460ff557a";
     /// The active starts its services although its own alias does not point to it yet.
     AliasLate, Warn, "bbc544d63d4143e6b6704b67eeba8fba";
     /// The active has no slave-fc that would move its alias.
@@ -143,6 +147,8 @@ kinds! {
     BusBack, Info, "0becca854fa540c5afe623081815cdb0";
     /// A unit is down by systemd's word, but processes of it are left or may be.
     ProcessesLeft, Warn, "3b8485b1ba814bbcb49988801a1b2edd";
+    /// What a fence program started may be left.
+    FenceProgramLeft, Warn, "2b2f06b1566a47cd8aecd086e099e538";
     /// A file of the suite's own cannot be read or written.
     FileFault, Error, "4ecc7a16b7df45829abbca72bebc3fb0";
     /// What a daemon says of itself cannot be shown, or hints of files cannot be had.

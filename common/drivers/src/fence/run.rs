@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use headship_core::fencing::{End, Run};
+use headship_core::say::Kind;
 use tokio::net::unix::pipe::Receiver;
 use tokio::time::timeout;
 
@@ -135,7 +136,10 @@ impl Runner {
         let end = systemd.run_once(once).await;
         // By the kernel alone: a systemd that hangs ends nothing.
         if let Err(error) = cgroups.kill(&unit, GONE).await {
-            tracing::warn!("a fence program may still run: {error}");
+            tracing::warn!(
+                MESSAGE_ID = Kind::FenceProgramLeft.id(),
+                "a fence program may still run: {error}"
+            );
         }
         end
     }

@@ -242,10 +242,12 @@ fn clear_away(path: &Path, new: &Path, seen: &Seen, ours: Option<(u64, u64)>) {
     let (path, kept) = (path.display(), with_ending(path, KEPT));
     match fs::rename(new, &kept) {
         Ok(()) => tracing::warn!(
+            MESSAGE_ID = Kind::EditSetAside.id(),
             "somebody else wrote `{path}` at the same moment, and what they wrote could not stay in its place: it is in `{}`, compare the two",
             kept.display()
         ),
         Err(error) => tracing::error!(
+            MESSAGE_ID = Kind::EditLost.id(),
             "somebody else wrote `{path}` at the same moment, and what they wrote cannot be kept in `{}`: {error}",
             kept.display()
         ),

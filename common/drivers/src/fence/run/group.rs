@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use headship_core::fencing::End;
+use headship_core::say::Kind;
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
@@ -26,7 +27,10 @@ impl Drop for Group {
     fn drop(&mut self) {
         match killpg(self.0, Signal::SIGKILL) {
             Ok(()) | Err(Errno::ESRCH) => {}
-            Err(error) => tracing::warn!("a fence program cannot be killed: {error}"),
+            Err(error) => tracing::warn!(
+                MESSAGE_ID = Kind::FenceProgramLeft.id(),
+                "a fence program cannot be killed: {error}"
+            ),
         }
     }
 }
@@ -105,11 +109,17 @@ async fn all_gone(group: i32) {
             Ok(left) if left.is_empty() => return,
             Ok(_) if Instant::now() < end => sleep(AGAIN).await,
             Ok(left) => {
-                tracing::warn!("processes {left:?} of a fence program are still there");
+                tracing::warn!(
+                    MESSAGE_ID = Kind::FenceProgramLeft.id(),
+                    "processes {left:?} of a fence program are still there"
+                );
                 return;
             }
             Err(error) => {
-                tracing::warn!("nobody knows what is left of a fence program: {error}");
+                tracing::warn!(
+                    MESSAGE_ID = Kind::FenceProgramLeft.id(),
+                    "nobody knows what is left of a fence program: {error}"
+                );
                 return;
             }
         }
