@@ -6,19 +6,22 @@ use std::path::Path;
 
 use headship_core::epoch::Incarnation;
 use headship_core::quorum::{Found, Op};
-use headship_core::record::{self, Health, Key, Phase, Settings, Verdict};
+use headship_core::record::{self, Active, Health, Key, Phase, Settings, Verdict};
 
-use crate::lab::{Lab, active, code, node, stderr, stdout};
+use crate::lab::{Lab, active, code, identity, node, stderr, stdout};
 
 /// Every command that asks or changes something, with what it needs to be understood.
-const EACH: [&str; 12] = [
+const EACH: [&str; 15] = [
     "status",
     "active",
     "is-active",
     "history",
     "switchover",
     "failover --from hn0 --yes",
+    "fence list",
+    "fence confirm hn0 --yes",
     "pause",
+    "pause --keep",
     "resume",
     "maintenance hn1 on",
     "maintenance livy off",
@@ -46,9 +49,7 @@ impl Transcript {
     /// Runs a command with what is needed besides, and writes down what came of it.
     async fn line(&mut self, shown: &str, line: &str) {
         let arguments: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
-        let t0 = std::time::Instant::now();
         let output = self.lab.run(&arguments).await;
-        eprintln!("{:?} {line}", t0.elapsed());
         // The pages of `status` and `check` have tests of their own; what they come to is told by the exit code.
         let page = matches!(arguments.first(), Some(&"status" | &"check"));
         let said = if page { String::new() } else { stdout(&output) };
@@ -88,15 +89,16 @@ impl Transcript {
 
 /// A word of a line, unless it is one of a person or a time.
 fn word(word: &str) -> String {
-    let letters: String = word.chars().filter(char::is_ascii_alphabetic).collect();
-    let is_number = word.starts_with(|it: char| it.is_ascii_digit()) && letters.is_empty();
+    let figures = word.trim_start_matches('(');
+    let is_number = figures.starts_with(|it: char| it.is_ascii_digit())
+        && !figures.contains(|it: char| it.is_ascii_alphabetic());
     if word.contains('@') {
         let (left, rest) = word.split_once('@').unwrap_or((word, ""));
         let front = if left.starts_with('(') { "(" } else { "" };
         let end: String = rest.chars().rev().take_while(|it| ",:;)".contains(*it)).collect();
         format!("{front}USER@HOST{}", end.chars().rev().collect::<String>())
-    } else if is_number && word.contains('.') {
-        "N".to_owned()
+    } else if is_number && figures.contains('.') {
+        format!("{}N", &word[..word.len() - figures.len()])
     } else {
         word.to_owned()
     }
@@ -132,6 +134,7 @@ async fn every_refusal_and_error_of_every_command_is_as_written_down() {
         "failover --from hn0",
         "failover --from hn1 --yes",
         "failover --from hn7 --yes",
+        "fence confirm hn0 --yes",
         "maintenance hn0 on",
         "maintenance hn7 on",
         "maintenance hn1 off",
@@ -152,6 +155,20 @@ async fn every_refusal_and_error_of_every_command_is_as_written_down() {
     .await;
     told.each(&["pause", "failover --from hn0 --yes"]).await;
     told.change(Key::Settings, |settings: &mut Settings| settings.paused = None).await;
+
+    told.situation("claimed by hn1, and hn0 lives");
+    let claimant = Some(identity("hn1"));
+    told.lab.set_active(Active { claimant, ..active("hn0", 7, Phase::Active) }).await;
+    told.each(&[
+        "active",
+        "fence list",
+        "fence confirm hn0 --yes",
+        "fence confirm hn1 --yes",
+        "fence confirm hn7 --yes",
+        "failover --from hn0 --yes",
+        "pause --keep",
+    ])
+    .await;
 
     told.situation("in transition");
     told.lab.set_active(active("hn0", 7, Phase::BecomingStandby)).await;
