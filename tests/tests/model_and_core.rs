@@ -102,12 +102,14 @@ fn who_may_claim_beside_a_pause_and_a_keep_is_the_same_in_the_model_and_in_the_c
                     (name("hn0"), self::promise("hn0", behind(promise))),
                     (name("hn1"), self::promise("hn1", behind(0))),
                 ];
-                let promises = promises.iter().map(|(node, promise)| (node, promise));
-                assert_eq!(
-                    claims_are_allowed(claims, ceded, promise, false),
-                    office::claims_allowed(&settings, Some(&active), promises).is_ok(),
-                    "{claims:?}, ceded {ceded}, promise {promise}, {settings:?}"
-                );
+                for off in [false, true] {
+                    let promises = promises.iter().map(|(node, promise)| (node, promise));
+                    assert_eq!(
+                        claims_are_allowed(claims, ceded, promise, off),
+                        office::claims_allowed(&settings, Some(&active), promises, off).is_ok(),
+                        "{claims:?}, ceded {ceded}, promise {promise}, off {off}, {settings:?}"
+                    );
+                }
             }
         }
     }
@@ -181,6 +183,7 @@ fn is_free(figures: Figures, known: Evidence, others_promised: bool) -> bool {
         wait_from: end.before(lease::wait(lease_ms, kill_ms)),
         lease_ms,
         kill_ms,
+        kept: office::MayBeKept::No,
     };
     office::way_free(&evidence, &identity("hn1"), now).is_some()
 }

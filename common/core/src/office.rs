@@ -13,7 +13,7 @@ use crate::lease;
 use crate::node::{Identity, NodeName};
 use crate::quorum::{Op, Version};
 use crate::record::{
-    self, Active, FORMAT, Kept, Key, Lease, Lock, Pausing, Phase, Promise, Settings,
+    self, Active, FORMAT, KeepConfirmed, Kept, Key, Lease, Lock, Pausing, Phase, Promise, Settings,
 };
 use crate::time::Time;
 
@@ -154,28 +154,29 @@ pub fn acknowledge(active: Version, settings: Version, new: &Settings) -> Vec<Op
 }
 
 /// Whether `settings` let anybody claim; or why not. While a keep is acknowledged nothing can be waited out: its host has no D.
-/// Once it is resumed, only proof that it has ended, or its holder's own word, opens the office again.
+/// Once it is resumed, only proof that it has ended, its holder's own word, or that its host is `off` opens the office again.
 pub fn claims_allowed<'a>(
     settings: &Settings,
     active: Option<&Active>,
     promises: impl IntoIterator<Item = (&'a NodeName, &'a Promise)>,
+    off: bool,
 ) -> Result<(), String> {
     match settings.pausing() {
         Pausing::Automatic => Ok(()),
         Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. } => {
             Err(format!("automatic failover is paused: {by}"))
         }
-        Pausing::Resuming { kept } if keep_is_over(settings, kept, active, promises) => Ok(()),
+        Pausing::Resuming { kept } if off || keep_is_over(settings, kept, active, promises) => Ok(()),
         Pausing::Resuming { kept } => Err(format!(
-            "{} may still keep its services (epoch {}): nobody takes over before it acknowledges the resume, cedes or promises",
-            kept.by.node, kept.epoch
+            "{node} may still keep its services (epoch {}): nobody takes over before it acknowledges the resume, cedes, promises, or is confirmed to be powered off (`headship fence confirm {node}`)",
+            kept.epoch,
+            node = kept.by.node
         )),
     }
 }
 
 /// Whether it is proven that nothing runs any more under a keep that was acknowledged: its office was ceded, its host has
-/// promised, or a later office began, which took the same proof. A fence's Yes, or a confirmation, about that boot and epoch
-/// belongs here too.
+/// promised, or a later office began, which took the same proof. A confirmation is no proof but somebody's word: `word_about`.
 pub fn keep_is_over<'a>(
     settings: &Settings,
     kept: &Kept,
@@ -194,6 +195,20 @@ pub fn keep_is_over<'a>(
             && promise.incarnation == settings.incarnation
             && promise.epoch >= kept.epoch
     })
+}
+
+/// Somebody's word that the host of exactly this keep is powered off, unless that host has renewed its lease since. It counts
+/// only while nothing else shows that the host lives. A fence's Yes about that boot and epoch belongs here too.
+pub fn word_about<'a>(
+    settings: &'a Settings,
+    kept: &Kept,
+    lease: &Known<Lease>,
+) -> Option<&'a KeepConfirmed> {
+    let word = settings.keep.as_ref()?.confirmed.as_ref().filter(|word| word.over == *kept)?;
+    let version = lease.version().map(|version| version.0);
+    // A claim makes a lease that was lost, of no epoch.
+    let of_keep = lease.record().is_some_and(|lease| lease.epoch >= kept.epoch);
+    (word.lease == version || !of_keep).then_some(word)
 }
 
 fn create_lock(me: &Identity) -> Op {
@@ -238,6 +253,12 @@ pub struct Confirmed {
     pub by: String,
 }
 
+impl std::fmt::Display for Confirmed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "confirmed by {}: {} is powered off", self.by, self.node)
+    }
+}
+
 impl std::fmt::Display for WayFree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -279,6 +300,19 @@ pub struct Evidence<'a> {
     pub lease_ms: u64,
     /// The largest kill time that is recorded or my own, in milliseconds.
     pub kill_ms: u64,
+    /// Whether services may run by a keep, which have no D.
+    pub kept: MayBeKept,
+}
+
+/// Whether services may run by a keep that was resumed, though no renewal came for however long.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum MayBeKept {
+    /// Nobody keeps any, or that is proven to be over.
+    No,
+    /// Their host is powered off, by somebody's word, and nothing shows that it lives.
+    Off(Confirmed),
+    /// They may: there is nothing to be waited out.
+    Yes,
 }
 
 impl Evidence<'_> {
@@ -340,14 +374,21 @@ pub fn way_free(evidence: &Evidence<'_>, me: &Identity, now: Time) -> Option<Way
             return Some(WayFree::Confirmed { words });
         }
     }
-    (now >= evidence.waited_at()).then_some(WayFree::WaitedOut)
+    if now < evidence.waited_at() {
+        return None;
+    }
+    match &evidence.kept {
+        MayBeKept::No => Some(WayFree::WaitedOut),
+        MayBeKept::Off(word) => Some(WayFree::Confirmed { words: word.to_string() }),
+        MayBeKept::Yes => None,
+    }
 }
 
 /// That all of these headnodes are powered off, and by whose word, if somebody gave it.
 fn confirmed(confirmed: &[Confirmed], nodes: &[&NodeName]) -> Option<String> {
     let said = |node: &&NodeName| confirmed.iter().find(|it| it.node == **node);
-    let words = |it: &Confirmed| format!("confirmed by {}: {} is powered off", it.by, it.node);
-    let words: Option<Vec<String>> = nodes.iter().map(|node| said(node).map(words)).collect();
+    let words: Option<Vec<String>> =
+        nodes.iter().map(|node| said(node).map(ToString::to_string)).collect();
     words.map(|words| words.join("; "))
 }
 
@@ -436,6 +477,7 @@ mod tests {
             wait_from: Time::default(),
             lease_ms: 6000,
             kill_ms: 2000,
+            kept: MayBeKept::No,
         };
         way_free(&evidence, &identity("hn1"), Time::from_millis(1000))
     }

@@ -19,7 +19,7 @@ use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
 pub use attempt::{Attempt, Sign, Way, WayAnswer, signs_of};
-pub use keep::{Keep, Kept, Pausing};
+pub use keep::{Keep, KeepConfirmed, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
 pub use orders::{AdoptOrder, Answer, ConfirmOrder, FailoverOrder, Given, Order, SwitchoverOrder};

@@ -6,8 +6,8 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Key, Maintenance, Order,
-    Pausing, Rest, Settings, SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, KeepConfirmed, Key,
+    Maintenance, Order, Pausing, Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -163,6 +163,10 @@ impl World {
     /// Says that a headnode is powered off, of the claim as it is; nothing where there is none.
     fn confirm_off(&mut self, node: &str, words: &[&str]) -> Result<(), String> {
         let node = self.node(node)?;
+        // Without further words it is the truth, or a scenario's affair.
+        if words.is_empty() && self.confirm_keep_off(&node)? {
+            return Ok(());
+        }
         let Some(found) = self.ensemble.head.get(&Key::Active) else { return Ok(()) };
         let Ok(active) = record::parse::<Active>(&Key::Active, &found.data) else { return Ok(()) };
         let claimant = match (&active.claimant, self.setup.calm) {
@@ -196,6 +200,33 @@ impl World {
             answer,
             rest,
         })
+    }
+
+    /// Says it of the host of a keep that was resumed, where nobody claims. The command line looks for signs of life first.
+    /// False if there is no such keep.
+    fn confirm_keep_off(&mut self, node: &NodeName) -> Result<bool, String> {
+        let active = self.ensemble.head.get(&Key::Active);
+        let active = active.and_then(|it| record::parse::<Active>(&Key::Active, &it.data).ok());
+        if active.is_some_and(|active| active.claimant.is_some()) {
+            return Ok(false);
+        }
+        let Some(settings) = self.ensemble.head.get(&Key::Settings) else { return Ok(false) };
+        let Ok(read) = record::parse::<Settings>(&Key::Settings, &settings.data) else {
+            return Ok(false);
+        };
+        let over = match read.pausing() {
+            Pausing::Resuming { kept } if kept.by.node == *node => kept.clone(),
+            Pausing::Automatic
+            | Pausing::Paused(_)
+            | Pausing::Asked { .. }
+            | Pausing::Kept { .. }
+            | Pausing::Resuming { .. } => return Ok(false),
+        };
+        let lease = self.ensemble.head.get(&Key::Lease).map(|lease| lease.version);
+        let (by, at) = (BY.to_owned(), WallTime(self.wall_of(node)));
+        let word = KeepConfirmed { by, at, over, lease };
+        self.settings(|settings| *settings = settings.confirm_off(Some(word)))?;
+        Ok(true)
     }
 
     fn wall_of(&self, node: &NodeName) -> u64 {

@@ -6,7 +6,7 @@ use super::{Action, Controller, Held, Timeline, Write};
 use crate::epoch::{Epoch, Incarnation, Remembered};
 use crate::known::Content;
 use crate::node::{Identity, NodeName};
-use crate::office::{self, Evidence, Ground, Standing, WayFree};
+use crate::office::{self, Evidence, Ground, MayBeKept, Standing, WayFree};
 use crate::quorum::Version;
 use crate::record::{Active, Corrupt, FORMAT, Lock, Maintenance, Phase, Promise, Rest, Settings};
 use crate::say::Kind;
@@ -124,6 +124,10 @@ impl Controller {
             return;
         }
         self.poll_for_silence(now);
+        self.look_for_kept();
+        if !self.are_signs_fresh() || self.take_word_back(now) {
+            return;
+        }
         match self.obstacle(now) {
             Some(why) => self.course = why,
             None => self.claim(now),
@@ -196,7 +200,8 @@ impl Controller {
     /// As claimant: take office as soon as the way is free.
     fn pursue(&mut self, now: Time) {
         let fresh = self.records.promises.values().all(crate::known::Known::is_fresh);
-        if !self.records.lease.is_fresh() || !fresh {
+        // A process that resumes a claim may not have read yet whether services may be kept.
+        if !self.records.lease.is_fresh() || !self.records.settings.is_fresh() || !fresh {
             return;
         }
         let (Some(version), Some(active)) =
@@ -213,6 +218,7 @@ impl Controller {
             })
             .collect();
         let confirmed = self.believed(version, &active);
+        let kept = self.judge_keep();
         let headnodes: Vec<NodeName> =
             self.config.headnodes.iter().map(|headnode| headnode.name.clone()).collect();
         let timing = &self.config.timing;
@@ -230,6 +236,7 @@ impl Controller {
             wait_from,
             lease_ms: active.lease_ms.max(timing.lease_ms()).max(lease_ms),
             kill_ms: active.kill_ms.max(timing.kill_ms()).max(kill_ms),
+            kept,
         };
         match office::way_free(&evidence, &self.me, now) {
             Some(way) => {
@@ -241,14 +248,20 @@ impl Controller {
             }
             None => {
                 let waited_at = evidence.waited_at();
-                if self.show_and_hear(now, version, &evidence) {
+                if self.show_and_hear(now, version, &evidence) || self.take_word_back(now) {
                     return;
                 }
-                self.course = format!(
-                    "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
-                    active.epoch,
-                    waited_at.since(now).as_secs_f64()
-                );
+                self.course = match &evidence.kept {
+                    MayBeKept::No | MayBeKept::Off(_) => format!(
+                        "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
+                        active.epoch,
+                        waited_at.since(now).as_secs_f64()
+                    ),
+                    MayBeKept::Yes => format!(
+                        "claimed over epoch {}; its services may be kept (`headship pause --keep`): waiting for a promise",
+                        active.epoch
+                    ),
+                };
                 self.wake_at(waited_at);
             }
         }

@@ -8,7 +8,7 @@ use super::{Controller, Write};
 use crate::epoch::Epoch;
 use crate::known::{Content, Known};
 use crate::node::{Identity, NodeName};
-use crate::office::{Confirmed, Evidence, Standing};
+use crate::office::{Confirmed, Evidence, MayBeKept, Standing};
 use crate::quorum::{Op, Version};
 use crate::record::{
     self, Active, Answer, Attempt, ConfirmOrder, Key, Order, Way, WayAnswer, signs_of,
@@ -82,7 +82,7 @@ impl Controller {
                 }
             }
         }
-        if self.claim.is_none() && self.trust.is_none() {
+        if self.claim.is_none() && self.trust.is_none() && self.word_about_keep().is_none() {
             self.records.signs.clear();
         }
     }
@@ -176,7 +176,7 @@ impl Controller {
             return Some(Err(not_awaited(attempt, node)));
         }
         self.look_for_signs(order);
-        if self.records.signs.iter().any(|sign| !sign.is_fresh()) {
+        if !self.are_signs_fresh() {
             return None;
         }
         let claimed = self.records.active.changed();
@@ -212,7 +212,12 @@ impl Controller {
         }
         claim.looked_for = Some(order.order.clone());
         self.records.signs.iter_mut().for_each(Known::outdate);
-        for (key, _) in signs_of(&order.node) {
+        self.know_signs_of(&order.node);
+    }
+
+    /// From now on what a headnode would show is read.
+    pub(super) fn know_signs_of(&mut self, node: &NodeName) {
+        for (key, _) in signs_of(node) {
             if !self.records.signs.iter().any(|known| *known.key() == key) {
                 self.records.signs.push(Known::new(key));
             }
@@ -222,6 +227,18 @@ impl Controller {
     /// What shows that a headnode lives which is said to be off, if anything does: an ephemeral record, or something that its
     /// boot wrote after the transaction `since`.
     fn sign_of_life(&self, node: &NodeName, over: Option<&Identity>, since: i64) -> Option<String> {
+        if let Some(sign) = self.session_of(node, over) {
+            return Some(sign);
+        }
+        let promise = self.records.promises.get(node).filter(|known| known.changed() > since)?;
+        let promise = promise.record()?;
+        over.is_some_and(|over| over.machine == promise.machine && over.boot == promise.boot).then(
+            || format!("its slave-ha-service promised epoch {} since the claim", promise.epoch),
+        )
+    }
+
+    /// The first of a headnode's sessions, if it has any, as far as it was read.
+    pub(super) fn session_of(&self, node: &NodeName, over: Option<&Identity>) -> Option<String> {
         let signs = &self.records.signs;
         for (key, words) in signs_of(node) {
             let Some(known) = signs.iter().find(|known| *known.key() == key) else { continue };
@@ -233,11 +250,21 @@ impl Controller {
                 Content::Record(_) | Content::Missing | Content::Unread => {}
             }
         }
-        let promise = self.records.promises.get(node).filter(|known| known.changed() > since)?;
-        let promise = promise.record()?;
-        over.is_some_and(|over| over.machine == promise.machine && over.boot == promise.boot).then(
-            || format!("its slave-ha-service promised epoch {} since the claim", promise.epoch),
-        )
+        None
+    }
+
+    /// Whether all that a headnode would show was read, and it showed nothing.
+    pub(super) fn is_silent(&self, node: &NodeName, over: &Identity) -> bool {
+        let signs = &self.records.signs;
+        let read = |key: &Key| {
+            signs.iter().any(|it| it.key() == key && *it.content() != Content::Unread)
+        };
+        signs_of(node).iter().all(|(key, _)| read(key)) && self.session_of(node, Some(over)).is_none()
+    }
+
+    /// Whether nothing is known that speaks against what was read of the signs of life being current.
+    pub(super) fn are_signs_fresh(&self) -> bool {
+        self.records.signs.iter().all(Known::is_fresh)
     }
 
     /// Whose word counts for the claim that bears this version. An answer of ours, or one whose outcome was unknown, stands in
@@ -266,14 +293,29 @@ impl Controller {
 
     /// Office is being taken on somebody's word: what shows that it was wrong is looked for from now on.
     pub(super) fn trust(&mut self, evidence: &Evidence<'_>) {
-        self.trust = Some(Trust {
+        let mut trust = Trust {
             words: evidence.confirmed.to_vec(),
             over: evidence.active.holder.clone(),
             until: evidence.waited_at(),
             epoch: evidence.active.epoch,
             claimed: evidence.changed,
             wrong: false,
-        });
+        };
+        if let Some((_, kept)) = self.unproven_keep() {
+            let word = match &evidence.kept {
+                MayBeKept::Off(word) => Some(word.clone()),
+                MayBeKept::No | MayBeKept::Yes => {
+                    trust.words.iter().find(|word| word.node == kept.by.node).cloned()
+                }
+            };
+            // What is kept has no D: it ends with its boot or by its promise, and never by itself.
+            if let Some(word) = word {
+                trust.words = vec![word];
+                (trust.over, trust.epoch) = (Some(kept.by.clone()), kept.epoch);
+                trust.until = Time::MAX;
+            }
+        }
+        self.trust = Some(trust);
     }
 
     /// A sign of life of whoever was confirmed to be off: the word was wrong. While what it held may still run, everything is
@@ -359,7 +401,11 @@ fn ways(evidence: &Evidence<'_>) -> Vec<Way> {
         let why = format!("no promise of epoch {epoch} yet: {}", names(&awaited));
         way("promise", WayAnswer::Unknown, why)
     };
-    let waited = "lease and kill time of the old holder have not passed".to_owned();
+    let waited = match evidence.kept {
+        MayBeKept::No | MayBeKept::Off(_) => "lease and kill time of the old holder have not passed",
+        MayBeKept::Yes => "its services may be kept (`headship pause --keep`), whatever time passes",
+    };
+    let waited = waited.to_owned();
     vec![way("cede", WayAnswer::No, cede), promise, way("waited", WayAnswer::No, waited)]
 }
 

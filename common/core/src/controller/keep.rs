@@ -8,8 +8,11 @@ use super::{Controller, Held, Write};
 use crate::epoch::Epoch;
 use crate::lease::Permit;
 use crate::node::NodeName;
-use crate::office;
-use crate::record::{Active, Kept, Pausing, Promise, Settings, Transition};
+use crate::office::{self, Confirmed, MayBeKept};
+use crate::quorum::Op;
+use crate::record::{
+    self, Active, KeepConfirmed, Kept, Key, Pausing, Promise, Settings, Transition,
+};
 use crate::say::Kind;
 use crate::time::Time;
 
@@ -164,10 +167,73 @@ impl Controller {
         match settings.pausing() {
             Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
                 let active = self.records.active.record();
-                !office::keep_is_over(settings, kept, active, self.promises())
+                !self.is_kept_off() && !office::keep_is_over(settings, kept, active, self.promises())
             }
             Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => false,
         }
+    }
+
+    /// A keep that was resumed and that nothing proves to be over. Of this very machine's own it is known here.
+    pub(super) fn unproven_keep(&self) -> Option<(&Settings, &Kept)> {
+        let settings = self.records.settings.record()?;
+        let Pausing::Resuming { kept } = settings.pausing() else { return None };
+        let active = self.records.active.record();
+        let over = office::keep_is_over(settings, kept, active, self.promises());
+        (!over && !kept.by.same_machine(&self.me)).then_some((settings, kept))
+    }
+
+    /// Somebody's word that the host of such a keep is powered off.
+    pub(super) fn word_about_keep(&self) -> Option<&KeepConfirmed> {
+        let (settings, kept) = self.unproven_keep()?;
+        office::word_about(settings, kept, &self.records.lease)
+    }
+
+    /// As long as such a word decides anything, it is looked whether the host lives.
+    pub(super) fn look_for_kept(&mut self) {
+        let node = self.word_about_keep().map(|word| word.over.by.node.clone());
+        if let Some(node) = node {
+            self.know_signs_of(&node);
+        }
+    }
+
+    /// Whether such a word counts: nothing showed, in what was read since, that the host lives.
+    fn is_kept_off(&self) -> bool {
+        let word = self.word_about_keep();
+        word.is_some_and(|KeepConfirmed { over, .. }| self.is_silent(&over.by.node, &over.by))
+    }
+
+    /// Whether what this process claims over may run by a keep.
+    pub(super) fn judge_keep(&mut self) -> MayBeKept {
+        self.look_for_kept();
+        if self.unproven_keep().is_none() {
+            return MayBeKept::No;
+        }
+        let counts = self.are_signs_fresh() && self.is_kept_off();
+        let word = self.word_about_keep().filter(|_| counts);
+        word.map_or(MayBeKept::Yes, |word| {
+            MayBeKept::Off(Confirmed { node: word.over.by.node.clone(), by: word.by.clone() })
+        })
+    }
+
+    /// A sign of life takes such a word back for good: when it would be counted, the host may be out of sight again. True if
+    /// there was something to do.
+    pub(super) fn take_word_back(&mut self, now: Time) -> bool {
+        let Some(KeepConfirmed { by, over, .. }) = self.word_about_keep().cloned() else {
+            return false;
+        };
+        let node = &over.by.node;
+        let Some(sign) = self.session_of(node, Some(&over.by)) else { return false };
+        let (Some(version), Some(settings)) =
+            (self.records.settings.version(), self.records.settings.record())
+        else {
+            return false;
+        };
+        let new = settings.confirm_off(None);
+        let data = record::write(&new);
+        let ops = vec![Op::Set { key: Key::Settings, version: Some(version), data }];
+        self.warn(format!("{node} shows that it lives: {sign}; that it is powered off, as {by} confirmed, counts no more"));
+        self.write(now, ops, Write::Settings(new));
+        true
     }
 
     fn promises(&self) -> impl Iterator<Item = (&NodeName, &Promise)> {
@@ -179,7 +245,7 @@ impl Controller {
     /// gone with the services, or with the boot.
     pub(super) fn paused(&self, settings: &Settings) -> Option<String> {
         let active = self.records.active.record();
-        let why = office::claims_allowed(settings, active, self.promises()).err()?;
+        let why = office::claims_allowed(settings, active, self.promises(), self.is_kept_off()).err()?;
         let here = match settings.pausing() {
             Pausing::Resuming { kept } => kept.by.same_machine(&self.me),
             Pausing::Automatic

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Rest, Settings};
 use crate::epoch::Epoch;
 use crate::node::Identity;
+use crate::time::WallTime;
 
 /// That the active shall keep its services running, whatever the quorum does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -21,9 +22,25 @@ pub struct Keep {
     /// Who resumed, once it was acknowledged: it lasts until its holder acknowledges that, or is proven to be out.
     #[serde(default)]
     pub resumed: Option<String>,
+    /// That the host of whoever acknowledged it is powered off, if somebody has said so since the resume.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<KeepConfirmed>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,
+}
+
+/// Somebody's word that the host of an acknowledged keep is powered off. It counts as long as nothing shows that the host lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct KeepConfirmed {
+    /// Who said it, and from where.
+    pub by: String,
+    /// When, for people.
+    pub at: WallTime,
+    /// Of whom: it says nothing of any other machine, boot or term.
+    pub over: Kept,
+    /// The version of `lease` that stood still, if there was a lease: a renewal since then takes the word back for good.
+    pub lease: Option<i32>,
 }
 
 /// Whose services are kept.
@@ -94,7 +111,13 @@ impl Settings {
     /// Paused by `by`, with a keep of this id if there is to be one.
     #[must_use]
     pub fn pause(&self, by: &str, keep: Option<String>) -> Self {
-        let keep = keep.map(|id| Keep { id, acknowledged: None, resumed: None, rest: Rest::new() });
+        let keep = keep.map(|id| Keep {
+            id,
+            acknowledged: None,
+            resumed: None,
+            confirmed: None,
+            rest: Rest::new(),
+        });
         Self { paused: Some(by.to_owned()), keep, ..self.clone() }
     }
 
@@ -116,6 +139,13 @@ impl Settings {
                 Some(_) | None,
             ) => self.automatic(),
         }
+    }
+
+    /// With somebody's word about the host of the keep, or without it again.
+    #[must_use]
+    pub fn confirm_off(&self, confirmed: Option<KeepConfirmed>) -> Self {
+        let keep = self.keep.clone().map(|keep| Keep { confirmed, ..keep });
+        Self { keep, ..self.clone() }
     }
 
     /// With automatic failover on, whatever was.
