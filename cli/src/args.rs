@@ -202,8 +202,8 @@ pub(crate) enum Fence {
     List(FenceList),
     /// State that NODE is powered off, so that its office is taken without the wait for its lease
     ///
-    /// Only for a headnode that is claimed over, and whose power is off: one that was merely cut off may still run its services,
-    /// and nobody but you can tell. It is asked before, and told exactly what is stated. Refused with the reason if nobody claims,
+    /// Only for a headnode that is claimed over, or that a resume of `pause --keep` waits for, and whose power is off: one that was merely cut off may still run its services,
+    /// and nobody but you can tell. It is asked before, and told exactly what is stated. Refused with the reason if neither is so,
     /// if NODE is not in the way, if anything shows that it lives, or if the attempt has changed meanwhile. Should it
     /// show a sign of life later, whoever took office stops everything again.
     Confirm(FenceConfirm),

@@ -1,9 +1,9 @@
 //! What the records say of `pause --keep`: whether the active keeps its services whatever the quorum does, in phrases and as JSON.
 
 use headship_core::known::Content;
-use headship_core::node::NodeName;
+use headship_core::node::{Identity, NodeName};
 use headship_core::office;
-use headship_core::record::{Kept, Pausing, Settings};
+use headship_core::record::{KeepConfirmed, Kept, Pausing, Settings};
 use serde::Serialize;
 
 use crate::standing;
@@ -46,15 +46,26 @@ pub(crate) fn phrase(settings: &Settings) -> Option<String> {
             "paused: {by}; {} keeps its services (epoch {}), whatever the quorum does, until `headship resume`",
             kept.by.node, kept.epoch
         )),
-        Pausing::Resuming { kept } => Some(not_over(kept)),
+        Pausing::Resuming { kept } => Some(not_over(settings, kept)),
     }
 }
 
-fn not_over(kept: &Kept) -> String {
-    format!(
-        "resumed, but {} has not acknowledged it yet and may still keep its services (epoch {}): nobody takes over before that, or before its host promises",
-        kept.by.node, kept.epoch
-    )
+/// Somebody's word that the host of this keep is powered off.
+fn confirmed<'a>(settings: &'a Settings, kept: &Kept) -> Option<&'a KeepConfirmed> {
+    settings.keep.as_ref()?.confirmed.as_ref().filter(|word| word.over == *kept)
+}
+
+fn not_over(settings: &Settings, kept: &Kept) -> String {
+    let Kept { by: Identity { node, .. }, epoch } = kept;
+    let waits = format!("resumed, but {node} has not acknowledged it yet");
+    match confirmed(settings, kept) {
+        Some(KeepConfirmed { by, .. }) => format!(
+            "{waits} (epoch {epoch}); {by} confirmed that it is powered off: another may take over while it shows no sign of life"
+        ),
+        None => format!(
+            "{waits} and may still keep its services (epoch {epoch}): nobody takes over before that, or before its host promises; if it is powered off: `headship fence confirm {node}`"
+        ),
+    }
 }
 
 /// Whose services may run by a keep although its holder gives no sign of life, in a phrase.
@@ -64,7 +75,12 @@ pub(crate) fn perhaps_kept(records: &Records) -> Option<String> {
         Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
             let over = office::keep_is_over(settings, kept, record(&records.active), []);
             let node = &kept.by.node;
-            (!over).then(|| format!("{node} may keep its services all the same (pause --keep)"))
+            (!over).then(|| match confirmed(settings, kept) {
+                Some(KeepConfirmed { by, .. }) => {
+                    format!("{node}, which kept its services, is powered off, as {by} confirmed")
+                }
+                None => format!("{node} may keep its services all the same (pause --keep)"),
+            })
         }
         Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => None,
     }
@@ -102,8 +118,9 @@ pub(crate) fn missing(records: &Records) -> Option<String> {
 
 /// What is still missing of the end of a keep, if anything.
 pub(crate) fn lasts(records: &Records) -> Option<String> {
-    match record(&records.settings)?.pausing() {
-        Pausing::Resuming { kept } => Some(not_over(kept)),
+    let settings = record(&records.settings)?;
+    match settings.pausing() {
+        Pausing::Resuming { kept } => Some(not_over(settings, kept)),
         Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } | Pausing::Kept { .. } => {
             None
         }

@@ -129,7 +129,9 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
     let node = &by.node;
     if let Some(claimant) = &active.claimant {
         let claimant = &claimant.node;
-        return Err(format!("{claimant} claims to succeed {node} (epoch {epoch})"));
+        return Err(format!(
+            "{claimant} claims to succeed {node} (epoch {epoch}; `headship fence list` tells what it waits for)"
+        ));
     }
     match (&active.phase, pulse) {
         (Phase::Ceded { to: Some(to), .. }, _) => {

@@ -1,8 +1,9 @@
 //! `headship fence list` and `headship fence confirm`: what a claim waits for, and an operator's word that a headnode is
 //! powered off.
 //!
-//! Whether that is believed is decided by the claimant (`headship_core::controller`); here is only what can be seen before.
+//! Whether that is believed is decided by the headnodes (`headship_core::controller`); here is only what can be seen before.
 
+mod keep;
 mod page;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -14,6 +15,7 @@ use headship_core::node::{Identity, NodeName};
 use headship_core::record::{Attempt, Sign, signs_of};
 use headship_daemon::Exit;
 
+use self::keep::KeepSeen;
 use crate::args::{FenceConfirm, FenceList, Place};
 use crate::cluster::Cluster;
 use crate::orders::{self, Refusal};
@@ -33,6 +35,16 @@ pub(crate) struct Claim {
 struct Seen {
     claim: Result<Claim, Refusal>,
     awaited: Vec<(NodeName, Option<String>)>,
+    /// The keep that was acknowledged, if nothing proves that it is over.
+    keep: Option<KeepSeen>,
+}
+
+/// What an operator is asked about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Agreed {
+    Claim(Claim),
+    /// Nobody claims, for a keep is in the way.
+    Keep(KeepSeen),
 }
 
 /// The claim that waits for its way to be free, or why there is none to be seen.
@@ -112,7 +124,8 @@ async fn sign_of_life(
 /// # Errors
 /// The sentence why the quorum is out of sight.
 async fn look(cluster: &mut Cluster) -> Result<Seen, String> {
-    let claim = claim(&cluster.records().await?);
+    let records = cluster.records().await?;
+    let claim = claim(&records);
     let mut awaited = Vec::new();
     if let Ok(Claim { attempt, .. }) = &claim {
         for node in &attempt.awaited {
@@ -120,7 +133,8 @@ async fn look(cluster: &mut Cluster) -> Result<Seen, String> {
             awaited.push((node.clone(), sign));
         }
     }
-    Ok(Seen { claim, awaited })
+    let keep = keep::look(cluster, &records).await?.map(|(keep, _)| keep);
+    Ok(Seen { claim, awaited, keep })
 }
 
 async fn look_once(config: &Config, place: &Place) -> Result<Seen, String> {
@@ -158,18 +172,38 @@ pub(crate) async fn confirm(
         Err(why) => Err(Refusal { exit: Exit::QuorumAway, sentence: why }),
     };
     let agreed = match agreed {
-        Ok(claim) => claim,
-        Err(refusal) => return orders::refuse(node, refusal, *json),
+        Ok(agreed) => agreed,
+        Err(refusal) => return orders::end_without_order(node, Err(refusal), *json),
     };
-    if !yes && !output::agrees(&question(&agreed, node))? {
+    let question = match &agreed {
+        Agreed::Claim(claim) => question(claim, node),
+        Agreed::Keep(keep) => keep.question(),
+    };
+    if !yes && !output::agrees(&question)? {
         output::complain("nothing is confirmed: say yes, or `--yes` where nobody can be asked");
         return Ok(Exit::Refused);
     }
-    orders::confirm(config, place, node.clone(), agreed, *json).await
+    match agreed {
+        Agreed::Claim(claim) => orders::confirm(config, place, node.clone(), claim, *json).await,
+        Agreed::Keep(keep) => {
+            let end = keep::confirm(config, place, &keep.kept).await?;
+            orders::end_without_order(node, end, *json)
+        }
+    }
 }
 
-/// The claim for which a headnode may be confirmed to be off, or why it may not.
-fn possible(config: &Config, seen: &Seen, node: &NodeName) -> Result<Claim, Refusal> {
+/// The claim for which a headnode may be confirmed to be off, or else the keep; or why it may not.
+fn possible(config: &Config, seen: &Seen, node: &NodeName) -> Result<Agreed, Refusal> {
+    match (possible_for_claim(config, seen, node), &seen.keep) {
+        (Ok(claim), _) => Ok(Agreed::Claim(claim)),
+        (Err(_), Some(keep)) if keep.kept.by.node == *node => {
+            keep.can_be_confirmed().map(|()| Agreed::Keep(keep.clone()))
+        }
+        (Err(refusal), Some(_) | None) => Err(refusal),
+    }
+}
+
+fn possible_for_claim(config: &Config, seen: &Seen, node: &NodeName) -> Result<Claim, Refusal> {
     let claim = seen.claim.clone()?;
     is_awaited(config, &claim, node)?;
     match seen.awaited.iter().find(|(awaited, _)| awaited == node) {

@@ -1,11 +1,12 @@
 //! What `headship fence list` prints.
 
+use headship_core::node::Identity;
 use headship_core::record::{Attempt, Way, WayAnswer};
 use headship_core::time::WallTime;
 use headship_daemon::Exit;
 use serde::Serialize;
 
-use super::{Claim, Seen};
+use super::{Claim, KeepSeen, Seen};
 use crate::output::{BAD, GOOD, WARN};
 use crate::say;
 use crate::table::{Cell, Table};
@@ -14,6 +15,7 @@ use crate::table::{Cell, Table};
 #[derive(Debug, Serialize)]
 pub(super) struct Document {
     attempt: Option<AttemptSeen>,
+    keep: Option<KeepWaits>,
     conclusion: String,
     exit: u8,
 }
@@ -38,12 +40,34 @@ struct Over {
     boot: String,
 }
 
+impl Over {
+    fn new(over: &Identity) -> Self {
+        Self { node: over.node.to_string(), machine: over.machine.clone(), boot: over.boot.clone() }
+    }
+}
+
 /// A headnode whose word is awaited.
 #[derive(Debug, Serialize)]
 struct Awaited {
     node: String,
     /// What shows that it lives; nothing if it can be confirmed to be off.
     alive: Option<String>,
+}
+
+/// The keep that a resume waits for.
+#[derive(Debug, Serialize)]
+struct KeepWaits {
+    epoch: u64,
+    over: Over,
+    /// What shows that its host lives; nothing if it can be confirmed to be off.
+    alive: Option<String>,
+    /// Who has confirmed that already.
+    confirmed: Option<String>,
+}
+
+/// The keep of what was seen that a resume waits for.
+fn awaited_keep(seen: &Seen) -> Option<&KeepSeen> {
+    seen.keep.as_ref().filter(|keep| keep.resumed)
 }
 
 /// The exit code: that nobody claims is an answer, too.
@@ -60,7 +84,11 @@ pub(super) fn exit(seen: &Result<Seen, String>) -> Exit {
 pub(super) fn conclusion(seen: &Result<Seen, String>) -> String {
     match seen {
         Err(why) => why.clone(),
-        Ok(Seen { claim: Err(refusal), .. }) => refusal.sentence.clone(),
+        Ok(seen @ Seen { claim: Err(refusal), .. }) => {
+            let keep =
+                awaited_keep(seen).map_or_else(String::new, |keep| format!("\n{}", keep.lines()));
+            format!("{}{keep}", refusal.sentence)
+        }
         Ok(Seen { awaited, .. }) => {
             let says = |(node, sign): &(_, Option<String>)| match sign {
                 Some(sign) => format!("{node} cannot be confirmed to be off: {sign}"),
@@ -111,11 +139,7 @@ pub(super) fn text(seen: &Seen, now: WallTime) -> String {
 pub(super) fn document(seen: &Result<Seen, String>) -> Document {
     let attempt = seen.as_ref().ok().and_then(|seen| {
         let Claim { by, attempt } = seen.claim.as_ref().ok()?;
-        let over = attempt.over.as_ref().map(|over| Over {
-            node: over.node.to_string(),
-            machine: over.machine.clone(),
-            boot: over.boot.clone(),
-        });
+        let over = attempt.over.as_ref().map(Over::new);
         let awaited = seen
             .awaited
             .iter()
@@ -131,5 +155,11 @@ pub(super) fn document(seen: &Result<Seen, String>) -> Document {
             awaited: awaited.collect(),
         })
     });
-    Document { attempt, conclusion: conclusion(seen), exit: exit(seen).code() }
+    let keep = seen.as_ref().ok().and_then(awaited_keep).map(|keep| KeepWaits {
+        epoch: keep.kept.epoch.0,
+        over: Over::new(&keep.kept.by),
+        alive: keep.sign.clone(),
+        confirmed: keep.confirmed.as_ref().map(|word| word.by.clone()),
+    });
+    Document { attempt, keep, conclusion: conclusion(seen), exit: exit(seen).code() }
 }

@@ -1,8 +1,9 @@
 //! The exact page and JSON of a claim that waits, and what is refused before anybody is asked.
 
+use headship_core::epoch::Epoch;
 use headship_core::known::Content;
 use headship_core::quorum::Version;
-use headship_core::record::{Role, Way, WayAnswer};
+use headship_core::record::{KeepConfirmed, Kept, Role, Way, WayAnswer};
 use headship_core::time::WallTime;
 
 use super::*;
@@ -27,7 +28,7 @@ fn attempt() -> Attempt {
         |way: &str, answer, why: &str| Way { way: way.to_owned(), answer, why: why.to_owned() };
     Attempt {
         claim: 41,
-        epoch: headship_core::epoch::Epoch(7),
+        epoch: Epoch(7),
         over: Some(identity("hn0")),
         since: BEGIN,
         until: WallTime(BEGIN.0 + 8260),
@@ -43,7 +44,20 @@ fn attempt() -> Attempt {
 fn seen(records: &Records, sign: Option<&str>) -> Seen {
     let claim = claim(records);
     let awaited = if claim.is_ok() { vec![(node("hn0"), sign.map(str::to_owned))] } else { vec![] };
-    Seen { claim, awaited }
+    Seen { claim, awaited, keep: None }
+}
+
+/// hn0 lost its power while it kept its services; somebody resumed.
+fn resuming(sign: Option<&str>, resumed: bool, word: Option<&str>) -> Seen {
+    let kept = Kept { by: identity("hn0"), epoch: Epoch(7) };
+    let confirmed = word.map(|by| KeepConfirmed {
+        by: by.to_owned(),
+        at: BEGIN,
+        over: kept.clone(),
+        lease: Some(3),
+    });
+    let sign = sign.map(str::to_owned);
+    Seen { keep: Some(KeepSeen { kept, resumed, confirmed, sign }), ..seen(&records(), None) }
 }
 
 fn page_of(seen: &Seen) -> String {
@@ -88,6 +102,7 @@ fn a_claim_is_json_with_keys_that_stay() {
                 ],
                 "awaited": [{ "node": "hn0", "alive": null }],
             },
+            "keep": null,
             "conclusion": "if hn0 is powered off: `headship fence confirm hn0`",
             "exit": 0,
         })
@@ -130,6 +145,49 @@ fn only_who_is_awaited_and_shows_no_sign_of_life_is_confirmed() {
     assert_eq!(refused(Some(sign), "hn0"), format!("hn0 is not off: {sign}"));
     assert_eq!(refused(None, "hn1"), "hn1 is not claimed over: hn0 is");
     assert!(refused(None, "hn7").starts_with("hn7 is not a headnode of this cluster"));
+}
+
+#[test]
+fn a_keep_that_a_resume_waits_for_is_listed_with_what_can_be_confirmed() {
+    let listed = |seen: &Seen| page_of(seen).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+    let waits = "resume waits for hn0 (epoch 7, machine machine-of-hn0, boot boot-of-hn0), which may still keep its services";
+    let confirm = "if hn0 is powered off: `headship fence confirm hn0`";
+    assert_eq!(listed(&resuming(None, true, None)), [waits, confirm]);
+    let alive = "hn0 cannot be confirmed to be off: it renews its lease";
+    assert_eq!(listed(&resuming(Some("it renews its lease"), true, None)), [waits, alive]);
+    let confirmed = "hn0 counts as powered off: eve@hn1 confirmed it at 2026-11-22 17:20:00 UTC";
+    assert_eq!(listed(&resuming(None, true, Some("eve@hn1"))), [waits, confirmed]);
+    assert!(listed(&resuming(None, false, None)).is_empty());
+    let document = serde_json::to_value(page::document(&Ok(resuming(None, true, None)))).unwrap();
+    assert_eq!(
+        document["keep"],
+        serde_json::json!({
+            "epoch": 7,
+            "over": { "node": "hn0", "machine": "machine-of-hn0", "boot": "boot-of-hn0" },
+            "alive": null,
+            "confirmed": null,
+        })
+    );
+}
+
+#[test]
+fn who_kept_its_services_is_confirmed_once_it_is_silent_and_resumed() {
+    let agreed = |seen: &Seen, name: &str| possible(&config(), seen, &node(name));
+    let refused = |seen: &Seen| agreed(seen, "hn0").unwrap_err().sentence;
+    let silent = resuming(None, true, None);
+    let Ok(Agreed::Keep(keep)) = agreed(&silent, "hn0") else { panic!("{silent:?}") };
+    assert!(keep.question().starts_with(
+        "You state: hn0 (machine machine-of-hn0, boot boot-of-hn0), which may still keep its services (pause --keep, epoch 7), \
+         is powered off, not only out of reach.\n"
+    ), "{}", keep.question());
+    let sign = "its slave-fc has a session (boot b)";
+    assert_eq!(refused(&resuming(Some(sign), true, None)), format!("hn0 is not off: {sign}"));
+    assert_eq!(refused(&resuming(Some(sign), false, None)), format!("hn0 is not off: {sign}"));
+    let first = refused(&resuming(None, false, None));
+    assert!(first.ends_with("`headship resume` first"), "{first}");
+    let twice = refused(&resuming(None, true, Some("eve@hn1")));
+    assert!(twice.starts_with("eve@hn1 confirmed at 2026-11-22 17:20:00 UTC"), "{twice}");
+    assert!(agreed(&silent, "hn1").unwrap_err().sentence.starts_with("nobody claims office"));
 }
 
 #[test]

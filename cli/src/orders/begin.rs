@@ -77,8 +77,15 @@ pub(crate) async fn confirm(
 }
 
 /// Ends a command that ordered nothing.
-pub(crate) fn refuse(node: &NodeName, refusal: Refusal, json: bool) -> Result<Exit> {
-    let Refusal { exit, sentence } = refusal;
+pub(crate) fn end_without_order(
+    node: &NodeName,
+    end: Result<String, Refusal>,
+    json: bool,
+) -> Result<Exit> {
+    let (exit, sentence) = match end {
+        Ok(sentence) => (Exit::Ok, sentence),
+        Err(Refusal { exit, sentence }) => (exit, sentence),
+    };
     if json {
         output::json(&Document {
             order: None,
@@ -91,6 +98,8 @@ pub(crate) fn refuse(node: &NodeName, refusal: Refusal, json: bool) -> Result<Ex
             conclusion: sentence,
             exit: exit.code(),
         })?;
+    } else if exit == Exit::Ok {
+        output::line(&sentence)?;
     } else {
         output::complain(&sentence);
     }

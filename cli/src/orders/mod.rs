@@ -32,7 +32,7 @@ use serde::de::DeserializeOwned;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
-pub(crate) use self::begin::{confirm, fail_over, refuse, switch_over};
+pub(crate) use self::begin::{confirm, end_without_order, fail_over, switch_over};
 use self::follow::{End, Follow, Step};
 pub(crate) use self::kind::Refusal;
 use self::kind::{Kind, New, Office, in_the_way};

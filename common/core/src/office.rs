@@ -5,6 +5,8 @@
 //! that a write is about comes last in it.
 //! `protocol.md`, 3 and 4.
 
+mod keep;
+
 use std::time::Duration;
 
 use crate::epoch::{Epoch, Incarnation};
@@ -12,10 +14,10 @@ use crate::known::Known;
 use crate::lease;
 use crate::node::{Identity, NodeName};
 use crate::quorum::{Op, Version};
-use crate::record::{
-    self, Active, FORMAT, KeepConfirmed, Kept, Key, Lease, Lock, Pausing, Phase, Promise, Settings,
-};
+use crate::record::{self, Active, FORMAT, Key, Lease, Lock, Phase, Promise, Settings};
 use crate::time::Time;
+
+pub use keep::{MayBeKept, claims_allowed, keep_is_over, word_about};
 
 /// How somebody stands to the office, by what `active` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,64 +155,6 @@ pub fn acknowledge(active: Version, settings: Version, new: &Settings) -> Vec<Op
     ]
 }
 
-/// Whether `settings` let anybody claim; or why not. While a keep is acknowledged nothing can be waited out: its host has no D.
-/// Once it is resumed, only proof that it has ended, its holder's own word, or that its host is `off` opens the office again.
-pub fn claims_allowed<'a>(
-    settings: &Settings,
-    active: Option<&Active>,
-    promises: impl IntoIterator<Item = (&'a NodeName, &'a Promise)>,
-    off: bool,
-) -> Result<(), String> {
-    match settings.pausing() {
-        Pausing::Automatic => Ok(()),
-        Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. } => {
-            Err(format!("automatic failover is paused: {by}"))
-        }
-        Pausing::Resuming { kept } if off || keep_is_over(settings, kept, active, promises) => Ok(()),
-        Pausing::Resuming { kept } => Err(format!(
-            "{node} may still keep its services (epoch {}): nobody takes over before it acknowledges the resume, cedes, promises, or is confirmed to be powered off (`headship fence confirm {node}`)",
-            kept.epoch,
-            node = kept.by.node
-        )),
-    }
-}
-
-/// Whether it is proven that nothing runs any more under a keep that was acknowledged: its office was ceded, its host has
-/// promised, or a later office began, which took the same proof. A confirmation is no proof but somebody's word: `word_about`.
-pub fn keep_is_over<'a>(
-    settings: &Settings,
-    kept: &Kept,
-    active: Option<&Active>,
-    promises: impl IntoIterator<Item = (&'a NodeName, &'a Promise)>,
-) -> bool {
-    let ours = active.filter(|active| active.incarnation == settings.incarnation);
-    let out = ours.is_some_and(|active| {
-        let ceded = matches!(active.phase, Phase::Ceded { .. });
-        let later = active.holder.is_some() && active.epoch > kept.epoch;
-        later || ceded && active.epoch == kept.epoch
-    });
-    out || promises.into_iter().any(|(node, promise)| {
-        *node == kept.by.node
-            && promise.machine == kept.by.machine
-            && promise.incarnation == settings.incarnation
-            && promise.epoch >= kept.epoch
-    })
-}
-
-/// Somebody's word that the host of exactly this keep is powered off, unless that host has renewed its lease since. It counts
-/// only while nothing else shows that the host lives. A fence's Yes about that boot and epoch belongs here too.
-pub fn word_about<'a>(
-    settings: &'a Settings,
-    kept: &Kept,
-    lease: &Known<Lease>,
-) -> Option<&'a KeepConfirmed> {
-    let word = settings.keep.as_ref()?.confirmed.as_ref().filter(|word| word.over == *kept)?;
-    let version = lease.version().map(|version| version.0);
-    // A claim makes a lease that was lost, of no epoch.
-    let of_keep = lease.record().is_some_and(|lease| lease.epoch >= kept.epoch);
-    (word.lease == version || !of_keep).then_some(word)
-}
-
 fn create_lock(me: &Identity) -> Op {
     Op::Create { key: Key::Lock, data: record::write(&Lock { format: FORMAT, by: me.clone() }) }
 }
@@ -302,17 +246,6 @@ pub struct Evidence<'a> {
     pub kill_ms: u64,
     /// Whether services may run by a keep, which have no D.
     pub kept: MayBeKept,
-}
-
-/// Whether services may run by a keep that was resumed, though no renewal came for however long.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum MayBeKept {
-    /// Nobody keeps any, or that is proven to be over.
-    No,
-    /// Their host is powered off, by somebody's word, and nothing shows that it lives.
-    Off(Confirmed),
-    /// They may: there is nothing to be waited out.
-    Yes,
 }
 
 impl Evidence<'_> {

@@ -369,6 +369,10 @@ impl Controller {
 
     fn claimed(&mut self, now: Time, active: Active, version: Version) {
         self.wait_from = None;
+        if let MayBeKept::Off(word) = self.judge_keep() {
+            let text = format!("{} counts as powered off, as {} confirmed", word.node, word.by);
+            self.tell_of(Kind::WordTaken, text);
+        }
         self.records.active.wrote(now, active, version, None);
         self.lock_created(now);
         // Everything that shows the way free must be read after the claim.

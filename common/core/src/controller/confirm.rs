@@ -253,13 +253,22 @@ impl Controller {
         None
     }
 
+    /// Whether a session of this very boot is there, as far as was read.
+    pub(super) fn shows_itself(&self, of: &Identity) -> bool {
+        let keys = signs_of(&of.node);
+        self.records.signs.iter().any(|known| {
+            let sign = known.record().filter(|_| keys.iter().any(|(key, _)| key == known.key()));
+            sign.is_some_and(|sign| sign.machine == of.machine && sign.boot == of.boot)
+        })
+    }
+
     /// Whether all that a headnode would show was read, and it showed nothing.
     pub(super) fn is_silent(&self, node: &NodeName, over: &Identity) -> bool {
         let signs = &self.records.signs;
-        let read = |key: &Key| {
-            signs.iter().any(|it| it.key() == key && *it.content() != Content::Unread)
-        };
-        signs_of(node).iter().all(|(key, _)| read(key)) && self.session_of(node, Some(over)).is_none()
+        let read =
+            |key: &Key| signs.iter().any(|it| it.key() == key && *it.content() != Content::Unread);
+        signs_of(node).iter().all(|(key, _)| read(key))
+            && self.session_of(node, Some(over)).is_none()
     }
 
     /// Whether nothing is known that speaks against what was read of the signs of life being current.
@@ -402,8 +411,12 @@ fn ways(evidence: &Evidence<'_>) -> Vec<Way> {
         way("promise", WayAnswer::Unknown, why)
     };
     let waited = match evidence.kept {
-        MayBeKept::No | MayBeKept::Off(_) => "lease and kill time of the old holder have not passed",
-        MayBeKept::Yes => "its services may be kept (`headship pause --keep`), whatever time passes",
+        MayBeKept::No | MayBeKept::Off(_) => {
+            "lease and kill time of the old holder have not passed"
+        }
+        MayBeKept::Yes => {
+            "its services may be kept (`headship pause --keep`), whatever time passes"
+        }
     };
     let waited = waited.to_owned();
     vec![way("cede", WayAnswer::No, cede), promise, way("waited", WayAnswer::No, waited)]

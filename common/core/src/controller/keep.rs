@@ -167,7 +167,8 @@ impl Controller {
         match settings.pausing() {
             Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
                 let active = self.records.active.record();
-                !self.is_kept_off() && !office::keep_is_over(settings, kept, active, self.promises())
+                !self.is_kept_off()
+                    && !office::keep_is_over(settings, kept, active, self.promises())
             }
             Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => false,
         }
@@ -185,7 +186,8 @@ impl Controller {
     /// Somebody's word that the host of such a keep is powered off.
     pub(super) fn word_about_keep(&self) -> Option<&KeepConfirmed> {
         let (settings, kept) = self.unproven_keep()?;
-        office::word_about(settings, kept, &self.records.lease)
+        let lease = &self.records.lease;
+        office::word_about(settings, kept, lease.record(), lease.version())
     }
 
     /// As long as such a word decides anything, it is looked whether the host lives.
@@ -215,14 +217,15 @@ impl Controller {
         })
     }
 
-    /// A sign of life takes such a word back for good: when it would be counted, the host may be out of sight again. True if
-    /// there was something to do.
+    /// A sign of life of that very boot takes such a word back for good: when it would be counted, the host may be out of sight
+    /// again. Another boot of that machine keeps nothing, and promises. True if there was something to do.
     pub(super) fn take_word_back(&mut self, now: Time) -> bool {
         let Some(KeepConfirmed { by, over, .. }) = self.word_about_keep().cloned() else {
             return false;
         };
-        let node = &over.by.node;
-        let Some(sign) = self.session_of(node, Some(&over.by)) else { return false };
+        if !self.shows_itself(&over.by) {
+            return false;
+        }
         let (Some(version), Some(settings)) =
             (self.records.settings.version(), self.records.settings.record())
         else {
@@ -231,7 +234,10 @@ impl Controller {
         let new = settings.confirm_off(None);
         let data = record::write(&new);
         let ops = vec![Op::Set { key: Key::Settings, version: Some(version), data }];
-        self.warn(format!("{node} shows that it lives: {sign}; that it is powered off, as {by} confirmed, counts no more"));
+        let node = &over.by.node;
+        let sign = self.session_of(node, Some(&over.by)).unwrap_or_default();
+        let text = format!("{node} is not powered off, though {by} confirmed it: {sign}; nobody goes by that");
+        self.say(Kind::WordWrong, text, None);
         self.write(now, ops, Write::Settings(new));
         true
     }
@@ -245,7 +251,8 @@ impl Controller {
     /// gone with the services, or with the boot.
     pub(super) fn paused(&self, settings: &Settings) -> Option<String> {
         let active = self.records.active.record();
-        let why = office::claims_allowed(settings, active, self.promises(), self.is_kept_off()).err()?;
+        let why =
+            office::claims_allowed(settings, active, self.promises(), self.is_kept_off()).err()?;
         let here = match settings.pausing() {
             Pausing::Resuming { kept } => kept.by.same_machine(&self.me),
             Pausing::Automatic
