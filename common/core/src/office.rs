@@ -386,6 +386,16 @@ mod tests {
         off: &[&str],
         promised: &[&str],
     ) -> Option<WayFree> {
+        freed_beside((holder, trusted), off, promised, (MayBeKept::No, 1000))
+    }
+
+    /// The same at this time in milliseconds, where services may be kept.
+    fn freed_beside(
+        (holder, trusted): (Option<&str>, bool),
+        off: &[&str],
+        promised: &[&str],
+        (kept, now): (MayBeKept, u64),
+    ) -> Option<WayFree> {
         let incarnation = Incarnation("i".to_owned());
         let mut active = unknown(incarnation.clone(), Epoch(7), 6000, 2000);
         active.holder = holder.map(identity);
@@ -410,9 +420,9 @@ mod tests {
             wait_from: Time::default(),
             lease_ms: 6000,
             kill_ms: 2000,
-            kept: MayBeKept::No,
+            kept,
         };
-        way_free(&evidence, &identity("hn1"), Time::from_millis(1000))
+        way_free(&evidence, &identity("hn1"), Time::from_millis(now))
     }
 
     #[test]
@@ -433,6 +443,22 @@ mod tests {
             "confirmed by eve@hn1: hn0 is powered off; confirmed by eve@hn1: hn2 is powered off";
         assert_eq!(both.as_deref(), Some(words));
         assert_eq!(freed(None, false, &[], &["hn0", "hn1", "hn2"]), Some(WayFree::Promised));
+    }
+
+    #[test]
+    fn what_may_be_kept_is_not_waited_out_and_a_word_about_it_shortens_no_wait() {
+        let free = |off: &[&str], promised: &[&str], kept: &MayBeKept, now| {
+            freed_beside((Some("hn0"), true), off, promised, (kept.clone(), now))
+        };
+        let waited = 6000 * 101 / 100 + 2000 * 11 / 10;
+        let off = MayBeKept::Off(Confirmed { node: node("hn0"), by: "eve@hn1".to_owned() });
+        assert_eq!(free(&[], &[], &MayBeKept::No, waited), Some(WayFree::WaitedOut));
+        assert_eq!(free(&[], &[], &MayBeKept::Yes, waited * 1000), None);
+        assert_eq!(free(&[], &[], &off, waited - 1), None);
+        let words = "confirmed by eve@hn1: hn0 is powered off".to_owned();
+        assert_eq!(free(&[], &[], &off, waited), Some(WayFree::Confirmed { words: words.clone() }));
+        assert_eq!(free(&["hn0"], &[], &MayBeKept::Yes, 1), Some(WayFree::Confirmed { words }));
+        assert_eq!(free(&[], &["hn0"], &MayBeKept::Yes, 1), Some(WayFree::Promised));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! `headship fence list` and `fence confirm`.
 
+use std::process::Output;
+
 use headship_core::epoch::Epoch;
 use headship_core::quorum::{Found, Op};
 use headship_core::record::{
-    self, Active, Answer, Attempt, ConfirmOrder, HeadnodeState, Key, Phase, Way, WayAnswer,
+    self, Active, Answer, Attempt, ConfirmOrder, HeadnodeState, Kept, Key, Phase, Settings, Way,
+    WayAnswer,
 };
 use headship_core::time::WallTime;
 
@@ -122,4 +125,51 @@ async fn a_word_about_a_claim_that_is_over_ends_with_it_and_leaves_nothing_in_th
     assert_eq!(code(&output), 6, "{output:?}");
     assert!(stderr(&output).contains("the order is withdrawn, and nothing moved"), "{output:?}");
     assert_eq!(lab.read(Key::Confirm).await, Found::Missing);
+}
+
+#[tokio::test]
+async fn the_host_of_a_keep_is_confirmed_though_nobody_claims_once_it_is_resumed_and_silent() {
+    let mut lab = Lab::start().await;
+    lab.write_cluster().await;
+    let kept = Kept { by: identity("hn0"), epoch: Epoch(7) };
+    let mut settings = lab.settings().await.pause("root", Some("k".to_owned()));
+    settings.keep.as_mut().unwrap().acknowledged = Some(kept.clone());
+    let lives =
+        |output: &Output| stderr(output).contains("hn0 is not off: its master-fc has a session");
+    lab.write(vec![set_settings(&settings)]).await;
+    let output = lab.run(&CONFIRM).await;
+    assert!(code(&output) == 6 && lives(&output), "{output:?}");
+    fall_silent(&mut lab).await;
+    lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
+    let early = lab.run(&CONFIRM).await;
+    assert!(code(&early) == 6 && stderr(&early).contains("`headship resume` first"), "{early:?}");
+
+    lab.write(vec![set_settings(&settings.resume("eve"))]).await;
+    let json = lab.json(&["fence", "list", "--json"]).await;
+    assert_eq!(json["keep"]["over"]["node"], "hn0");
+    assert!(json["keep"]["alive"].is_null() && json["attempt"].is_null(), "{json}");
+    let listed = stdout(&lab.run(&["fence", "list"]).await);
+    assert!(listed.contains("resume waits for hn0 (epoch 7, "), "{listed}");
+    assert!(listed.ends_with("if hn0 is powered off: `headship fence confirm hn0`\n"), "{listed}");
+    let unasked = lab.run(&CONFIRM[..3]).await;
+    assert_eq!(code(&unasked), 6, "{unasked:?}");
+    assert_eq!(lab.settings().await, settings.resume("eve"));
+
+    // Who renews its lease lives.
+    let renewals = lab.renew().await;
+    let renews = lab.run(&CONFIRM).await;
+    renewals.abort();
+    assert!(stderr(&renews).contains("hn0 is not off: it renews its lease"), "{renews:?}");
+    let output = lab.run(&CONFIRM).await;
+    assert_eq!(code(&output), 0, "{output:?}");
+    assert!(stdout(&output).starts_with("hn0 counts as powered off"), "{output:?}");
+    let word = lab.settings().await.keep.unwrap().confirmed.unwrap();
+    let Found::Data { version, .. } = lab.read(Key::Lease).await else { panic!("no `lease`") };
+    assert_eq!((&word.over, word.lease), (&kept, Some(version.0)));
+    let twice = lab.run(&CONFIRM).await;
+    assert!(code(&twice) == 6 && stderr(&twice).contains("confirmed at"), "{twice:?}");
+}
+
+fn set_settings(settings: &Settings) -> Op {
+    Op::Set { key: Key::Settings, version: None, data: record::write(settings) }
 }

@@ -236,7 +236,9 @@ impl Controller {
         let ops = vec![Op::Set { key: Key::Settings, version: Some(version), data }];
         let node = &over.by.node;
         let sign = self.session_of(node, Some(&over.by)).unwrap_or_default();
-        let text = format!("{node} is not powered off, though {by} confirmed it: {sign}; nobody goes by that");
+        let text = format!(
+            "{node} is not powered off, though {by} confirmed it: {sign}; nobody goes by that"
+        );
         self.say(Kind::WordWrong, text, None);
         self.write(now, ops, Write::Settings(new));
         true
