@@ -8,7 +8,8 @@ use headship_core::epoch::Epoch;
 use headship_core::hadoop::Instance;
 use headship_core::known::Content;
 use headship_core::record::{
-    self, Active, HeadnodeState, Health, Key, Phase, Role, ServiceDuty, Settings, Verdict,
+    self, Active, HeadnodeState, Health, KeepConfirmed, Key, Phase, Role, ServiceDuty, Settings,
+    Verdict,
 };
 use headship_core::time::WallTime;
 
@@ -195,7 +196,13 @@ fn the_active_is_asked_to_keep_its_services_does_and_may_still_do() {
     let mut resuming = kept();
     change(&mut resuming, |settings| settings.resume("root@hn1"));
     resuming.pulse = Pulse::Still(Duration::from_secs(90));
-    golden("kept-resuming", in_sight(resuming), Json::No);
+    golden("kept-resuming", in_sight(resuming.clone()), Json::No);
+    change(&mut resuming, |settings| {
+        let over = settings.keep.as_ref().unwrap().acknowledged.clone().unwrap();
+        let by = "eve@hn1".to_owned();
+        settings.confirm_off(Some(KeepConfirmed { by, at: BEGIN, over, lease: None }))
+    });
+    golden("kept-confirmed", in_sight(resuming), Json::No);
 }
 
 #[test]

@@ -341,6 +341,14 @@ impl World {
         at += self.between(500_000, 30_000_000);
         let resume = self.one_of(&["resume", "resume", "resume", "resume as ever"]);
         self.after(at, Happening::Command(resume.to_owned()));
+        // Of a host that is without power then some operator knows. Drawn apart, as above.
+        let mut rng = Rng::with_seed(self.setup.seed ^ micros(self.now) ^ 0x6f66);
+        for host in (0..self.hosts.len()).map(HostId) {
+            let pause = at + Duration::from_micros(rng.u64(100_000..20_000_000));
+            if rng.bool() {
+                self.after(pause, Happening::Confirm(host));
+            }
+        }
     }
 
     fn fault_of_records(&mut self) {
