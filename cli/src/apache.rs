@@ -37,7 +37,7 @@ pub(crate) struct Component {
     pub(crate) active: Option<Instance>,
     /// The one that was active last, where none is.
     pub(crate) last: Option<Instance>,
-    /// Those that wait, as far as znodes tell.
+    /// Those that wait, where znodes tell it: see [`Kind::tells_standbys`].
     pub(crate) standbys: Vec<Instance>,
     /// What is not known, and why.
     pub(crate) fault: Option<String>,
@@ -62,6 +62,14 @@ impl Kind {
             Self::NameNode => "name-node",
             Self::ResourceManager => "resource-manager",
             Self::HBaseMaster => "hbase-master",
+        }
+    }
+
+    /// Whether the records tell which instances wait: Hadoop's elector names only who is active, or was last.
+    pub(crate) fn tells_standbys(self) -> bool {
+        match self {
+            Self::NameNode | Self::ResourceManager => false,
+            Self::HBaseMaster => true,
         }
     }
 }

@@ -12,7 +12,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
-use headship_core::record::{Attempt, Sign, signs_of};
+use headship_core::record::{Attempt, Sign, sign_of_life, signs_of};
 use headship_daemon::Exit;
 
 use self::keep::KeepSeen;
@@ -86,34 +86,22 @@ pub(crate) fn is_awaited(config: &Config, claim: &Claim, node: &NodeName) -> Res
     if !config.headnodes.iter().any(|headnode| headnode.name == *node) {
         return Err(Refusal::new(standing::no_headnode(config, node)));
     }
-    let awaited = &claim.attempt.awaited;
-    if awaited.contains(node) {
-        return Ok(());
-    }
-    let names: Vec<&str> = awaited.iter().map(NodeName::as_str).collect();
-    Err(Refusal::new(if names.is_empty() {
-        "nobody knows who held office last: only the wait frees the way".to_owned()
-    } else {
-        format!("{node} is not claimed over: {} is", names.join(", "))
-    }))
+    claim.attempt.awaits(node).map_err(Refusal::new)
 }
 
 /// What shows that a headnode lives, if anything does.
 ///
 /// # Errors
 /// The sentence why the quorum is out of sight.
-async fn sign_of_life(
+async fn signs_of_life(
     cluster: &mut Cluster,
     node: &NodeName,
     over: Option<&Identity>,
 ) -> Result<Option<String>, String> {
     for (key, words) in signs_of(node) {
-        match cluster.one::<Sign>(&key).await?.0 {
-            Content::Record(sign) if sign.speaks_against(over) => {
-                return Ok(Some(format!("{words} (boot {})", sign.boot)));
-            }
-            Content::Corrupt(corrupt) => return Ok(Some(corrupt.to_string())),
-            Content::Record(_) | Content::Missing | Content::Unread => {}
+        let sign = sign_of_life(words, &cluster.one::<Sign>(&key).await?.0, over);
+        if sign.is_some() {
+            return Ok(sign);
         }
     }
     Ok(None)
@@ -129,7 +117,7 @@ async fn look(cluster: &mut Cluster) -> Result<Seen, String> {
     let mut awaited = Vec::new();
     if let Ok(Claim { attempt, .. }) = &claim {
         for node in &attempt.awaited {
-            let sign = sign_of_life(cluster, node, attempt.over.as_ref()).await?;
+            let sign = signs_of_life(cluster, node, attempt.over.as_ref()).await?;
             awaited.push((node.clone(), sign));
         }
     }

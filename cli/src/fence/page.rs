@@ -96,7 +96,7 @@ pub(super) fn conclusion(seen: &Result<Seen, String>) -> String {
             };
             let lines: Vec<String> = awaited.iter().map(says).collect();
             if lines.is_empty() {
-                return "nobody knows who held office last: only the wait frees the way".to_owned();
+                return Attempt::NOBODY_AWAITED.to_owned();
             }
             lines.join("\n")
         }

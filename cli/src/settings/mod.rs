@@ -231,7 +231,7 @@ async fn carry_out(
     Ok(Conclusion::refused(Exit::Refused, sentence))
 }
 
-/// A headnode may begin its maintenance, and be asked to keep its services, only where `active` still says what was judged.
+/// A headnode may begin its maintenance, and others be kept out of office, only where `active` still says what was judged.
 fn steps(
     wish: &Wish,
     settings: &Settings,
@@ -240,9 +240,11 @@ fn steps(
 ) -> Vec<Op> {
     let data = record::write(settings);
     let mut steps = Vec::new();
-    if let (Wish::Begin(Subject::Node(_)) | Wish::PauseAndKeep(_), version @ Some(_)) =
-        (wish, active)
-    {
+    let judged = match wish {
+        Wish::Begin(Subject::Node(_)) | Wish::Pause | Wish::PauseAndKeep(_) => active,
+        Wish::Resume | Wish::Begin(Subject::Service(_)) | Wish::End(_) => None,
+    };
+    if let version @ Some(_) = judged {
         steps.push(Op::Check { key: Key::Active, version });
     }
     steps.push(Op::Set { key: Key::Settings, version, data });

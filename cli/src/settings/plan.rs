@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use headship_core::config::Config;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::record::{Maintenance, Pausing, Settings};
+use headship_core::record::{Maintenance, Pausing, Phase, Settings};
 use headship_daemon::Exit;
 
 use super::{Plan, Subject, Wish};
 use crate::keep;
 use crate::standing::{self, Holder};
-use crate::view::{self, Records};
+use crate::view::{self, Pulse, Records};
 
 /// What is to be done, by what the records say.
 pub(super) fn plan(
@@ -70,6 +70,9 @@ fn paused(records: &Records, settings: &Settings, keep: Option<&String>, by: &st
             return refuse(format!("automatic failover is {how}"));
         }
     }
+    if let Some(why) = cession_under_way(records, settings) {
+        return refuse(why);
+    }
     if let (Some(_), Err(nobody)) = (keep, standing::in_office(records)) {
         let nobody = nobody.sentence;
         return refuse(format!(
@@ -79,6 +82,31 @@ fn paused(records: &Records, settings: &Settings, keep: Option<&String>, by: &st
     }
     let new = settings.pause(by, keep.cloned());
     Plan::Write(Box::new(new), format!("automatic failover is paused: {by}"))
+}
+
+/// The cession that a pause would leave half way, if there is one: whoever it is for could claim no more, and nobody would be
+/// active. One that nobody is there for to claim is not waited for: the pause changes nothing then.
+fn cession_under_way(records: &Records, settings: &Settings) -> Option<String> {
+    let active = view::record(&records.active).filter(|active| active.claimant.is_none())?;
+    let (holder, epoch) = (&active.holder.as_ref()?.node, active.epoch);
+    let in_maintenance = |name: &NodeName| settings.maintenance.nodes.contains_key(name);
+    let mut others = records.headnodes.iter().filter(|it| !in_maintenance(&it.name));
+    let claimed_soon = others.any(|other| standing::readiness(other).is_ok());
+    let alive = !matches!(records.pulse, Pulse::Still(_));
+    let what = match &active.phase {
+        Phase::BecomingStandby if alive || claimed_soon => {
+            format!("{holder} is stopping the services in order to cede epoch {epoch}")
+        }
+        Phase::Ceded { .. } if claimed_soon => {
+            format!("{holder} ceded epoch {epoch}, and nobody claimed it yet")
+        }
+        Phase::BecomingStandby | Phase::Ceded { .. } | Phase::BecomingActive | Phase::Active => {
+            return None;
+        }
+    };
+    Some(format!(
+        "{what}: with a pause now nobody would become active; wait for its end (see `headship status --watch`)"
+    ))
 }
 
 pub(super) fn resumed(settings: &Settings, by: &str) -> Plan {

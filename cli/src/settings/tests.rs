@@ -46,6 +46,48 @@ fn a_pause_is_written_once_and_the_second_is_refused_by_the_name_of_the_first() 
 }
 
 #[test]
+fn a_pause_in_the_middle_of_a_cession_is_refused() {
+    let mut records = records();
+    let keep = Wish::PauseAndKeep("keep-1".to_owned());
+    for (phase, what) in [
+        (Phase::BecomingStandby, "hn0 is stopping the services in order to cede epoch 7"),
+        (
+            Phase::Ceded { to: Some(node("hn1")), until_ms: 6000 },
+            "hn0 ceded epoch 7, and nobody claimed it yet",
+        ),
+    ] {
+        if let Content::Record(active) = &mut records.active {
+            active.phase = phase;
+        }
+        let why = refused(planned(&records, &Wish::Pause));
+        let rest = "with a pause now nobody would become active; wait for its end (see `headship status --watch`)";
+        assert_eq!(why, format!("{what}: {rest}"));
+        assert!(refused(planned(&records, &keep)).starts_with(what));
+    }
+    // Nobody is there to claim: it would be waited for in vain.
+    settings(&mut records).maintenance.nodes.insert(node("hn1"), BY.to_owned());
+    assert!(matches!(planned(&records, &Wish::Pause), Plan::Write(..)));
+    // It is claimed: that goes on whatever is paused.
+    settings(&mut records).maintenance.nodes.clear();
+    if let Content::Record(active) = &mut records.active {
+        active.claimant = Some(crate::tests::identity("hn1"));
+    }
+    assert!(matches!(planned(&records, &Wish::Pause), Plan::Write(..)));
+}
+
+#[test]
+fn each_pause_is_bound_to_the_office_that_was_judged() {
+    let records = records();
+    let new = view::record(&records.settings).unwrap();
+    let (version, active) = (Some(Version(3)), Some(Version(9)));
+    for wish in [Wish::Pause, Wish::PauseAndKeep("keep-1".to_owned())] {
+        let steps = steps(&wish, new, version, active);
+        assert_eq!(steps[0], Op::Check { key: Key::Active, version: active }, "{wish:?}");
+    }
+    assert_eq!(steps(&Wish::Resume, new, version, active).len(), 1);
+}
+
+#[test]
 fn what_is_not_so_need_not_be_ended() {
     assert!(matches!(planned(&records(), &Wish::Resume), Plan::Nothing(_)));
     assert!(matches!(planned(&records(), &Wish::End(hn("hn1"))), Plan::Nothing(_)));
@@ -169,6 +211,7 @@ fn a_keep_needs_an_active_and_waits_for_its_word() {
     assert!(why.contains("slave-ha-service on hn0 does not show"), "{why}");
 
     let mut nobody = records();
+    settings(&mut nobody).maintenance.nodes.insert(node("hn1"), BY.to_owned());
     if let Content::Record(active) = &mut nobody.active {
         active.phase = Phase::Ceded { to: None, until_ms: 0 };
     }

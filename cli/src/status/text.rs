@@ -313,6 +313,9 @@ fn elected(view: &View) -> String {
             component.standbys.iter().map(|standby| format!("{standby} (standby)")).collect();
         also.extend(component.last.iter().map(|last| format!("{last} was last")));
         also.extend(component.fault.clone());
+        if !component.kind.tells_standbys() {
+            also.push("its records tell of no standby".to_owned());
+        }
         table.row(vec![Cell::plain(&name), active, Cell::plain(&also.join(", "))]);
     }
     table.to_text()

@@ -18,7 +18,7 @@ use crate::epoch::{Epoch, Incarnation};
 use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
-pub use attempt::{Attempt, Sign, Way, WayAnswer, signs_of};
+pub use attempt::{Attempt, Sign, Way, WayAnswer, sign_of_life, signs_of};
 pub use keep::{Keep, KeepConfirmed, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};

@@ -6,7 +6,7 @@
 
 use super::{Controller, Write};
 use crate::epoch::Epoch;
-use crate::known::{Content, Known};
+use crate::known::Known;
 use crate::node::{Identity, NodeName};
 use crate::office::{Confirmed, Evidence, MayBeKept, Standing};
 use crate::quorum::{Op, Version};
@@ -172,8 +172,8 @@ impl Controller {
             return Some(Err(why));
         }
         let node = &order.node;
-        if !attempt.awaited.contains(node) {
-            return Some(Err(not_awaited(attempt, node)));
+        if let Err(why) = attempt.awaits(node) {
+            return Some(Err(why));
         }
         self.look_for_signs(order);
         if !self.are_signs_fresh() {
@@ -240,15 +240,12 @@ impl Controller {
     /// The first of a headnode's sessions, if it has any, as far as it was read.
     pub(super) fn session_of(&self, node: &NodeName, over: Option<&Identity>) -> Option<String> {
         let signs = &self.records.signs;
-        for (key, words) in signs_of(node) {
-            let Some(known) = signs.iter().find(|known| *known.key() == key) else { continue };
-            match known.content() {
-                Content::Record(sign) if sign.speaks_against(over) => {
-                    return Some(format!("{words} (boot {})", sign.boot));
-                }
-                Content::Corrupt(corrupt) => return Some(corrupt.to_string()),
-                Content::Record(_) | Content::Missing | Content::Unread => {}
-            }
+        let sign = signs_of(node).iter().find_map(|(key, words)| {
+            let known = signs.iter().find(|known| known.key() == key)?;
+            record::sign_of_life(words, known.content(), over)
+        });
+        if sign.is_some() {
+            return sign;
         }
         None
     }
@@ -277,7 +274,8 @@ impl Controller {
     }
 
     /// Whose word counts for the claim that bears this version. An answer of ours, or one whose outcome was unknown, stands in
-    /// the record; and what shows that a headnode lives takes the word back.
+    /// the record; and what shows that a headnode lives takes the word back. While that is being looked at, nobody goes by the
+    /// word: something may have changed since it was answered.
     pub(super) fn believed(&mut self, version: Version, active: &Active) -> Vec<Confirmed> {
         let accepted = self.records.confirm.record().filter(|order| {
             order.answer == Some(Answer::Accepted)
@@ -297,7 +295,16 @@ impl Controller {
             confirmed.push(word);
         }
         self.claim_of(version).confirmed.clone_from(&confirmed);
+        confirmed.retain(|word| self.knows_signs_of(&word.node));
         confirmed
+    }
+
+    /// Whether all that would show that a headnode lives was looked at, and nothing speaks of a change since.
+    fn knows_signs_of(&self, node: &NodeName) -> bool {
+        let signs = &self.records.signs;
+        signs_of(node)
+            .iter()
+            .all(|(key, _)| signs.iter().any(|known| known.key() == key && known.is_fresh()))
     }
 
     /// Office is being taken on somebody's word: what shows that it was wrong is looked for from now on.
@@ -328,11 +335,13 @@ impl Controller {
     }
 
     /// A sign of life of whoever was confirmed to be off: the word was wrong. While what it held may still run, everything is
-    /// stopped here at once; afterwards it is only said.
+    /// stopped here at once; afterwards it is only said, and only where a record told which machine and boot it was: any other
+    /// sign may be of a host that was repaired.
     pub(super) fn doubt(&mut self, now: Time) {
         let holds = self.standing() == Standing::Holder;
         let Some(trust) = self.trust.clone().filter(|trust| holds && !trust.wrong) else { return };
-        if trust.words.iter().any(|it| self.boots_anew(&it.node, trust.over.as_ref())) {
+        let harmless = trust.over.is_none() && now >= trust.until;
+        if harmless || trust.words.iter().any(|it| self.boots_anew(&it.node, trust.over.as_ref())) {
             self.trust = None;
             return;
         }
@@ -382,6 +391,11 @@ impl Controller {
         self.trust.as_ref().is_some_and(|trust| trust.wrong)
     }
 
+    /// Whether a sign of life may still show that this office has to be given up at once.
+    pub(super) fn may_be_misled(&self) -> bool {
+        self.trust.as_ref().is_some_and(|trust| self.decided < trust.until)
+    }
+
     /// Whether a cession would free the way while somebody, who was held to be off, may still run what it held.
     pub(super) fn must_keep_others_out(&mut self, now: Time) -> bool {
         let Some(trust) = self.trust.clone().filter(|trust| trust.wrong) else { return false };
@@ -420,12 +434,4 @@ fn ways(evidence: &Evidence<'_>) -> Vec<Way> {
     };
     let waited = waited.to_owned();
     vec![way("cede", WayAnswer::No, cede), promise, way("waited", WayAnswer::No, waited)]
-}
-
-fn not_awaited(attempt: &Attempt, node: &NodeName) -> String {
-    let awaited: Vec<&str> = attempt.awaited.iter().map(NodeName::as_str).collect();
-    if awaited.is_empty() {
-        return "nobody knows who held office last: only the wait frees the way".to_owned();
-    }
-    format!("{node} is not claimed over: {} is", awaited.join(", "))
 }

@@ -166,7 +166,7 @@ impl Controller {
     /// Whether a renewal is next, and takes the reads along that can wait for it.
     fn renews_soon(&self) -> bool {
         // Not while a heartbeat may show that somebody who was said to be off lives.
-        let holds = self.standing() == Standing::Holder && self.trust.is_none();
+        let holds = self.standing() == Standing::Holder && !self.may_be_misled();
         holds && self.pending.is_none() && self.renew_due > self.decided
     }
 

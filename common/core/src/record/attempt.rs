@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Key;
 use crate::epoch::Epoch;
+use crate::known::Content;
 use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
@@ -25,6 +26,27 @@ pub struct Attempt {
     pub awaited: Vec<NodeName>,
     /// Each way to office, with its answer so far.
     pub ways: Vec<Way>,
+}
+
+impl Attempt {
+    /// Why nobody has to be confirmed to be powered off, where that is so: the one sentence for log and command line.
+    pub const NOBODY_AWAITED: &str =
+        "nobody knows who held office last: only the wait frees the way";
+
+    /// Whether a headnode's word is awaited, or why a confirmation that it is off would not help.
+    ///
+    /// # Errors
+    /// The sentence, for log and command line.
+    pub fn awaits(&self, node: &NodeName) -> Result<(), String> {
+        if self.awaited.contains(node) {
+            return Ok(());
+        }
+        let awaited: Vec<&str> = self.awaited.iter().map(NodeName::as_str).collect();
+        if awaited.is_empty() {
+            return Err(Self::NOBODY_AWAITED.to_owned());
+        }
+        Err(format!("{node} is not claimed over: {} is", awaited.join(", ")))
+    }
 }
 
 /// One way to office.
@@ -73,8 +95,24 @@ pub struct Sign {
 impl Sign {
     /// Whether this is a sign of life of whoever is held to be off: of its machine, or, where no record tells which that is,
     /// of any.
-    pub fn speaks_against(&self, over: Option<&Identity>) -> bool {
+    fn speaks_against(&self, over: Option<&Identity>) -> bool {
         over.is_none_or(|over| over.machine == self.machine)
+    }
+}
+
+/// What an ephemeral record shows of a headnode that is held to be off, in a sentence, if that speaks against it; `words` say
+/// what its presence means.
+pub fn sign_of_life(
+    words: &str,
+    content: &Content<Sign>,
+    over: Option<&Identity>,
+) -> Option<String> {
+    match content {
+        Content::Record(sign) if sign.speaks_against(over) => {
+            Some(format!("{words} (boot {})", sign.boot))
+        }
+        Content::Corrupt(corrupt) => Some(corrupt.to_string()),
+        Content::Record(_) | Content::Missing | Content::Unread => None,
     }
 }
 

@@ -22,8 +22,11 @@ const ATTEMPTS: u32 = 20;
 const MODE: u32 = 0o644;
 /// What ends the name of the file that is about to take the place.
 const NEW: &str = ".headship-new";
-/// What ends the name of a file that is not ours to remove: what an editor wrote while another one wrote, too.
+/// What ends the name of a file that is not ours to remove: what an editor wrote while another one wrote, too. Behind the first
+/// one stands a number.
 const KEPT: &str = ".headship-kept";
+/// How many such files may lie there: whoever does not look at so many looks at none.
+const KEPT_MOST: u32 = 100;
 /// Attributes that seal the old content: the kernel makes them anew.
 const SEALS: [&str; 2] = ["security.ima", "security.evm"];
 
@@ -239,19 +242,41 @@ fn clear_away(path: &Path, new: &Path, seen: &Seen, ours: Option<(u64, u64)>) {
         drop(fs::remove_file(new));
         return;
     }
-    let (path, kept) = (path.display(), with_ending(path, KEPT));
-    match fs::rename(new, &kept) {
-        Ok(()) => tracing::warn!(
+    let (kept, path) = (set_aside(path, new), path.display());
+    match kept {
+        Ok(kept) => tracing::warn!(
             MESSAGE_ID = Kind::EditSetAside.id(),
             "somebody else wrote `{path}` at the same moment, and what they wrote could not stay in its place: it is in `{}`, compare the two",
             kept.display()
         ),
         Err(error) => tracing::error!(
             MESSAGE_ID = Kind::EditLost.id(),
-            "somebody else wrote `{path}` at the same moment, and what they wrote cannot be kept in `{}`: {error}",
-            kept.display()
+            "somebody else wrote `{path}` at the same moment, and what they wrote cannot be kept beside it: {error}"
         ),
     }
+}
+
+/// Gives the file at `new` the first name that is free: what was set aside earlier is somebody's only copy.
+fn set_aside(path: &Path, new: &Path) -> io::Result<PathBuf> {
+    let first = with_ending(path, KEPT);
+    let names = (2..=KEPT_MOST).map(|number| with_ending(&first, &format!(".{number}")));
+    for kept in std::iter::once(first.clone()).chain(names) {
+        match rustix::fs::renameat_with(CWD, new, CWD, &kept, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(kept),
+            Err(Errno::EXIST) => {}
+            // A file system that can only rename: nobody but slave-fc, of which there is one, makes these names.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                if inode_at(&kept).is_none() {
+                    fs::rename(new, &kept)?;
+                    return Ok(kept);
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Err(io::Error::other(format!(
+        "{KEPT_MOST} such files lie there already, look through them and remove them"
+    )))
 }
 
 /// Why there is no new file beside the old one.

@@ -250,6 +250,26 @@ fn of_two_editors_at_the_same_moment_the_last_one_stands_and_the_other_is_kept()
 }
 
 #[test]
+fn what_was_set_aside_earlier_stays_beside_what_is_set_aside_later() {
+    let place = place(PLAIN);
+    let first = with_ending(&place.file, KEPT);
+    fs::write(&first, "earlier\n").unwrap();
+    put_between(&place, |path| replace_with(path, "second\n")).unwrap();
+    assert_eq!(read(&first), "earlier\n");
+    assert_eq!(read(&with_ending(&first, ".2")), "first\n");
+
+    let place = self::place(PLAIN);
+    let first = with_ending(&place.file, KEPT);
+    let mut names = vec![first.clone()];
+    names.extend((2..=KEPT_MOST).map(|number| with_ending(&first, &format!(".{number}"))));
+    names.iter().for_each(|name| fs::write(name, "earlier\n").unwrap());
+    fs::write(with_ending(&place.file, NEW), "later\n").unwrap();
+    let lost = set_aside(&place.file, &with_ending(&place.file, NEW)).unwrap_err();
+    assert!(lost.to_string().starts_with("100 such files lie there"), "{lost}");
+    assert!(names.iter().all(|name| read(name) == "earlier\n"));
+}
+
+#[test]
 fn what_cannot_be_put_back_is_kept() {
     let place = place(PLAIN);
     put_between(&place, |path| fs::remove_file(path).unwrap()).unwrap_err();
