@@ -207,7 +207,8 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
                 Pausing::Automatic => None,
                 Pausing::Paused(by) => Some(format!("automatic failover is paused ({by})")),
                 Pausing::Asked { .. } | Pausing::Kept { .. } | Pausing::Resuming { .. } => {
-                    keep::phrase(settings).map(|how| format!("automatic failover is {how}"))
+                    keep::phrase(records, settings)
+                        .map(|how| format!("automatic failover is {how}"))
                 }
             });
         }
