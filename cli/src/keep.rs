@@ -76,14 +76,19 @@ fn not_over(kept: &Kept) -> String {
     )
 }
 
-/// Whose services may run by a keep although its holder gives no sign of life, in a phrase.
-pub(crate) fn perhaps_kept(records: &Records) -> Option<String> {
+/// What a keep means where nobody is active, in a phrase: whose services may run all the same, or that it left a pause behind.
+pub(crate) fn beside_nobody(records: &Records) -> Option<String> {
     let settings = record(&records.settings)?;
     match settings.pausing() {
-        Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
+        Pausing::Kept { kept, .. } if is_over(records, settings, kept) => {
             let node = &kept.by.node;
-            (!is_over(records, settings, kept))
-                .then(|| format!("{node} may keep its services all the same (pause --keep)"))
+            Some(format!(
+                "the keep of {node} is over, and nobody takes office until `headship resume`"
+            ))
+        }
+        Pausing::Resuming { kept } if is_over(records, settings, kept) => None,
+        Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
+            Some(format!("{} may keep its services all the same (pause --keep)", kept.by.node))
         }
         Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => None,
     }
@@ -170,7 +175,8 @@ mod tests {
             rest: Rest::new(),
         });
         let said = phrase(&records, &settings).unwrap();
-        let lasts = perhaps_kept(&records).is_some();
+        let beside = beside_nobody(&records).unwrap_or_default();
+        let lasts = beside == "hn0 may keep its services all the same (pause --keep)";
         assert_eq!(by(&records).is_some() || super::lasts(&records).is_some(), lasts);
         (said, seen(&records).unwrap().state, lasts)
     }

@@ -156,7 +156,8 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
 
 fn nobody(why: &str, records: &Records) -> Conclusion {
     let headnodes = records.headnodes.iter().map(condition_of);
-    let headnodes: Vec<String> = keep::perhaps_kept(records).into_iter().chain(headnodes).collect();
+    let headnodes: Vec<String> =
+        keep::beside_nobody(records).into_iter().chain(headnodes).collect();
     Conclusion {
         condition: Condition::NobodyActive,
         sentence: format!("nobody is active: {why}; {}.", headnodes.join("; ")),
