@@ -108,7 +108,7 @@ async fn keep(lab: &mut Lab) {
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 10, "{output:?}");
     assert!(stdout(&output).contains("; interrupted: not acknowledged yet: hn0"), "{output:?}");
-    assert!(stdout(&output).contains(r#""keep": null"#), "{output:?}");
+    assert!(stdout(&output).contains(r#""keep":null"#), "{output:?}");
     withdrawn(lab).await;
 }
 
