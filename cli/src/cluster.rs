@@ -100,6 +100,7 @@ impl Cluster {
                 Key::Health(name.clone()),
                 Key::Services(name.clone()),
                 Key::Duty(name.clone()),
+                Key::Promise(name.clone()),
             ]);
         }
         let mut found = Answers(keys.iter().cloned().zip(self.read(&keys).await?).collect());
@@ -250,6 +251,7 @@ fn headnode_seen(headnode: &checked::Headnode, found: &mut Answers) -> Headnode 
         health: found.next(),
         services: found.next(),
         duty: found.next(),
+        promise: found.next(),
     }
 }
 

@@ -158,7 +158,8 @@ fn state(active: &Active, pulse: Pulse) -> Result<Holder<'_>, String> {
 
 fn nobody(why: &str, records: &Records) -> Conclusion {
     let headnodes = records.headnodes.iter().map(condition_of);
-    let headnodes: Vec<String> = keep::perhaps_kept(records).into_iter().chain(headnodes).collect();
+    let headnodes: Vec<String> =
+        keep::beside_nobody(records).into_iter().chain(headnodes).collect();
     Conclusion {
         condition: Condition::NobodyActive,
         sentence: format!("nobody is active: {why}; {}.", headnodes.join("; ")),
@@ -209,7 +210,8 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
                 Pausing::Automatic => None,
                 Pausing::Paused(by) => Some(format!("automatic failover is paused ({by})")),
                 Pausing::Asked { .. } | Pausing::Kept { .. } | Pausing::Resuming { .. } => {
-                    keep::phrase(settings).map(|how| format!("automatic failover is {how}"))
+                    keep::phrase(records, settings)
+                        .map(|how| format!("automatic failover is {how}"))
                 }
             });
         }

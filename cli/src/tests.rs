@@ -8,7 +8,7 @@ use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::Version;
 use headship_core::record::{
-    Active, Duty, FORMAT, HeadnodeState, Health, History, Kept, Lock, Maintenance, Phase,
+    Active, Duty, FORMAT, HeadnodeState, Health, History, Keep, Kept, Lock, Maintenance, Phase,
     PhaseTime, Rest, Role, ServiceDuty, ServicesState, Settings, Transition, Verdict,
 };
 use headship_core::time::WallTime;
@@ -86,12 +86,17 @@ pub(crate) fn records() -> Records {
     }
 }
 
+/// hn0 is asked to keep its services.
+pub(crate) fn asked() -> Keep {
+    Keep::asked("k".to_owned(), Epoch(7), BEGIN)
+}
+
 /// hn0 has acknowledged that it keeps its services, and its daemons go by it.
 pub(crate) fn kept() -> Records {
     let mut records = records();
     let kept = Kept { by: identity("hn0"), epoch: Epoch(7) };
     if let Content::Record(settings) = &mut records.settings {
-        *settings = settings.pause("root@hn1: work on the racks", Some("k".to_owned()));
+        *settings = settings.pause("root@hn1: work on the racks", Some(asked()));
         settings.keep.as_mut().unwrap().acknowledged = Some(kept);
     }
     let own = &mut records.headnodes[0];
@@ -155,6 +160,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         health: Content::Record(health),
         services: Content::Record(services),
         duty: Content::Missing,
+        promise: Content::Missing,
     }
 }
 

@@ -8,7 +8,7 @@ use headship_core::known::Content;
 use headship_core::node::NodeName;
 use headship_core::quorum::Version;
 use headship_core::record::{
-    Active, Duty, HeadnodeState, Health, History, Lock, ServicesState, Settings,
+    Active, Duty, HeadnodeState, Health, History, Lock, Promise, ServicesState, Settings,
 };
 use headship_core::services::Observed;
 use headship_core::time::WallTime;
@@ -107,6 +107,7 @@ pub(crate) struct Headnode {
     pub(crate) health: Content<Health>,
     pub(crate) services: Content<ServicesState>,
     pub(crate) duty: Content<Duty>,
+    pub(crate) promise: Content<Promise>,
 }
 
 /// What this host knows by itself, from its run folder.

@@ -9,8 +9,8 @@ use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease::{self, Closed, Permit};
 use headship_core::node::{Identity, NodeName};
 use headship_core::office::{self, Confirmed};
-use headship_core::record::{FORMAT, Kept, Maintenance, Phase, Promise, Rest, Settings};
-use headship_core::time::Time;
+use headship_core::record::{FORMAT, Keep, Kept, Maintenance, Phase, Promise, Rest, Settings};
+use headship_core::time::{Time, WallTime};
 use headship_tests::model::{
     Behind, Claims, Evidence, Figures, KEPT, Rules, claims_are_allowed, gate_admits, way_is_free,
 };
@@ -83,7 +83,7 @@ fn who_may_claim_beside_a_pause_and_a_keep_is_the_same_in_the_model_and_in_the_c
     let cases = [
         (settings(), Claims::Allowed),
         (settings().pause("eve", None), Claims::Paused),
-        (settings().pause("eve", Some("keep".to_owned())), Claims::Paused),
+        (settings().pause("eve", Some(asked())), Claims::Paused),
         (kept(), Claims::Paused),
         (kept().resume("eve"), Claims::Resuming),
         (kept().resume("eve").automatic(), Claims::Allowed),
@@ -126,9 +126,13 @@ fn settings() -> Settings {
     }
 }
 
+fn asked() -> Keep {
+    Keep::asked("keep".to_owned(), Epoch(NOW), WallTime(0))
+}
+
 /// hn0 has acknowledged that it keeps its services.
 fn kept() -> Settings {
-    let mut settings = settings().pause("eve", Some("keep".to_owned()));
+    let mut settings = settings().pause("eve", Some(asked()));
     let by = Kept { by: identity("hn0"), epoch: Epoch(NOW) };
     settings.keep.as_mut().unwrap().acknowledged = Some(by);
     settings

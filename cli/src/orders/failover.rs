@@ -25,7 +25,7 @@ impl Kind for Failover {
         }
         let office = held(records, from)?;
         if let Some(settings) = record(&records.settings) {
-            may_move(settings).map_err(Refusal::new)?;
+            may_move(records, settings).map_err(Refusal::new)?;
         }
         let others = || records.headnodes.iter().filter(|headnode| headnode.name != *from);
         if !others().any(|other| may_answer(records, other)) {
@@ -107,10 +107,13 @@ pub(super) fn explanation(config: &Config, from: &NodeName) -> String {
 }
 
 /// Whether automatic failover is on, or why it is not.
-fn may_move(settings: &Settings) -> Result<(), String> {
+fn may_move(records: &Records, settings: &Settings) -> Result<(), String> {
     match settings.pausing() {
         Pausing::Automatic => Ok(()),
         Pausing::Paused(by) | Pausing::Asked { by, .. } => {
+            Err(format!("automatic failover is paused ({by}): `headship resume` first"))
+        }
+        Pausing::Kept { by, kept, .. } if keep::is_over(records, settings, kept) => {
             Err(format!("automatic failover is paused ({by}): `headship resume` first"))
         }
         Pausing::Kept { by, kept, .. } => Err(format!(
@@ -118,7 +121,7 @@ fn may_move(settings: &Settings) -> Result<(), String> {
             kept.by.node
         )),
         Pausing::Resuming { .. } => {
-            let how = keep::phrase(settings).unwrap_or_default();
+            let how = keep::phrase(records, settings).unwrap_or_default();
             Err(format!("automatic failover is {how}"))
         }
     }

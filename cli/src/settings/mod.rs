@@ -3,6 +3,7 @@
 //! Each write is bound to the version of the record that it changes: a claim is bound to it too, so a pause holds for everybody
 //! from the moment it is written. Who was first stands: what somebody else has paused is not paused over.
 
+mod asked;
 mod plan;
 
 use std::time::Duration;
@@ -13,9 +14,10 @@ use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
 use headship_core::record::{self, Active, Key, Maintenance, Settings};
 use headship_daemon::Exit;
+use headship_drivers::host::clock;
 use serde::Serialize;
-use tokio::time::{Instant, timeout};
 
+use self::asked::Patience;
 use self::plan::plan;
 use crate::args::{Maintain, Pause, Place, Resume, Switch};
 use crate::cluster::{self, Cluster};
@@ -27,8 +29,6 @@ use crate::{keep, local, output, say, who};
 const ATTEMPTS: usize = 5;
 /// How long the headnodes may take to show that they go by what was written. It is read at once; this is for busy ones.
 const SHOWN_WITHIN: Duration = Duration::from_secs(10);
-/// How often the records are read without a change.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,9 +145,10 @@ async fn change(
     json: bool,
 ) -> Result<Exit> {
     let by = who::with_reason(&reason.join(" "))?;
+    let mut patience = Patience::new(wish)?;
     let conclusion = match Cluster::connect(config, place.timeout).await {
         Ok(mut cluster) => {
-            let done = carry_out(config, place, &mut cluster, wish, &by).await;
+            let done = carry_out((config, place), &mut cluster, wish, &by, &mut patience).await;
             cluster.close().await;
             done.unwrap_or_else(|why| Conclusion::refused(Exit::QuorumAway, why))
         }
@@ -164,7 +165,7 @@ fn tell(conclusion: &Conclusion, json: bool) -> Result<Exit> {
         output::json(&Document {
             changed: *changed,
             paused: settings.and_then(|settings| settings.paused.clone()),
-            keep: settings.and_then(keep::seen),
+            keep: seen.as_ref().and_then(keep::seen),
             maintenance: settings.map(|it| it.maintenance.clone()).unwrap_or_default(),
             active: holder.map(|holder| holder.node.to_string()),
             epoch: holder.map(|holder| holder.epoch.0),
@@ -184,11 +185,11 @@ fn tell(conclusion: &Conclusion, json: bool) -> Result<Exit> {
 /// # Errors
 /// The sentence why the quorum is out of sight.
 async fn carry_out(
-    config: &Config,
-    place: &Place,
+    at: (&Config, &Place),
     cluster: &mut Cluster,
     wish: &Wish,
     by: &str,
+    patience: &mut Patience,
 ) -> Result<Conclusion, String> {
     let mut ours = None;
     for _ in 0..ATTEMPTS {
@@ -200,19 +201,19 @@ async fn carry_out(
         }
         // A write whose outcome was unknown happened after all.
         if let Some((_, done)) = ours.filter(|(ours, _)| view::record(&settings) == Some(ours)) {
-            return settle(config, place, cluster, wish, true, done).await;
+            return settle(at, cluster, wish, (true, done), patience).await;
         }
-        let (new, done) = match plan(config, &records, &settings, wish, by) {
+        let (new, done) = match plan(at.0, &records, &settings, wish, (by, clock::wall())) {
             Plan::Write(new, done) => (*new, done),
             Plan::Nothing(what) => {
-                return settle(config, place, cluster, wish, false, what).await;
+                return settle(at, cluster, wish, (false, what), patience).await;
             }
             Plan::Refuse(exit, why) => return Ok(Conclusion::refused(exit, why)),
         };
         let steps = steps(wish, &new, version, active_version);
         match cluster.link().write(steps).await {
             Outcome::Done { .. } => {
-                return settle(config, place, cluster, wish, true, done).await;
+                return settle(at, cluster, wish, (true, done), patience).await;
             }
             Outcome::Unknown
             | Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {
@@ -256,25 +257,32 @@ fn steps(
 /// # Errors
 /// The sentence why the quorum is out of sight.
 async fn settle(
-    config: &Config,
-    place: &Place,
+    (config, place): (&Config, &Place),
     cluster: &mut Cluster,
     wish: &Wish,
-    changed: bool,
-    done: String,
+    (changed, done): (bool, String),
+    patience: &mut Patience,
 ) -> Result<Conclusion, String> {
-    let begin = Instant::now();
+    let mut withdrawn = None;
     loop {
-        let records = cluster.records().await?;
+        let records = cluster.records().await.map_err(|why| asked::out_of_sight(wish, why))?;
         // Whoever resumes waits for the end of a keep, whether or not somebody else resumed before.
         let waits = changed || *wish == Wish::Resume;
         let waited_for = missing(config, &records, wish).filter(|_| waits);
-        let (exit, holds) = match waited_for {
-            None => (Exit::Ok, holds(config, place, &records, wish)),
-            Some(what) if begin.elapsed() >= SHOWN_WITHIN => (Exit::TimedOut, what),
-            Some(_) => {
-                // Without a change it is looked at again all the same.
-                drop(timeout(AGAIN, cluster.changed()).await);
+        let (exit, holds) = match (withdrawn.take(), waited_for, patience.over()) {
+            (Some(end), _, _) => (Exit::TimedOut, end),
+            (None, None, _) => (Exit::Ok, holds(config, place, &records, wish)),
+            (None, Some(what), Some(why)) if asked::is_open(&records, wish) => {
+                if asked::withdraw(cluster, wish).await? {
+                    withdrawn = Some(format!(
+                        "{why}{what}; the keep is withdrawn, and it is a pause like any other"
+                    ));
+                }
+                continue;
+            }
+            (None, Some(what), Some(why)) => (Exit::TimedOut, format!("{why}{what}")),
+            (None, Some(_), None) => {
+                patience.await_change(cluster).await;
                 continue;
             }
         };

@@ -1,11 +1,13 @@
 //! What is to be done about a wish, by what the records say; or why it is refused.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use headship_core::config::Config;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::record::{Maintenance, Pausing, Phase, Settings};
+use headship_core::record::{Keep, Maintenance, Pausing, Phase, Settings};
+use headship_core::time::WallTime;
 use headship_daemon::Exit;
 
 use super::{Plan, Subject, Wish};
@@ -13,13 +15,17 @@ use crate::keep;
 use crate::standing::{self, Holder};
 use crate::view::{self, Pulse, Records};
 
+/// How long a keep may be acknowledged. It is withdrawn sooner by who asked for it; this is for one that could not, and for
+/// clocks that differ.
+const GOOD_FOR: Duration = Duration::from_secs(30);
+
 /// What is to be done, by what the records say.
 pub(super) fn plan(
     config: &Config,
     records: &Records,
     settings: &Content<Settings>,
     wish: &Wish,
-    by: &str,
+    (by, now): (&str, WallTime),
 ) -> Plan {
     let settings = match settings {
         Content::Record(settings) => settings,
@@ -36,7 +42,7 @@ pub(super) fn plan(
     let mut new = settings.clone();
     match wish {
         Wish::Pause => paused(records, settings, None, by),
-        Wish::PauseAndKeep(id) => paused(records, settings, Some(id), by),
+        Wish::PauseAndKeep(id) => paused(records, settings, Some((id, now)), by),
         Wish::Resume => resumed(settings, by),
         Wish::Begin(subject) => begin(config, records, new, subject, by),
         Wish::End(subject) => {
@@ -56,7 +62,13 @@ pub(super) fn plan(
     }
 }
 
-fn paused(records: &Records, settings: &Settings, keep: Option<&String>, by: &str) -> Plan {
+/// With a keep of this id, asked for now, if there is to be one.
+fn paused(
+    records: &Records,
+    settings: &Settings,
+    keep: Option<(&String, WallTime)>,
+    by: &str,
+) -> Plan {
     let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
     match settings.pausing() {
         Pausing::Automatic => {}
@@ -66,21 +78,29 @@ fn paused(records: &Records, settings: &Settings, keep: Option<&String>, by: &st
             return refuse(format!("automatic failover is paused already: {earlier}"));
         }
         Pausing::Resuming { .. } => {
-            let how = keep::phrase(settings).unwrap_or_default();
+            let how = keep::phrase(records, settings).unwrap_or_default();
             return refuse(format!("automatic failover is {how}"));
         }
     }
     if let Some(why) = cession_under_way(records, settings) {
         return refuse(why);
     }
-    if let (Some(_), Err(nobody)) = (keep, standing::in_office(records)) {
-        let nobody = nobody.sentence;
-        return refuse(format!(
-            "nobody would keep any services: {}; `headship pause` alone keeps others from taking over",
-            nobody.trim_end_matches('.')
-        ));
-    }
-    let new = settings.pause(by, keep.cloned());
+    let keep = match (keep, standing::in_office(records)) {
+        (None, _) => None,
+        (Some((id, now)), Ok(Holder { epoch, .. })) => {
+            let good_for = u64::try_from(GOOD_FOR.as_millis()).unwrap_or(u64::MAX);
+            let not_after = WallTime(now.0.saturating_add(good_for));
+            Some(Keep::asked(id.clone(), epoch, not_after))
+        }
+        (Some(_), Err(nobody)) => {
+            let nobody = nobody.sentence;
+            return refuse(format!(
+                "nobody would keep any services: {}; `headship pause` alone keeps others from taking over",
+                nobody.trim_end_matches('.')
+            ));
+        }
+    };
+    let new = settings.pause(by, keep);
     Plan::Write(Box::new(new), format!("automatic failover is paused: {by}"))
 }
 

@@ -1,16 +1,19 @@
 //! What each wish meets.
 
+use headship_core::epoch::Epoch;
 use headship_core::known::Content;
-use headship_core::record::{Corrupt, Phase};
+use headship_core::record::{Corrupt, Keep, Phase};
+use headship_core::time::WallTime;
 
 use super::plan::resumed;
 use super::*;
 use crate::tests::{config, kept, node, records};
 
+const NOW: WallTime = WallTime(5000);
 const BY: &str = "root@hn0: work on the racks";
 
 fn planned(records: &Records, wish: &Wish) -> Plan {
-    plan(&config(), records, &records.settings, wish, BY)
+    plan(&config(), records, &records.settings, wish, (BY, NOW))
 }
 
 fn settings(records: &mut Records) -> &mut Settings {
@@ -199,10 +202,12 @@ fn keep() -> Wish {
 fn a_keep_needs_an_active_and_waits_for_its_word() {
     let mut asked = records();
     let Plan::Write(new, _) = planned(&asked, &keep()) else { panic!() };
+    let wanted = Keep::asked("k".to_owned(), Epoch(7), WallTime(35_000));
+    assert_eq!(new.keep, Some(wanted));
     *settings(&mut asked) = *new;
     assert_eq!(
         missing(&config(), &asked, &keep()).unwrap(),
-        "not acknowledged yet: hn0 says nothing to it; its lease counts as ever"
+        "not acknowledged yet: hn0 says nothing to it (see its master-fc, and whether the clocks agree); its lease counts as ever"
     );
     assert_eq!(missing(&config(), &kept(), &keep()), None);
     let mut silent = kept();
@@ -237,7 +242,7 @@ fn the_end_of_a_keep_waits_for_who_acknowledged_it() {
     assert!(why.contains("hn0 has not acknowledged it yet"), "{why}");
 
     // What nobody acknowledged ends at once.
-    let asked = settings(&mut records()).pause("eve", Some("k".to_owned()));
+    let asked = settings(&mut records()).pause("eve", Some(crate::tests::asked()));
     let Plan::Write(new, _) = resumed(&asked, BY) else { panic!() };
     assert_eq!((new.paused, new.keep), (None, None));
 }

@@ -191,7 +191,7 @@ fn the_active_is_asked_to_keep_its_services_does_and_may_still_do() {
     };
     golden("kept", in_sight(kept()), Json::Yes);
     let mut asked = records();
-    change(&mut asked, |settings| settings.pause("root@hn1", Some("k".to_owned())));
+    change(&mut asked, |settings| settings.pause("root@hn1", Some(crate::tests::asked())));
     golden("kept-asked", in_sight(asked), Json::No);
     let mut resuming = kept();
     change(&mut resuming, |settings| settings.resume("root@hn1"));
@@ -203,6 +203,21 @@ fn the_active_is_asked_to_keep_its_services_does_and_may_still_do() {
         settings.confirm_off(Some(KeepConfirmed { by, at: BEGIN, over, lease: None }))
     });
     golden("kept-confirmed", in_sight(resuming), Json::No);
+    let mut over = kept();
+    if let Content::Record(active) = &mut over.active {
+        active.phase = Phase::Ceded { to: None, until_ms: 0 };
+    }
+    over.pulse = Pulse::NoHolder;
+    let kept_no_longer = |state: &mut HeadnodeState| {
+        (state.role, state.kept) = (Role::Out, None);
+        state.why = "automatic failover is paused: root@hn1: work on the racks".to_owned();
+    };
+    with_state(&mut over, 0, kept_no_longer);
+    with_state(&mut over, 1, kept_no_longer);
+    with_services(&mut over, |services| {
+        services.values_mut().for_each(|it| "stopped".clone_into(it))
+    });
+    golden("kept-over", in_sight(over), Json::Yes);
 }
 
 #[test]

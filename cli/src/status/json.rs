@@ -184,7 +184,7 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
         paused: records
             .and_then(|records| record(&records.settings))
             .and_then(|settings| settings.paused.clone()),
-        keep: records.and_then(|records| record(&records.settings)).and_then(keep::seen),
+        keep: records.and_then(keep::seen),
         maintenance: records
             .and_then(|records| record(&records.settings))
             .map(|settings| Maintenance {

@@ -63,7 +63,8 @@ fn head(view: &View) -> String {
     let Quorum::InSight(records) = &view.quorum else { return text };
     let failover = match &records.settings {
         Content::Record(settings) => {
-            keep::phrase(settings).map_or_else(|| "automatic".to_owned(), |how| styled(WARN, &how))
+            let how = keep::phrase(records, settings);
+            how.map_or_else(|| "automatic".to_owned(), |how| styled(WARN, &how))
         }
         Content::Missing => "never began: no master-fc was here yet".to_owned(),
         Content::Unread | Content::Corrupt(_) => styled(BAD, "unknown: its record cannot be read"),

@@ -362,6 +362,8 @@ pub fn unknown(incarnation: Incarnation, epoch: Epoch, lease_ms: u64, kill_ms: u
 }
 
 #[cfg(test)]
+mod keep_tests;
+#[cfg(test)]
 mod tests {
     use super::*;
 

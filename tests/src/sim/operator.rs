@@ -6,8 +6,8 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
-    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, KeepConfirmed, Key,
-    Maintenance, Order, Pausing, Rest, Settings, SwitchoverOrder,
+    self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Keep, KeepConfirmed,
+    Key, Maintenance, Order, Pausing, Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
@@ -29,10 +29,7 @@ impl World {
     pub(super) fn operator(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
             ["pause"] => self.pause(None),
-            ["pause", "keep"] => {
-                self.orders += 1;
-                self.pause(Some(format!("keep-{}", self.orders)))
-            }
+            ["pause", "keep", rest @ ..] => self.pause_and_keep(rest),
             ["resume"] => self.settings(|settings| *settings = settings.resume(OPERATOR)),
             ["resume", "as", "ever"] => self.settings(|settings| settings.paused = None),
             ["maintenance", "all", "off"] => {
@@ -62,12 +59,18 @@ impl World {
     }
 
     /// Who was first stands, as with the command line.
-    fn pause(&mut self, keep: Option<String>) -> Result<(), String> {
+    fn pause(&mut self, keep: Option<Keep>) -> Result<(), String> {
         self.settings(|settings| {
             if settings.pausing() == Pausing::Automatic {
                 *settings = settings.pause(OPERATOR, keep);
             }
         })
+    }
+
+    /// Asked of whoever holds office by the records, unless the words say otherwise.
+    fn pause_and_keep(&mut self, words: &[&str]) -> Result<(), String> {
+        let Some((id, epoch, not_after)) = self.new_order(words)? else { return Ok(()) };
+        self.pause(Some(Keep::asked(id, epoch, not_after)))
     }
 
     fn maintain(&mut self, name: &str, on: bool) -> Result<(), String> {

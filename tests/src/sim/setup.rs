@@ -7,6 +7,10 @@ use headship_core::node::NodeName;
 
 /// How a simulated cluster is made.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something else that happens or does not"
+)]
 pub struct Setup {
     /// What all chance comes from.
     pub seed: u64,

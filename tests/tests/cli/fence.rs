@@ -5,8 +5,8 @@ use std::process::Output;
 use headship_core::epoch::Epoch;
 use headship_core::quorum::{Found, Op};
 use headship_core::record::{
-    self, Active, Answer, Attempt, ConfirmOrder, HeadnodeState, Kept, Key, Phase, Settings, Way,
-    WayAnswer,
+    self, Active, Answer, Attempt, ConfirmOrder, HeadnodeState, Keep, Kept, Key, Phase, Settings,
+    Way, WayAnswer,
 };
 use headship_core::time::WallTime;
 
@@ -132,7 +132,10 @@ async fn the_host_of_a_keep_is_confirmed_though_nobody_claims_once_it_is_resumed
     let mut lab = Lab::start().await;
     lab.write_cluster().await;
     let kept = Kept { by: identity("hn0"), epoch: Epoch(7) };
-    let mut settings = lab.settings().await.pause("root", Some("k".to_owned()));
+    let mut settings = lab
+        .settings()
+        .await
+        .pause("root", Some(Keep::asked("k".to_owned(), Epoch(7), WallTime(0))));
     settings.keep.as_mut().unwrap().acknowledged = Some(kept.clone());
     let lives =
         |output: &Output| stderr(output).contains("hn0 is not off: its master-fc has a session");

@@ -7,7 +7,7 @@ use headship_core::quorum::{Found, Op};
 use headship_core::record::{self, HeadnodeState, Kept, Key, Maintenance, ServicesState, Settings};
 use tokio::time::{sleep, timeout};
 
-use crate::lab::{LIMIT, Lab, code, identity, node, stderr, stdout};
+use crate::lab::{LIMIT, Lab, code, identity, interrupt, node, stderr, stdout};
 
 #[tokio::test]
 async fn pause_and_maintenance_are_written_once_with_who_and_where_from() {
@@ -94,13 +94,31 @@ async fn keep(lab: &mut Lab) {
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 0, "{output:?}");
 
-    // What nobody acknowledges ends at once.
+    // What nobody acknowledges in time is taken back.
     let late = lab.run(&["pause", "--keep"]).await;
     assert_eq!(code(&late), 10, "{late:?}");
     assert!(stderr(&late).contains("not acknowledged yet: hn0 says nothing to it"), "{late:?}");
+    assert!(stderr(&late).contains("the keep is withdrawn"), "{late:?}");
+    withdrawn(lab).await;
+
+    // And what is not waited for.
+    let child = lab.begin(&["pause", "--keep", "--json"]);
+    written(lab, |settings| settings.keep.is_some()).await;
+    interrupt(&child);
+    let output = child.wait_with_output().await.unwrap();
+    assert_eq!(code(&output), 10, "{output:?}");
+    assert!(stdout(&output).contains("; interrupted: not acknowledged yet: hn0"), "{output:?}");
+    assert!(stdout(&output).contains(r#""keep":null"#), "{output:?}");
+    withdrawn(lab).await;
+}
+
+/// The pause stays, without the keep, until it is resumed.
+async fn withdrawn(lab: &mut Lab) {
+    let settings = lab.settings().await;
+    assert!(settings.paused.is_some() && settings.keep.is_none(), "{settings:?}");
     let resumed = lab.run(&["resume"]).await;
     assert_eq!(code(&resumed), 0, "{resumed:?}");
-    assert_eq!(lab.settings().await.keep, None);
+    assert_eq!(lab.settings().await.paused, None);
 }
 
 async fn written(lab: &mut Lab, wanted: fn(&Settings) -> bool) -> Settings {

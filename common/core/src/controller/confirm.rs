@@ -6,7 +6,7 @@
 
 use super::{Controller, Write};
 use crate::epoch::Epoch;
-use crate::known::Known;
+use crate::known::{Content, Known};
 use crate::node::{Identity, NodeName};
 use crate::office::{Confirmed, Evidence, MayBeKept, Standing};
 use crate::quorum::{Op, Version};

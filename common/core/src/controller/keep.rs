@@ -77,7 +77,7 @@ impl Controller {
         let counts = held.kept.is_none() && permit.kept.is_none();
         // Also anew what this boot has acknowledged before, if nobody here heard the answer.
         let asked = match settings.pausing() {
-            Pausing::Asked { .. } => counts,
+            Pausing::Asked { keep, .. } => counts && keep.is_live(active.epoch, self.wall),
             Pausing::Kept { kept, .. } => held.kept.is_none() && kept.is(&self.me, active.epoch),
             Pausing::Automatic | Pausing::Paused(_) | Pausing::Resuming { .. } => false,
         };
@@ -138,6 +138,10 @@ impl Controller {
                 Kind::KeepBegun,
                 "keeps its services, whatever the quorum does, until `headship resume`".to_owned(),
             ),
+            (Some(true), Some(false) | None) if before.is_some_and(|it| self.is_unresumed(it)) => {
+                let text = "keeps its services no longer; automatic failover stays paused, and nobody takes office until `headship resume`";
+                self.tell_of(Kind::KeepLeft, text.to_owned());
+            }
             (Some(true), Some(false)) => {
                 self.tell_of(
                     Kind::KeepEnded,
@@ -148,6 +152,20 @@ impl Controller {
                 self.tell_of(Kind::KeepEnded, "keeps its services no longer".to_owned())
             }
             (Some(false) | None, Some(false) | None) | (Some(true), Some(true)) => {}
+        }
+    }
+
+    /// Whether the keep of this permit was not resumed, by what is known: it ends with the office then, and the pause does not.
+    fn is_unresumed(&self, permit: &Permit) -> bool {
+        match self.records.settings.record().map(Settings::pausing) {
+            Some(Pausing::Kept { kept, .. }) => kept.is(&self.me, permit.epoch),
+            Some(
+                Pausing::Automatic
+                | Pausing::Paused(_)
+                | Pausing::Asked { .. }
+                | Pausing::Resuming { .. },
+            )
+            | None => false,
         }
     }
 

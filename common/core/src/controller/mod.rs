@@ -297,17 +297,7 @@ impl Controller {
         };
         // Never made up: a new process goes by the permit that it finds. Of another boot it is none.
         let permit = found.permit.filter(|permit| permit.boot == me.boot);
-        let held = permit.as_ref().map(|permit| Held {
-            epoch: permit.epoch,
-            deadline: permit.deadline,
-            kept: permit.kept.clone(),
-            lease: Duration::from_millis(permit.lease_ms),
-            kill: Duration::from_millis(permit.kill_ms),
-            grace: Duration::from_millis(permit.grace_ms),
-            lost: false,
-            expired: None,
-            gone: false,
-        });
+        let held = permit.as_ref().map(Held::found);
         let alone = permit.as_ref().map(|permit| permit.alone.clone()).unwrap_or_default();
         let mut services = Supervisor::new(services, config.timing.period, starts);
         services.leave_alone(&alone);

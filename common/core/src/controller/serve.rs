@@ -1,5 +1,7 @@
 //! What this host may run, and seeing to it: the permit, the deadline D, and the services that master-fc starts and stops.
 
+use std::time::Duration;
+
 use super::{Action, Controller, Held};
 use crate::epoch::Incarnation;
 use crate::lease::{self, Permit};
@@ -8,6 +10,23 @@ use crate::quorum::ActionId;
 use crate::say::Kind;
 use crate::services::{Desired, Order};
 use crate::time::{Time, millis};
+
+impl Held {
+    /// What an earlier process of this boot left in the permit.
+    pub(super) fn found(permit: &Permit) -> Self {
+        Self {
+            epoch: permit.epoch,
+            deadline: permit.deadline,
+            kept: permit.kept.clone(),
+            lease: Duration::from_millis(permit.lease_ms),
+            kill: Duration::from_millis(permit.kill_ms),
+            grace: Duration::from_millis(permit.grace_ms),
+            lost: false,
+            expired: None,
+            gone: false,
+        }
+    }
+}
 
 impl Controller {
     /// Compares what may run with what is desired, and lets the supervisor order the difference.

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::epoch::{Epoch, Incarnation};
     use crate::node::Identity;
-    use crate::record::{FORMAT, Maintenance, Rest};
+    use crate::record::{FORMAT, Keep, Maintenance, Rest};
     use crate::time::WallTime;
 
     fn kept(boot: &str, epoch: u64) -> Kept {
@@ -103,7 +103,8 @@ mod tests {
             maintenance: Maintenance::default(),
             rest: Rest::new(),
         };
-        let mut settings = settings.pause("root", Some("k".to_owned()));
+        let mut settings =
+            settings.pause("root", Some(Keep::asked("k".to_owned(), Epoch(7), WallTime(0))));
         settings.keep.as_mut().unwrap().acknowledged = Some(kept("b0", 7));
         settings.resume("eve").confirm_off(Some(KeepConfirmed {
             by: "eve".to_owned(),

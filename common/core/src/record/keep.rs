@@ -16,6 +16,12 @@ use crate::time::WallTime;
 pub struct Keep {
     /// A random id, by which the permit names it.
     pub id: String,
+    /// The term of whoever is asked. Nobody acknowledges it in another one, or where a program from before left it out.
+    #[serde(default)]
+    pub epoch: Option<Epoch>,
+    /// Until when it may be acknowledged. Without it nobody does: who asked may be gone for hours, and would not hear of it.
+    #[serde(default)]
+    pub not_after: Option<WallTime>,
     /// Who has acknowledged it: from then on nothing stops there at D. `None`: it binds nobody yet, and can end at once.
     #[serde(default)]
     pub acknowledged: Option<Kept>,
@@ -41,6 +47,27 @@ pub struct KeepConfirmed {
     pub over: Kept,
     /// The version of `lease` that stood still, if there was a lease: a renewal since then takes the word back for good.
     pub lease: Option<i32>,
+}
+
+impl Keep {
+    /// What the active of `epoch` is asked, until `not_after`.
+    pub fn asked(id: String, epoch: Epoch, not_after: WallTime) -> Self {
+        let (epoch, not_after) = (Some(epoch), Some(not_after));
+        Self {
+            id,
+            epoch,
+            not_after,
+            acknowledged: None,
+            resumed: None,
+            confirmed: None,
+            rest: Rest::new(),
+        }
+    }
+
+    /// Whether the active of `epoch` may acknowledge it at `now`.
+    pub fn is_live(&self, epoch: Epoch, now: WallTime) -> bool {
+        self.epoch == Some(epoch) && self.not_after.is_some_and(|not_after| now <= not_after)
+    }
 }
 
 /// Whose services are kept.
@@ -108,16 +135,9 @@ impl Settings {
         }
     }
 
-    /// Paused by `by`, with a keep of this id if there is to be one.
+    /// Paused by `by`, with a keep if one is asked for.
     #[must_use]
-    pub fn pause(&self, by: &str, keep: Option<String>) -> Self {
-        let keep = keep.map(|id| Keep {
-            id,
-            acknowledged: None,
-            resumed: None,
-            confirmed: None,
-            rest: Rest::new(),
-        });
+    pub fn pause(&self, by: &str, keep: Option<Keep>) -> Self {
         Self { paused: Some(by.to_owned()), keep, ..self.clone() }
     }
 
@@ -173,6 +193,11 @@ mod tests {
         }
     }
 
+    fn asked() -> Settings {
+        let keep = Keep::asked("k".to_owned(), Epoch(7), WallTime(1000));
+        settings().pause("root", Some(keep))
+    }
+
     fn acknowledged(asked: &Settings) -> Settings {
         let by = Identity {
             node: NodeName::try_from("hn0").unwrap(),
@@ -187,7 +212,7 @@ mod tests {
 
     #[test]
     fn a_keep_ends_at_once_until_somebody_acknowledges_it() {
-        let asked = settings().pause("root", Some("k".to_owned()));
+        let asked = asked();
         assert!(matches!(asked.pausing(), Pausing::Asked { by: "root", .. }));
         assert_eq!(asked.resume("eve"), settings());
 
@@ -202,10 +227,23 @@ mod tests {
 
     #[test]
     fn a_resume_of_a_program_that_knows_no_keep_ends_only_what_nobody_acknowledged() {
-        let asked = settings().pause("root", Some("k".to_owned()));
+        let asked = asked();
         assert_eq!(Settings { paused: None, ..asked.clone() }.pausing(), Pausing::Automatic);
         let kept = Settings { paused: None, ..acknowledged(&asked) };
         assert!(matches!(kept.pausing(), Pausing::Resuming { .. }));
+    }
+
+    #[test]
+    fn a_keep_is_for_one_term_and_a_limited_time() {
+        let live = |keep: &Keep, epoch, now| keep.is_live(Epoch(epoch), WallTime(now));
+        let keep = asked().keep.unwrap();
+        assert!(live(&keep, 7, 1000));
+        assert!(!live(&keep, 7, 1001) && !live(&keep, 8, 1000) && !live(&keep, 6, 1000));
+        // As a program from before wrote it.
+        let text = r#"{"format":1,"incarnation":"i","paused":"root","keep":{"id":"k"}}"#;
+        let old: Settings = parse(&Key::Settings, text).unwrap();
+        assert!(matches!(old.pausing(), Pausing::Asked { .. }));
+        assert!(!live(&old.keep.unwrap(), 7, 0));
     }
 
     #[test]

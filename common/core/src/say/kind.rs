@@ -75,6 +75,8 @@ kinds! {
     KeepBegun, Warn, "3962230cd5cb4828a7e20c69c1ef21e9";
     /// The lease counts again after `pause --keep`.
     KeepEnded, Info, "199f8a952c5548a9bcd1c63c773f3e26";
+    /// This headnode keeps its services no longer, and nobody resumed: master-fc was stopped, or left office.
+    KeepLeft, Warn, "aa9699bf78fe4f259e3b8bfac1c52567";
     /// The claimant goes by somebody's word that a headnode is powered off.
     WordTaken, Warn, "986a2d3811e641cfa95d129bd2e32f7f";
     /// A headnode that was confirmed to be powered off lives.
