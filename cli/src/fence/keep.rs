@@ -13,7 +13,7 @@ use headship_core::record::{
 use headship_daemon::Exit;
 use headship_drivers::host::clock;
 
-use super::sign_of_life;
+use super::signs_of_life;
 use crate::args::Place;
 use crate::cluster::Cluster;
 use crate::orders::Refusal;
@@ -117,7 +117,7 @@ pub(super) async fn look(
     }
     let (lease, of_lease) = cluster.one::<Lease>(&Key::Lease).await?;
     let confirmed = office::word_about(settings, kept, record(&lease), of_lease).cloned();
-    let mut sign = sign_of_life(cluster, &by.node, Some(by)).await?;
+    let mut sign = signs_of_life(cluster, &by.node, Some(by)).await?;
     if sign.is_none() {
         let (lock, _) = cluster.one::<Lock>(&Key::Lock).await?;
         let locked = record(&lock).is_some_and(|lock| lock.by.same_machine(by));

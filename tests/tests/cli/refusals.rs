@@ -104,6 +104,100 @@ fn word(word: &str) -> String {
     }
 }
 
+impl Transcript {
+    /// hn0 holds office, and what is in the way of this and that.
+    async fn in_office(&mut self) {
+        self.lab.write_cluster().await;
+        let renewals = self.lab.renew().await;
+        self.lab.healthy_status().await;
+        self.situation("hn0 is active in epoch 7, hn1 is ready");
+        self.each(&[
+            "is-active hn1",
+            "is-active hn7",
+            "switchover --to hn0",
+            "switchover --to hn7",
+            "failover --from hn0",
+            "failover --from hn1 --yes",
+            "failover --from hn7 --yes",
+            "fence confirm hn0 --yes",
+            "maintenance hn0 on",
+            "maintenance hn7 on",
+            "maintenance hn1 off",
+            "resume",
+        ])
+        .await;
+        self.situation("a peer that cannot run the services");
+        self.change(Key::Health(node("hn1")), |health: &mut Health| {
+            health.verdict = Verdict::Ineligible;
+            health.reasons = vec!["/ has 0 MiB free, 100 are wanted".to_owned()];
+        })
+        .await;
+        self.each(&["status", "failover --from hn0 --yes"]).await;
+        self.situation("paused");
+        self.change(Key::Settings, |settings: &mut Settings| {
+            settings.paused = Some("eve@hn1: new racks".to_owned());
+        })
+        .await;
+        self.each(&["pause", "failover --from hn0 --yes"]).await;
+        self.change(Key::Settings, |settings: &mut Settings| settings.paused = None).await;
+
+        self.situation("claimed by hn1, and hn0 lives");
+        let claimant = Some(identity("hn1"));
+        self.lab.set_active(Active { claimant, ..active("hn0", 7, Phase::Active) }).await;
+        self.each(&[
+            "active",
+            "fence list",
+            "fence confirm hn0 --yes",
+            "fence confirm hn1 --yes",
+            "fence confirm hn7 --yes",
+            "failover --from hn0 --yes",
+            "pause --keep",
+        ])
+        .await;
+
+        renewals.abort();
+    }
+
+    /// Nobody is active, or nobody can say who is.
+    async fn without_office(&mut self) {
+        self.situation("in transition");
+        self.lab.set_active(active("hn0", 7, Phase::BecomingStandby)).await;
+        self.each(&["active", "is-active hn0", "switchover", "maintenance hn0 on"]).await;
+        self.situation("a holder that renews no more, and is not seen");
+        self.lab.set_active(active("hn0", 7, Phase::Active)).await;
+        self.lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
+        self.each(&["active", "is-active hn0"]).await;
+
+        self.situation("another life of the cluster in `active` than in `settings`");
+        self.change(Key::Settings, |settings: &mut Settings| {
+            settings.incarnation = Incarnation("another".to_owned());
+        })
+        .await;
+        self.each(&["status", "active", "failover --from hn0 --yes"]).await;
+        self.situation("records that are none");
+        for key in [Key::Active, Key::Settings, Key::Lease] {
+            self.set(key, "hello".to_owned()).await;
+        }
+        self.lab.write(vec![Op::Create { key: Key::History, data: "hello".to_owned() }]).await;
+        self.each(&EACH).await;
+    }
+
+    /// Nothing can be asked.
+    async fn without_quorum_or_configuration(&mut self) {
+        self.situation("the failover quorum is out of sight");
+        (0..3).for_each(|server| self.lab.ensemble.kill(server).unwrap());
+        for line in EACH {
+            self.line(line, &format!("{line} --timeout 0.5")).await;
+        }
+        self.situation("a faulty configuration");
+        self.lab.configure("tick_ms = \"soon\"\n");
+        self.each(&EACH).await;
+        self.situation("no configuration");
+        fs::remove_file(self.lab.config.path().join("headship.toml")).unwrap();
+        self.each(&EACH).await;
+    }
+}
+
 #[tokio::test]
 async fn every_refusal_and_error_of_every_command_is_as_written_down() {
     let lab = Lab::start().await;
@@ -122,87 +216,9 @@ async fn every_refusal_and_error_of_every_command_is_as_written_down() {
     told.situation("nobody ever held office");
     told.each(&EACH).await;
 
-    told.lab.write_cluster().await;
-    let renewals = told.lab.renew().await;
-    told.lab.healthy_status().await;
-    told.situation("hn0 is active in epoch 7, hn1 is ready");
-    told.each(&[
-        "is-active hn1",
-        "is-active hn7",
-        "switchover --to hn0",
-        "switchover --to hn7",
-        "failover --from hn0",
-        "failover --from hn1 --yes",
-        "failover --from hn7 --yes",
-        "fence confirm hn0 --yes",
-        "maintenance hn0 on",
-        "maintenance hn7 on",
-        "maintenance hn1 off",
-        "resume",
-    ])
-    .await;
-    told.situation("a peer that cannot run the services");
-    told.change(Key::Health(node("hn1")), |health: &mut Health| {
-        health.verdict = Verdict::Ineligible;
-        health.reasons = vec!["/ has 0 MiB free, 100 are wanted".to_owned()];
-    })
-    .await;
-    told.each(&["status", "failover --from hn0 --yes"]).await;
-    told.situation("paused");
-    told.change(Key::Settings, |settings: &mut Settings| {
-        settings.paused = Some("eve@hn1: new racks".to_owned());
-    })
-    .await;
-    told.each(&["pause", "failover --from hn0 --yes"]).await;
-    told.change(Key::Settings, |settings: &mut Settings| settings.paused = None).await;
-
-    told.situation("claimed by hn1, and hn0 lives");
-    let claimant = Some(identity("hn1"));
-    told.lab.set_active(Active { claimant, ..active("hn0", 7, Phase::Active) }).await;
-    told.each(&[
-        "active",
-        "fence list",
-        "fence confirm hn0 --yes",
-        "fence confirm hn1 --yes",
-        "fence confirm hn7 --yes",
-        "failover --from hn0 --yes",
-        "pause --keep",
-    ])
-    .await;
-
-    told.situation("in transition");
-    told.lab.set_active(active("hn0", 7, Phase::BecomingStandby)).await;
-    told.each(&["active", "is-active hn0", "switchover", "maintenance hn0 on"]).await;
-    told.situation("a holder that renews no more, and is not seen");
-    renewals.abort();
-    told.lab.set_active(active("hn0", 7, Phase::Active)).await;
-    told.lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
-    told.each(&["active", "is-active hn0"]).await;
-
-    told.situation("another life of the cluster in `active` than in `settings`");
-    told.change(Key::Settings, |settings: &mut Settings| {
-        settings.incarnation = Incarnation("another".to_owned());
-    })
-    .await;
-    told.each(&["status", "active", "failover --from hn0 --yes"]).await;
-    told.situation("records that are none");
-    for key in [Key::Active, Key::Settings, Key::Lease] {
-        told.set(key, "hello".to_owned()).await;
-    }
-    told.lab.write(vec![Op::Create { key: Key::History, data: "hello".to_owned() }]).await;
-    told.each(&EACH).await;
-
-    told.situation("the failover quorum is out of sight");
-    (0..3).for_each(|server| told.lab.ensemble.kill(server).unwrap());
-    for line in EACH {
-        told.line(line, &format!("{line} --timeout 0.5")).await;
-    }
-    told.situation("a faulty configuration");
-    told.lab.configure("tick_ms = \"soon\"\n");
-    told.each(&EACH).await;
-    told.situation("no configuration");
-    fs::remove_file(told.lab.config.path().join("headship.toml")).unwrap();
-    told.each(&EACH).await;
+    told.in_office().await;
+    told.without_office().await;
+    told.without_quorum_or_configuration().await;
     compare(&told.text);
 }
 
