@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use headship_core::epoch::Epoch;
 use headship_core::record::Active;
 
 use super::client::Client;
@@ -296,7 +297,9 @@ impl World {
 
     /// Of half the claims some operator hears. Drawn apart from all else, so that the rest of a seed is as it would be without.
     pub(super) fn plan_confirm(&mut self, active: &Active) {
-        if self.setup.calm {
+        // Before the first office nobody has anything to say: each headnode may boot in that very moment.
+        let is_first = active.holder.is_none() && active.epoch == Epoch::default();
+        if self.setup.calm || is_first {
             return;
         }
         let mut rng = Rng::with_seed(self.setup.seed ^ micros(self.now) ^ 0xc0f1);

@@ -274,13 +274,17 @@ impl World {
         }
     }
 
-    /// As `order_written`. Chance says it of hosts without power only, or so that it must be refused.
+    /// As `order_written`. Chance says it of hosts without power only, or so that it must be refused: then it has an end. Of
+    /// another boot it was no untruth.
     pub(super) fn confirm_written(&mut self, data: &str) {
         let Ok(order) = record::parse::<ConfirmOrder>(&Key::Confirm, data) else { return };
         let host = self.host_by_name(order.node.as_str());
         let host = host.map(|host| self.host(host)).filter(|host| host.powered);
-        let lives = host
-            .is_some_and(|host| order.over.as_ref().is_none_or(|over| over.boot == host.boot_id()));
+        let said_of = |boot: String| match &order.over {
+            Some(over) => over.boot == boot,
+            None => order.not_after != WallTime(u64::MAX),
+        };
+        let lives = host.is_some_and(|host| said_of(host.boot_id()));
         self.order_written::<ConfirmOrder>(data);
         if lives && order.answer == Some(Answer::Accepted) && !self.setup.calm {
             self.violation(format!("{} is believed to be off, and lives", order.node));
