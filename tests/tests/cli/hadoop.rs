@@ -105,8 +105,8 @@ async fn status_shows_who_is_elected_in_the_apache_quorum_and_writes_nothing_the
     assert_eq!(code(&status), 11, "{status:?}");
     let page = stdout(&status);
     for row in [
-        "NameNode mycluster     nn2 on hn1.example  \n",
-        "ResourceManager yarn1  nobody              rm1 was last\n",
+        "NameNode mycluster     nn2 on hn1.example  its records tell of no standby\n",
+        "ResourceManager yarn1  nobody              rm1 was last, its records tell of no standby\n",
         "HBase Master           zk0                 zk1 (standby)\n",
     ] {
         assert!(page.contains(row), "{row} in {page}");

@@ -22,26 +22,29 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 /// Within this everything comes about on a busy machine, too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
-/// An ensemble, one at a time, with a configuration and a run folder of a host.
+/// How many ensembles are up at once. Most of the time the tests wait for something.
+const UP_AT_ONCE: usize = 2;
+
+/// An ensemble, a few at a time, with a configuration and a run folder of a host.
 pub(crate) struct Lab {
     pub(crate) ensemble: Ensemble,
     pub(crate) config: TempDir,
     pub(crate) run: TempDir,
     pub(crate) link: OneShot,
-    _only: MutexGuard<'static, ()>,
+    _up: SemaphorePermit<'static>,
 }
 
 impl Lab {
     pub(crate) async fn start() -> Self {
-        static ONLY: Mutex<()> = Mutex::const_new(());
-        let only = ONLY.lock().await;
+        static UP: Semaphore = Semaphore::const_new(UP_AT_ONCE);
+        let up = UP.acquire().await.unwrap();
         // Before there is a session that has to be kept alive.
         program();
         let ensemble = Ensemble::start(FAST_TICK).unwrap_or_else(|error| panic!("{error}"));
@@ -52,7 +55,7 @@ impl Lab {
         let options = Options { servers: ensemble.servers(), session, root, watched };
         let link = OneShot::connect(options, LIMIT).await.unwrap();
         let folder = || tempfile::tempdir().unwrap();
-        let lab = Self { ensemble, config: folder(), run: folder(), link, _only: only };
+        let lab = Self { ensemble, config: folder(), run: folder(), link, _up: up };
         fs::create_dir(lab.run.path().join("status")).unwrap();
         lab.configure("tick_ms = 100\nsync_limit = 5\n");
         lab
