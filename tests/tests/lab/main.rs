@@ -145,7 +145,9 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
         trials.collect::<Vec<_>>()
     };
     if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
-        return suite(Kind::Normal, suite::more());
+        let mut long = suite(Kind::Normal, suite::more_normal());
+        long.extend(suite(Kind::Fast, suite::more_fast()));
+        return long;
     }
     let bare = |tests: &[Test]| {
         let tests = tests.iter().copied();

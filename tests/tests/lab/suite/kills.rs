@@ -14,7 +14,7 @@ use super::followers::{self, AGENT, SLAVE_FC};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 1] =
+pub(super) const MORE: [Test; 1] =
     [("slave_fc_killed_a_hundred_times_between_its_two_steps_always_ends_right", a_hundred_kills)];
 
 /// How many kills there are at least.

@@ -88,14 +88,19 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST, &quorum::FAST].concat();
-    let nodes = [&followers::FAST[..], &kills::FAST, &upkeep::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST].concat();
+    let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
 
-/// What takes long, for `make test-more`.
-pub(crate) fn more() -> Vec<Test> {
+/// What takes long, for `make test-more`, with the preset `normal`.
+pub(crate) fn more_normal() -> Vec<Test> {
     [&hosts::MORE[..], &daemons::MORE].concat()
+}
+
+/// The same with the preset `fast`.
+pub(crate) fn more_fast() -> Vec<Test> {
+    [&kills::MORE[..], &upkeep::MORE, &quorum::MORE].concat()
 }
 
 /// Runs a test on a cluster in order. Overlaps count from the lab's first moment on, also while the cluster is put in

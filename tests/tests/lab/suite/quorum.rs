@@ -22,7 +22,7 @@ pub(super) const NORMAL: [Test; 7] = [
     ("the_lock_is_deleted_by_hand_and_no_service_notices", lock_deleted),
 ];
 
-pub(super) const FAST: [Test; 3] = [
+pub(super) const MORE: [Test; 3] = [
     ("with_fast_figures_the_ensembles_leader_is_killed_and_no_service_notices", leader_killed),
     (
         "with_fast_figures_the_ensembles_leader_loses_its_power_and_no_service_notices",
