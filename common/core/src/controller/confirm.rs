@@ -391,11 +391,6 @@ impl Controller {
         self.trust.as_ref().is_some_and(|trust| trust.wrong)
     }
 
-    /// Whether a sign of life may still show that this office has to be given up at once.
-    pub(super) fn may_be_misled(&self) -> bool {
-        self.trust.as_ref().is_some_and(|trust| self.decided < trust.until)
-    }
-
     /// Whether a cession would free the way while somebody, who was held to be off, may still run what it held.
     pub(super) fn must_keep_others_out(&mut self, now: Time) -> bool {
         let Some(trust) = self.trust.clone().filter(|trust| trust.wrong) else { return false };

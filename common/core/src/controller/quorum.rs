@@ -139,10 +139,6 @@ impl Records {
     }
 }
 
-fn is_heartbeat(key: &Key) -> bool {
-    matches!(key, Key::Health(_))
-}
-
 impl Controller {
     pub(super) fn quorum(&mut self, now: Time, event: &Event) {
         if self.presence.handle(event) {
@@ -163,26 +159,10 @@ impl Controller {
         }
     }
 
-    /// Whether a renewal is next, and takes the reads along that can wait for it.
-    fn renews_soon(&self) -> bool {
-        // Not while a heartbeat may show that somebody who was said to be off lives.
-        let holds = self.standing() == Standing::Holder && !self.may_be_misled();
-        holds && self.pending.is_none() && self.renew_due > self.decided
-    }
-
-    /// Whether an event is one of those that come all the time and change nothing by themselves: that the holder's own
-    /// renewal changed `lease`, and that there is a heartbeat, which the holder reads together with its next renewal. What
-    /// wakes a daemon at rest is most of what it costs.
+    /// Whether an event is one that comes all the time and changes nothing by itself: that the holder's own renewal changed
+    /// `lease`. What wakes a daemon at rest is most of what it costs.
     pub(super) fn can_wait(&self, event: &Event) -> bool {
-        match event {
-            Event::Changed(Key::Lease) => self.standing() == Standing::Holder,
-            Event::Changed(key) => is_heartbeat(key) && self.renews_soon(),
-            Event::Connected { .. }
-            | Event::Disconnected
-            | Event::SessionLost
-            | Event::Read { .. }
-            | Event::Wrote { .. } => false,
-        }
+        matches!(event, Event::Changed(Key::Lease)) && self.standing() == Standing::Holder
     }
 
     fn changed(&mut self, key: &Key) {
@@ -261,17 +241,12 @@ impl Controller {
     /// Reads what is not fresh.
     pub(super) fn ask_reads(&mut self) {
         let Some(session) = self.presence.session() else { return };
-        let renews_soon = self.renews_soon();
         let (ids, actions) = (&mut self.ids, &mut self.actions);
         let mut ask = |asked: Option<(ActionId, Request)>| {
             if let Some((id, request)) = asked {
                 actions.push_back(Action::Ask(Ask { id, session, request }));
             }
         };
-        each!(&mut self.records, known => {
-            if !(renews_soon && is_heartbeat(known.key())) {
-                ask(known.next_read(ids));
-            }
-        });
+        each!(&mut self.records, known => ask(known.next_read(ids)));
     }
 }
