@@ -89,7 +89,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_measurement_that_panics_is_begun_anew() {
         let tries = Arc::new(AtomicU32::new(0));
         let measure = {

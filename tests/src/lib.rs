@@ -5,5 +5,6 @@ pub mod ensemble;
 pub mod lab;
 pub mod model;
 pub mod plain;
+pub mod programs;
 pub mod sim;
 pub mod suite;

@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use headship_core::epoch::{Epoch, Incarnation};
@@ -15,6 +14,7 @@ use headship_core::record::{
 };
 use headship_core::time::WallTime;
 use headship_tests::ensemble::{Ensemble, FAST_TICK};
+use headship_tests::programs::programs;
 use headship_zk::{OneShot, Options, Watched};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::de::DeserializeOwned;
@@ -224,20 +224,9 @@ impl Lab {
     }
 }
 
-/// The program, built now if that is needed: cargo does not build the programs of other packages for a test.
+/// The program under test.
 pub(crate) fn program() -> PathBuf {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    let build = || {
-        let mut command = std::process::Command::new(env!("CARGO"));
-        command.args(["build", "--quiet", "--package", "headship-cli", "--message-format", "json"]);
-        let output = command.stderr(Stdio::inherit()).output().unwrap();
-        assert!(output.status.success());
-        let messages = String::from_utf8(output.stdout).unwrap();
-        let messages = messages.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let program = messages.filter_map(|it| it["executable"].as_str().map(PathBuf::from)).next();
-        program.expect("cargo tells what it built")
-    };
-    BUILT.get_or_init(build).clone()
+    programs().unwrap().join("headship")
 }
 
 /// Waits until the program has told of something, interrupts it, and sees it say that it goes on.
