@@ -357,9 +357,8 @@ impl Controller {
         match event {
             Event::Quorum { wall, event } => {
                 self.wall = wall;
-                self.quorum(now, &event);
-                if self.can_wait(&event) {
-                    return;
+                if !self.quorum(now, &event) {
+                    return self.ask_reads();
                 }
             }
             Event::Closed(closed) => self.closed = closed,

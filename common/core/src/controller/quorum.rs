@@ -140,9 +140,11 @@ impl Records {
 }
 
 impl Controller {
-    pub(super) fn quorum(&mut self, now: Time, event: &Event) {
+    /// Takes what the quorum reports. False if it was a hint that some record has changed: nothing is decided on one, as what
+    /// is permitted by a record is permitted by what is read of it. What wakes a daemon at rest is most of what it costs.
+    pub(super) fn quorum(&mut self, now: Time, event: &Event) -> bool {
         if self.presence.handle(event) {
-            return;
+            return true;
         }
         match event {
             Event::Connected { .. } => {
@@ -153,16 +155,14 @@ impl Controller {
                 self.pending = None;
                 self.records.disconnected();
             }
-            Event::Changed(key) => self.changed(key),
+            Event::Changed(key) => {
+                self.changed(key);
+                return false;
+            }
             Event::Read { id, key: _, found } => self.records.take(now, *id, found),
             Event::Wrote { id, outcome } => self.wrote(now, *id, outcome),
         }
-    }
-
-    /// Whether an event is one that comes all the time and changes nothing by itself: that the holder's own renewal changed
-    /// `lease`. What wakes a daemon at rest is most of what it costs.
-    pub(super) fn can_wait(&self, event: &Event) -> bool {
-        matches!(event, Event::Changed(Key::Lease)) && self.standing() == Standing::Holder
+        true
     }
 
     fn changed(&mut self, key: &Key) {
@@ -240,7 +240,7 @@ impl Controller {
 
     /// Reads what is not fresh.
     pub(super) fn ask_reads(&mut self) {
-        let Some(session) = self.presence.session() else { return };
+        let Some(session) = self.presence.session().filter(|_| !self.exited) else { return };
         let (ids, actions) = (&mut self.ids, &mut self.actions);
         let mut ask = |asked: Option<(ActionId, Request)>| {
             if let Some((id, request)) = asked {
