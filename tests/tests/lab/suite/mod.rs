@@ -95,12 +95,14 @@ pub(crate) fn fast() -> Vec<Test> {
 
 /// What takes long, for `make test-more`, with the preset `normal`.
 pub(crate) fn more_normal() -> Vec<Test> {
-    [&hosts::MORE[..], &daemons::MORE].concat()
+    [&hosts::MORE[..], &daemons::MORE, &quorum::MORE_NORMAL].concat()
 }
 
 /// The same with the preset `fast`.
 pub(crate) fn more_fast() -> Vec<Test> {
-    [&kills::MORE[..], &upkeep::MORE, &quorum::MORE].concat()
+    let nodes = [&kills::MORE[..], &followers::MORE, &upkeep::MORE].concat();
+    let cluster = [&health::MORE[..], &records::MORE, &quorum::MORE_FAST].concat();
+    [nodes, cluster].concat()
 }
 
 /// Runs a test on a cluster in order. Overlaps count from the lab's first moment on, also while the cluster is put in
