@@ -1,13 +1,14 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `fencing` and `hadoop`; what a configuration must
-//! be like is decided in `headship_core::config`.
+//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `fencing`, `proof` and `hadoop`; what a
+//! configuration must be like is decided in `headship_core::config`.
 
 mod agent;
 mod fencing;
 mod hadoop;
 mod host;
 mod names;
+mod proof;
 mod quorum;
 mod timing;
 
@@ -33,6 +34,7 @@ enum Area {
     Quorum,
     Timing,
     Fencing,
+    Proof,
     State,
 }
 
@@ -67,13 +69,14 @@ struct Document<'a> {
 }
 
 impl Area {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Configuration,
         Self::Host,
         Self::Names,
         Self::Quorum,
         Self::Timing,
         Self::Fencing,
+        Self::Proof,
         Self::State,
     ];
 
@@ -85,6 +88,7 @@ impl Area {
             Self::Quorum => "failover quorum",
             Self::Timing => "timing",
             Self::Fencing => "fencing",
+            Self::Proof => "proof against",
             Self::State => "what services keep",
         }
     }
@@ -127,8 +131,9 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(agent::findings(&config));
             findings.extend(names::findings(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
-            findings.extend(timing::findings(&config, seen.watchdog, seen.stop));
+            findings.extend(timing::findings(&config, seen.stop));
             findings.extend(fencing::findings(&config, &fencing::look(&config, place).await));
+            findings.extend(proof::findings(&config, &seen));
             findings.extend(hadoop::findings(&config));
             findings
         }

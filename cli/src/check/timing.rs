@@ -1,7 +1,7 @@
 //! The inequalities of the lease with their numbers: why they hold here, or what follows if they do not.
 //!
 //! Those that the configuration alone can break are faults of the configuration and found when it is read; here they are
-//! shown. What depends on the host, the watchdogs of its units, is judged here.
+//! shown. What depends on the host, how long systemd waits for master-fc, is judged here.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +12,9 @@ use headship_core::duty;
 
 use super::{Area, Finding};
 
-/// One line for each inequality. `watchdog` is the longer `WatchdogSec=` of guard and master-fc, `stop` the
-/// `TimeoutStopSec=` of master-fc, as far as they are known.
-pub(super) fn findings(
-    config: &Config,
-    watchdog: Option<Duration>,
-    stop: Option<Duration>,
-) -> Vec<Finding> {
-    let Timing { lease, session, renew, kill, grace, stay_out, lonely_after, .. } = &config.timing;
+/// One line for each inequality. `stop` is the `TimeoutStopSec=` of master-fc, as far as it is known.
+pub(super) fn findings(config: &Config, stop: Option<Duration>) -> Vec<Finding> {
+    let Timing { lease, session, renew, grace, stay_out, lonely_after, .. } = &config.timing;
     let tick = config.quorum.tick;
     let change = config.quorum.leader_change();
     let needed = change.saturating_add(renew.saturating_mul(2));
@@ -83,32 +78,11 @@ pub(super) fn findings(
             }
         })
         .collect();
-    findings.push(joint_death(*kill, watchdog));
     findings.extend(stop.map(|stop| cession(config, stop)));
     findings.push(Area::Timing.ok(format!(
         "1.01 lease + 1.1 kill = {wait:?}: so long after its last renewal a lost active is replaced"
     )));
     findings
-}
-
-/// Guard and master-fc may die or freeze together across D: whether the guard is back before the kill time is over.
-fn joint_death(kill: Duration, watchdog: Option<Duration>) -> Finding {
-    let Some(watchdog) = watchdog else {
-        return Area::Timing.ok(format!(
-            "kill time {kill:?} against the watchdogs of slave-ha-service and master-fc: not known here (no such units with a watchdog on this host)"
-        ));
-    };
-    let needed = Timing::kill_needed(watchdog);
-    let sum = format!(
-        "kill time {kill:?}, needed {needed:?} (watchdog {watchdog:?} + restart, ready, kill and verify)"
-    );
-    if kill >= needed {
-        Area::Timing.ok(format!("{sum}: guard and master-fc may even die or freeze together"))
-    } else {
-        Area::Timing.warning(format!(
-            "{sum}: enough if guard or master-fc dies or freezes, not for both at once; raise `kill_ms`, or lower their WatchdogSec="
-        ))
-    }
 }
 
 /// master-fc cedes when it is stopped, which takes as long as its services: whether systemd waits for it.
@@ -145,26 +119,15 @@ mod tests {
     use crate::check::Level;
     use crate::tests::config;
 
-    fn told(watchdog: Option<Duration>) -> Vec<(Level, String)> {
-        findings(&config(), watchdog, None).into_iter().map(|it| (it.level, it.text)).collect()
-    }
-
     #[test]
     fn each_inequality_is_told_with_its_numbers() {
-        let told = told(Some(Duration::from_secs(1)));
+        let told: Vec<(Level, String)> =
+            findings(&config(), None).into_iter().map(|it| (it.level, it.text)).collect();
         assert!(told.iter().all(|(level, _)| *level == Level::Ok), "{told:#?}");
         let lease =
             "lease 6s >= leader change 3.5s (5 ticks of 500ms + 1s) + 2 renewals of 500ms = 4.5s";
         assert!(told.iter().any(|(_, text)| text.starts_with(lease)), "{told:#?}");
         assert!(told.iter().any(|(_, text)| text.starts_with("1.01 lease + 1.1 kill = 8.26s")));
-    }
-
-    #[test]
-    fn a_watchdog_that_is_too_slow_for_the_kill_time_is_a_warning() {
-        let told = told(Some(Duration::from_secs(3)));
-        let warned: Vec<_> = told.iter().filter(|(level, _)| *level == Level::Warning).collect();
-        assert_eq!(warned.len(), 1);
-        assert!(warned[0].1.starts_with("kill time 2s, needed 4s"), "{warned:?}");
     }
 
     #[test]
@@ -180,11 +143,6 @@ mod tests {
         let begins = "stop limits of the services that wait for each other, and the kill time: 127s; TimeoutStopSec= of master-fc is 120s: systemd may kill it";
         assert!(short.text.starts_with(begins), "{}", short.text);
         assert_eq!(cession(&config, Duration::MAX).level, Level::Ok);
-        assert!(findings(&config, None, Some(second * 120)).contains(&short));
-    }
-
-    #[test]
-    fn without_units_the_joint_death_is_not_judged() {
-        assert!(told(None).iter().any(|(_, text)| text.contains("not known here")));
+        assert!(findings(&config, Some(second * 120)).contains(&short));
     }
 }

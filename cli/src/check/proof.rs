@@ -1,0 +1,234 @@
+//! Which failures this installation is proof against, and which not: what an operator should know before one comes.
+//!
+//! `protocol.md`, 10 says what no lease can cover; here that is said of this very host, with what would cover it.
+
+use std::time::Duration;
+
+use headship_core::config::Config;
+use headship_core::config::checked::{FenceKind, Timing};
+
+use super::host::Host;
+use super::{Area, Finding};
+
+/// Each kind of failure in a line.
+pub(super) fn findings(config: &Config, host: &Host) -> Vec<Finding> {
+    let mut findings = vec![
+        lost(config),
+        Area::Proof.ok("master-fc or slave-ha-service dies or hangs: a new process goes on before D, or the other of the two stops everything by D"),
+        joint_death(config.timing.kill, host.watchdog),
+        servers(config),
+    ];
+    if config.is_headnode() {
+        findings.push(unkillable(config, host));
+        findings.push(frozen(config, host));
+        findings.extend(paused(config, host));
+    }
+    findings.push(Area::Proof.advice(format!(
+        "not covered: the whole ensemble is away for longer than the lease ({:?}): everything stops at D, and comes back with it; for work on the ensemble there is `headship pause --keep`",
+        config.timing.lease
+    )));
+    findings.push(Area::Proof.advice(
+        "not covered by any installation: a fence agent that lies, two machines with one machine-id",
+    ));
+    findings
+}
+
+/// Power loss, cut cable, crash: what everything else stands on.
+fn lost(config: &Config) -> Finding {
+    let wait = config.timing.wait();
+    let unfenced = unfenced(config);
+    let sooner = match unfenced.as_slice() {
+        [] => ", or once its fence agent has switched it off".to_owned(),
+        _ if unfenced.len() == config.headnodes.len() => String::new(),
+        some => {
+            format!(", or once its fence agent has switched it off (none for {})", some.join(", "))
+        }
+    };
+    Area::Proof.ok(format!(
+        "the active loses its power, its cable or its kernel: its services start on another headnode {wait:?} after its last renewal{sooner}"
+    ))
+}
+
+/// The headnodes that no fence agent can switch off.
+fn unfenced(config: &Config) -> Vec<&str> {
+    let agents = || {
+        let methods = config.fencing.methods.iter();
+        methods.filter(|method| matches!(method.kind, FenceKind::Agent { .. }))
+    };
+    let headnodes = config.headnodes.iter().map(|headnode| &headnode.name);
+    headnodes
+        .filter(|name| !agents().any(|method| method.fences(name)))
+        .map(|name| name.as_str())
+        .collect()
+}
+
+/// Guard and master-fc may die or freeze together across D: whether the guard is back before the kill time is over.
+fn joint_death(kill: Duration, watchdog: Option<Duration>) -> Finding {
+    let Some(watchdog) = watchdog else {
+        return Area::Proof.ok(format!(
+            "kill time {kill:?} against the watchdogs of slave-ha-service and master-fc: not known here (no such units with a watchdog on this host)"
+        ));
+    };
+    let needed = Timing::kill_needed(watchdog);
+    let sum = format!(
+        "kill time {kill:?}, needed {needed:?} (watchdog {watchdog:?} + restart, ready, kill and verify)"
+    );
+    if kill >= needed {
+        Area::Proof.ok(format!("{sum}: guard and master-fc may even die or freeze together"))
+    } else {
+        Area::Proof.warning(format!(
+            "{sum}: enough if guard or master-fc dies or freezes, not for both at once; raise `kill_ms`, or lower their WatchdogSec="
+        ))
+    }
+}
+
+fn servers(config: &Config) -> Finding {
+    let all = config.quorum.servers.len();
+    match all.saturating_sub(1) / 2 {
+        0 => Area::Proof.advice(format!(
+            "not covered: a ZooKeeper server is lost ({all} configured): office then ends with the lease"
+        )),
+        some => Area::Proof.ok(format!(
+            "{some} of {all} ZooKeeper servers are lost or hang, their leader among them: no service notices"
+        )),
+    }
+}
+
+/// A process that outlives its SIGKILL, as one that hangs in the kernel with its disk.
+fn unkillable(config: &Config, host: &Host) -> Finding {
+    if host.units.is_none() {
+        return Area::Proof.advice(
+            "not covered: a service outlives its SIGKILL: without systemd nothing reboots this host",
+        );
+    }
+    Area::Proof.ok(format!(
+        "a service outlives its SIGKILL: this host reboots at once, {:?} after D",
+        config.timing.kill
+    ))
+}
+
+/// A host that stands still as a whole and goes on later has services from its thaw to their SIGKILL.
+fn frozen(config: &Config, host: &Host) -> Finding {
+    let kill = config.timing.kill;
+    let what = format!("this host stands still as a whole past D + {kill:?} and goes on");
+    if let Some(watchdog) = host.hardware_watchdog.filter(|watchdog| *watchdog <= kill) {
+        return Area::Proof
+            .ok(format!("{what}: its hardware watchdog resets it within {watchdog:?} instead"));
+    }
+    if unfenced(config).iter().all(|name| *name != config.node.as_str()) {
+        return Area::Proof.ok(format!("{what}: its fence agent has switched it off by then"));
+    }
+    let found = host.hardware_watchdog.map_or_else(
+        || "no hardware watchdog is set".to_owned(),
+        |watchdog| format!("RuntimeWatchdogSec= is {watchdog:?}"),
+    );
+    Area::Proof.advice(format!(
+        "not covered: {what}: what runs on it runs beside the new active's until it is killed, some 100ms ({found}); where it has a watchdog device, set RuntimeWatchdogSec={}ms in systemd-system.conf, or configure a fence agent",
+        kill.as_millis()
+    ))
+}
+
+/// No clock of a paused virtual machine tells that it was paused.
+fn paused(config: &Config, host: &Host) -> Option<Finding> {
+    let kind = host.virtual_machine.as_ref()?;
+    let what = format!("this virtual machine ({kind}) is paused, snapshotted or migrated");
+    Some(if unfenced(config).iter().all(|name| *name != config.node.as_str()) {
+        Area::Proof.ok(format!("{what} while it is active: its fence agent switches it off"))
+    } else {
+        Area::Proof.advice(format!(
+            "not covered: {what} while it is active, as no lease sees that: `headship switchover` first, or configure a fence agent"
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use headship_core::config::checked::FenceMethod;
+
+    use super::*;
+    use crate::check::Level;
+    use crate::tests::{config, node};
+
+    fn told(findings: &[Finding], what: &str) -> (Level, String) {
+        let found = findings.iter().find(|finding| finding.text.contains(what));
+        let found = found.unwrap_or_else(|| panic!("nothing of {what}: {findings:?}"));
+        (found.level, found.text.clone())
+    }
+
+    fn headnode() -> Host {
+        let mut host = Host::default();
+        host.units = Some(Ok(BTreeMap::new()));
+        host
+    }
+
+    #[test]
+    fn without_fence_agents_the_wait_is_told_and_a_paused_host_is_not_covered() {
+        let mut host = headnode();
+        host.virtual_machine = Some("kvm".to_owned());
+        let found = findings(&config(), &host);
+        let (level, text) = told(&found, "loses its power");
+        assert_eq!(level, Level::Ok);
+        assert!(text.ends_with("8.26s after its last renewal"), "{text}");
+        let (level, text) = told(&found, "virtual machine (kvm)");
+        assert_eq!(level, Level::Advice);
+        assert!(text.starts_with("not covered: "), "{text}");
+        assert_eq!(told(&found, "stands still as a whole").0, Level::Advice);
+    }
+
+    #[test]
+    fn with_an_agent_for_each_headnode_both_are_covered_and_one_that_is_left_out_is_named() {
+        let plug = || BTreeMap::from([("plug".to_owned(), "1".to_owned())]);
+        let agent = |nodes: &[&str]| {
+            let mut config = config();
+            let nodes = nodes.iter().map(|name| (node(name), plug())).collect();
+            let program = "/usr/sbin/fence_x".to_owned();
+            let kind = FenceKind::Agent { program, secrets_file: None, nodes };
+            let (name, limit) = ("ipmi".to_owned(), Duration::from_secs(20));
+            config.fencing.methods = vec![FenceMethod { name, limit, kind }];
+            config
+        };
+        let mut host = headnode();
+        host.virtual_machine = Some("kvm".to_owned());
+        let found = findings(&agent(&["hn0", "hn1"]), &host);
+        assert_eq!(told(&found, "virtual machine (kvm)").0, Level::Ok);
+        assert_eq!(told(&found, "stands still as a whole").0, Level::Ok);
+        assert!(told(&found, "loses its power").1.ends_with("has switched it off"));
+        let config = agent(&["hn1"]);
+        let (_, text) = told(&findings(&config, &host), "loses its power");
+        assert!(text.ends_with("(none for hn0)"), "{text}");
+    }
+
+    #[test]
+    fn a_hardware_watchdog_covers_a_frozen_host_if_it_is_as_short_as_the_kill_time() {
+        for (seconds, level) in [(2, Level::Ok), (3, Level::Advice)] {
+            let mut host = headnode();
+            host.hardware_watchdog = Some(Duration::from_secs(seconds));
+            let found = findings(&config(), &host);
+            let (found, text) = told(&found, "stands still as a whole");
+            assert_eq!(found, level, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_joint_death_is_judged_by_the_watchdogs_of_the_units() {
+        for (seconds, level, says) in [
+            (Some(1), Level::Ok, "may even die or freeze together"),
+            (Some(3), Level::Warning, "kill time 2s, needed 4s"),
+            (None, Level::Ok, "not known here"),
+        ] {
+            let found = joint_death(Duration::from_secs(2), seconds.map(Duration::from_secs));
+            assert!(found.level == level && found.text.contains(says), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_single_server_is_told_to_be_one() {
+        let mut config = config();
+        assert_eq!(told(&findings(&config, &headnode()), "1 of 3 ZooKeeper").0, Level::Ok);
+        config.quorum.servers.truncate(1);
+        let found = findings(&config, &headnode());
+        assert_eq!(told(&found, "a ZooKeeper server is lost (1 configured)").0, Level::Advice);
+    }
+}
