@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo test test-more model bench lint clean-lab
+.PHONY: help demo test test-more soak model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -19,6 +19,10 @@ test: ## Set this machine up and run every test: at most 20 minutes.
 
 test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
 	@tests/run-tests --more
+
+soak: ## Simulate SEEDS=100000 clusters, from seed FROM=0 on: an hour or two.
+	cargo build --release --workspace --bins
+	target/release/sim --keep-going --seeds $(or $(FROM),0)..$(shell expr $(or $(FROM),0) + $(or $(SEEDS),100000))
 
 model: ## Explore the larger scopes of the model to their end: some hours, and much memory.
 	cargo build --release --workspace --bins

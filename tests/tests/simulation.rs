@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::time::Duration;
 
-use headship_tests::sim::{Broken, Verdict, first_election, play, play_without, run};
+use headship_tests::sim::{Broken, first_election, play, play_without, run, soak};
 
 /// How many seeds run where nobody says how many: some seconds' worth.
 const SEEDS: u64 = 60;
@@ -22,18 +22,16 @@ fn seeds() -> u64 {
 
 #[test]
 fn nothing_that_happens_brings_two_actives_or_none() {
-    let mut offices = 0;
-    for seed in 0..seeds() {
-        let Verdict { violation, log, offices: taken, .. } = run(seed, false, Broken::default());
-        if let Some(violation) = violation {
-            panic!(
-                "{log}seed {seed}: {violation}\nsee `cargo run -p headship-tests --bin sim -- --seed {seed} --detailed --log`"
-            );
-        }
-        offices += taken;
+    let tally = soak(0..seeds(), false, |_| ());
+    if let Some((seed, violation)) = tally.failed.first() {
+        let log = run(*seed, false, Broken::default()).log;
+        panic!(
+            "{log}seed {seed}: {violation}\nsee `cargo run -p headship-tests --bin sim -- --seed {seed} --shrink`"
+        );
     }
+    assert_eq!(tally.seeds, seeds());
     // A simulation in which nothing happens proves nothing.
-    assert!(offices >= seeds() * 3 / 2, "{offices} offices in {} seeds", seeds());
+    assert!(tally.offices >= seeds() * 3 / 2, "{} offices", tally.offices);
 }
 
 #[test]

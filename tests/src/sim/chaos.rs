@@ -11,27 +11,38 @@ use headship_core::record::Active;
 
 use super::client::Client;
 use super::clock::micros;
-use super::host::{DaemonId, HostId, HostStep, Kind, Life};
+use super::host::{DaemonId, HostId, Kind, Life};
 use super::unit::{Ends, State, Unit};
 use super::world::{Happening, World};
 
-const SERVICES: [&str; 4] = ["ambari-server", "timeline", "jobhistory", "livy"];
+pub(super) const SERVICES: [&str; 4] = ["ambari-server", "timeline", "jobhistory", "livy"];
 
 impl World {
-    /// Plans faults from now until `end`, `pause` apart on average.
-    pub(super) fn plan_faults(&mut self, end: Duration, pause: Duration) {
-        let mut at = self.now;
+    /// Plans faults from now until `end`, `pause` apart on average, and tells how many.
+    pub(super) fn plan_faults(&mut self, end: Duration, pause: Duration) -> u32 {
+        let (mut at, mut number) = (self.now, 0);
         loop {
             at += self.between(50_000, 2 * micros(pause));
             if at >= end {
-                return;
+                return number;
             }
-            self.at(at, Happening::Fault);
+            self.at(at, Happening::Fault(number));
+            number += 1;
         }
     }
 
-    /// One fault, drawn now.
-    pub(super) fn fault(&mut self) {
+    /// One fault, drawn now. Each has its own chance, so that one can be left out and the others are drawn as before.
+    pub(super) fn fault(&mut self, number: u32) {
+        if self.setup.left_out.contains(&number) {
+            return;
+        }
+        let own = Rng::with_seed(self.setup.seed.rotate_left(32) ^ u64::from(number) ^ 0xfa017);
+        let of_all = std::mem::replace(&mut self.rng, own);
+        self.draw_fault();
+        self.rng = of_all;
+    }
+
+    fn draw_fault(&mut self) {
         // Drawn where somebody follows only, so that all other seeds are as they would be without.
         if self.setup.follow && self.rng.u32(0..4) == 0 {
             return self.fault_of_follower();
@@ -56,7 +67,7 @@ impl World {
         self.after(span, Happening::Command(end.to_owned()));
     }
 
-    fn order(&mut self, text: &str) {
+    pub(super) fn order(&mut self, text: &str) {
         self.after(Duration::ZERO, Happening::Command(text.to_owned()));
     }
 
@@ -416,73 +427,6 @@ impl World {
             }
             16 => self.do_for(&format!("freeze {name}"), &format!("thaw {name}"), 50, 20_000),
             _ => self.fault_of_network(&name),
-        }
-    }
-
-    /// Everything that is broken is repaired, everybody who is away comes back, and the operator leaves.
-    pub(super) fn heal_all(&mut self) {
-        self.net.cut.clear();
-        self.order("zk start all");
-        self.ensemble.denied.clear();
-        for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {
-            self.order(lag);
-        }
-        for host in self.host_ids() {
-            self.heal_host(host);
-        }
-        // What nobody but a person may do, once there is a quorum to do it.
-        let soon = Duration::from_secs(15);
-        self.after(soon, Happening::Command("resume".to_owned()));
-        self.after(soon, Happening::Command("maintenance all off".to_owned()));
-        self.after(soon, Happening::Command("delete lock garbage".to_owned()));
-        if self.lives > 0 {
-            self.adopt_thoroughly(soon);
-        }
-    }
-
-    /// What the command line and the manual say of a headnode that refuses as it holds office in another life of the cluster.
-    fn adopt_thoroughly(&mut self, begin: Duration) {
-        for host in self.headnode_ids() {
-            let name = self.host(host).name.to_string();
-            self.after(begin, Happening::Command(format!("stop {name} master-fc")));
-            let again = begin + Duration::from_secs(10);
-            self.after(again, Happening::Command(format!("start {name} master-fc")));
-        }
-        for pause in [20, 60] {
-            let at = begin + Duration::from_secs(pause);
-            self.after(at, Happening::Command("adopt".to_owned()));
-        }
-    }
-
-    fn heal_host(&mut self, host: HostId) {
-        let name = self.host(host).name.to_string();
-        if self.host(host).frozen {
-            self.thaw_host(host);
-        }
-        let now = self.now;
-        self.host_mut(host).bus_back = now;
-        for text in ["run-dir NAME writable", "health NAME good"] {
-            self.order(&text.replace("NAME", &name));
-        }
-        if self.setup.follow {
-            self.order(&format!("hosts {name} writable"));
-            self.order(&format!("agent {name} well"));
-        }
-        let headnode = self.is_headnode(host);
-        for service in SERVICES.into_iter().filter(|_| headnode) {
-            self.order(&format!("service {name} {service} well"));
-        }
-        if !self.host(host).powered {
-            let boot = self.host(host).boot;
-            self.after(Duration::from_secs(1), Happening::Host(host, boot, HostStep::Boot));
-            return;
-        }
-        for kind in Kind::ALL {
-            self.thaw_daemon(DaemonId { host, kind });
-            let runs_here = if kind == Kind::Follower { self.setup.follow } else { headnode };
-            if kind != Kind::Duty && runs_here {
-                self.order(&format!("start {name} {}", kind.name()));
-            }
         }
     }
 }

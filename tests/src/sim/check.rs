@@ -1,6 +1,6 @@
 //! The invariants of ARCHITECTURE.md, checked against what the simulation knows and no daemon can.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headship_core::controller::Controller;
@@ -10,6 +10,7 @@ use headship_core::node::Identity;
 use headship_core::record::{
     self, Active, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
 };
+use headship_core::say;
 use headship_core::services::{Order, ServiceAction};
 
 use super::host::{DaemonId, HostId, Kind, Life};
@@ -43,6 +44,8 @@ pub(super) struct Checker {
     /// How often office was taken, and services started.
     pub(super) offices: u64,
     pub(super) starts: u64,
+    /// Which kinds of lines the daemons have said.
+    pub(super) said: BTreeSet<say::Kind>,
 }
 
 fn parse_active(tree: &Tree) -> Option<Active> {

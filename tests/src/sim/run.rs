@@ -1,8 +1,10 @@
 //! One seed: a cluster drawn by chance, faults for some minutes, everything healed, and what must then be true.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
+use headship_core::say::Kind;
 
 use super::setup::{Broken, Setup};
 use super::world::World;
@@ -29,6 +31,10 @@ pub struct Verdict {
     pub starts: u64,
     /// How long the healed cluster took to settle.
     pub settled_after: Duration,
+    /// Which kinds of lines the daemons have said.
+    pub said: BTreeSet<Kind>,
+    /// How many faults were planned, those that were left out among them.
+    pub faults: u32,
     /// The log.
     pub log: String,
 }
@@ -61,18 +67,29 @@ fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
         lost_hints: if rng.bool() { 0.0 } else { 0.02 },
         extra_timeouts: 0.05,
         broken,
+        left_out: BTreeSet::new(),
     }
 }
 
 /// Runs a seed; with a rule dropped only its faults, not its healing. The same seed gives the same log; `detailed` only adds lines to it.
 pub fn run(seed: u64, detailed: bool, broken: Broken) -> Verdict {
-    let mut world = World::new(draw(seed, detailed, broken));
+    run_setup(draw(seed, detailed, broken))
+}
+
+/// The same without some of its faults.
+pub(super) fn run_without(seed: u64, broken: Broken, left_out: BTreeSet<u32>) -> Verdict {
+    run_setup(Setup { left_out, ..draw(seed, false, broken) })
+}
+
+fn run_setup(setup: Setup) -> Verdict {
+    let seed = setup.seed;
+    let mut world = World::new(setup);
     let start = world.between(2_000_000, 40_000_000);
     world.run_until(start);
     let trouble = world.between(20_000_000, 240_000_000);
     let pause = world.between(800_000, 15_000_000);
     let end = start + trouble;
-    world.plan_faults(end, pause);
+    let faults = world.plan_faults(end, pause);
     if world.setup.another_life {
         world.plan_another_life(trouble);
     }
@@ -90,6 +107,8 @@ pub fn run(seed: u64, detailed: bool, broken: Broken) -> Verdict {
         offices: world.checker.offices,
         starts: world.checker.starts,
         settled_after,
+        said: world.checker.said.clone(),
+        faults,
         log: world.log(3),
     }
 }
@@ -97,8 +116,8 @@ pub fn run(seed: u64, detailed: bool, broken: Broken) -> Verdict {
 /// Liveness: in the end exactly one headnode is active, with all services, and the others stand by.
 fn settle(world: &mut World) -> Duration {
     let healed = world.now();
-    // The ends of faults that were planned come later than the healing; after the last of them nothing is broken again.
-    let last_end = healed + Duration::from_secs(100);
+    // Until then people are still at work.
+    let last_end = healed + Duration::from_secs(if world.lives > 0 { 65 } else { 20 });
     loop {
         let next = world.now() + Duration::from_secs(5);
         world.run_until(next);

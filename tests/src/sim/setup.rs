@@ -1,5 +1,6 @@
 //! What a simulated cluster is like: how many headnodes, which timing, how its world misbehaves, which rules are off.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use headship_core::config::{self, Config};
@@ -36,6 +37,8 @@ pub struct Setup {
     pub extra_timeouts: f64,
     /// Which rules are dropped, to see that the checks find it.
     pub broken: Broken,
+    /// The faults that do not happen, by their numbers.
+    pub left_out: BTreeSet<u32>,
 }
 
 /// Rules of the protocol that are dropped.
@@ -72,6 +75,7 @@ impl Setup {
             lost_hints: 0.0,
             extra_timeouts: 0.0,
             broken: Broken::default(),
+            left_out: BTreeSet::new(),
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) enum Happening {
     Host(HostId, u64, HostStep),
     /// An order of the simulation's own: a fault, or its end.
     Command(String),
-    /// Chance draws a fault.
-    Fault,
+    /// Chance draws a fault: the one of this number.
+    Fault(u32),
     /// An operator who was told of a claim says that this host is powered off: truly, or so that it must be refused.
     Confirm(HostId),
 }
@@ -177,6 +177,18 @@ impl World {
         self.queue.push(Reverse(Planned { at, seq: self.seq, happening }));
     }
 
+    /// Faults, their ends and deeds of operators that are still to come do not come.
+    pub(super) fn forget_faults(&mut self) {
+        self.queue.retain(|Reverse(planned)| match planned.happening {
+            Happening::Command(_) | Happening::Fault(_) | Happening::Confirm(_) => false,
+            Happening::Ensemble(_)
+            | Happening::Pump(..)
+            | Happening::Daemon(..)
+            | Happening::Unit(..)
+            | Happening::Host(..) => true,
+        });
+    }
+
     /// A span between two numbers of microseconds; the shorter in a calm world.
     pub(super) fn between(&mut self, low: u64, high: u64) -> Duration {
         Duration::from_micros(if self.setup.calm { low } else { self.rng.u64(low..=high.max(low)) })
@@ -241,7 +253,7 @@ impl World {
                 }
             }
             Happening::Host(host, boot, step) => self.host_step(host, boot, step),
-            Happening::Fault => self.fault(),
+            Happening::Fault(number) => self.fault(number),
             Happening::Confirm(host) => self.confirm_by_chance(host),
             Happening::Command(text) => {
                 if let Err(why) = self.command(&text) {
@@ -308,6 +320,7 @@ impl World {
         let who = self.who(id);
         let kind = id.kind.name();
         self.notice(&who, format!("{kind}: {}", line.text));
+        self.checker.said.insert(line.kind);
     }
 
     pub(super) fn remember(&mut self, id: DaemonId, remembered: Remembered) {

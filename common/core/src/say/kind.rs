@@ -8,7 +8,7 @@ use super::Level;
 macro_rules! kinds {
     ($($(#[$doc:meta])+ $kind:ident, $level:ident, $id:literal;)+) => {
         /// What kind of line it is.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Kind {
             $($(#[$doc])+ $kind,)+
         }

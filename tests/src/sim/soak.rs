@@ -1,0 +1,78 @@
+//! Many seeds, on as many threads as there are processors, and what came of all of them.
+
+use std::collections::BTreeSet;
+use std::num::NonZero;
+use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use headship_core::say::Kind;
+
+use super::run::{Verdict, run};
+use super::setup::Broken;
+
+/// What came of many seeds.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    /// How many have run.
+    pub seeds: u64,
+    /// How long their clusters ran, in their own time.
+    pub simulated: Duration,
+    /// How often office was taken.
+    pub offices: u64,
+    /// How often a service was started.
+    pub starts: u64,
+    /// The longest that a healed cluster took to settle, and the seed.
+    pub slowest: (Duration, u64),
+    /// Which kinds of lines were said.
+    pub said: BTreeSet<Kind>,
+    /// The seeds that failed, with what was violated.
+    pub failed: Vec<(u64, String)>,
+}
+
+impl Tally {
+    fn add(&mut self, verdict: &Verdict) {
+        self.seeds += 1;
+        self.simulated += verdict.simulated;
+        self.offices += verdict.offices;
+        self.starts += verdict.starts;
+        self.slowest = self.slowest.max((verdict.settled_after, verdict.seed));
+        self.said.extend(&verdict.said);
+        self.failed.extend(verdict.violation.iter().map(|why| (verdict.seed, why.clone())));
+    }
+
+    /// The kinds of lines that none of the daemons has said in any seed, by their names: what the seeds have not reached.
+    /// Some are said beside the decisions, of files and sockets that are not simulated.
+    #[must_use]
+    pub fn unsaid(&self) -> Vec<String> {
+        let unsaid = Kind::ALL.iter().filter(|kind| !self.said.contains(kind));
+        unsaid.map(|kind| format!("{kind:?}")).collect()
+    }
+}
+
+/// Runs seeds; after one that failed no others are begun unless `keep_going`. `told` hears of every seed, from any thread.
+pub fn soak(seeds: Range<u64>, keep_going: bool, told: impl Fn(&Tally) + Sync) -> Tally {
+    let (next, enough) = (AtomicU64::new(seeds.start), AtomicBool::new(false));
+    let tally = Mutex::new(Tally::default());
+    let work = || {
+        while !enough.load(Ordering::Relaxed) {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            if seed >= seeds.end {
+                return;
+            }
+            let verdict = run(seed, false, Broken::default());
+            let mut tally = tally.lock().expect("no seed panics while it is counted");
+            tally.add(&verdict);
+            enough.fetch_or(!keep_going && verdict.violation.is_some(), Ordering::Relaxed);
+            told(&tally);
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(work);
+        }
+    });
+    tally.into_inner().expect("no seed panics while it is counted")
+}
