@@ -107,3 +107,23 @@ fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early
         Broken { drift_ppm: 50_000, no_kill_time: true, no_end_check: true, ..Broken::default() };
     assert_found(&broken, "invariant 4: epoch");
 }
+
+/// An hour in which the whole ensemble is away and there in turns of so many seconds, and a minute after it.
+fn flapping(away: u32, there: u32) -> String {
+    let turn = format!("zk kill all\nrun {away}s\nzk start all\nrun {there}s\n");
+    let turns = usize::try_from(3600 / (away + there)).unwrap();
+    play(&format!("{}run 60s\n", turn.repeat(turns))).unwrap_or_else(|why| panic!("{why}"))
+}
+
+#[test]
+fn a_quorum_that_comes_and_goes_every_few_seconds_for_an_hour_leaves_one_active() {
+    // Shorter than the lease, and no service notices.
+    let log = flapping(2, 5);
+    assert!(!log.contains("stopped") && !log.contains("starts"), "{log}");
+    // Longer: services stop each time and come back with the quorum, on the same headnode, in the same epoch.
+    let log = flapping(9, 8);
+    let last = |what: &str| log.rfind(what).unwrap_or_else(|| panic!("no `{what}` in {log}"));
+    assert!(last("livy started") > last("livy stopped"), "{log}");
+    assert!(log.matches("livy started").count() > 200 && !log.contains("hn1     livy"), "{log}");
+    assert!(!log.contains("epoch 2"), "{log}");
+}
