@@ -83,6 +83,8 @@ pub struct World {
     pub(super) log: Log,
     pub(super) checker: Checker,
     pub(super) orders: u64,
+    /// Whether an operator pauses at the very moment at which the next order is accepted.
+    pub(super) pauses_once_accepted: bool,
     /// How often the records were lost, and another life of the cluster began.
     pub(super) lives: u64,
     /// Whether a lease was ever configured on one host alone.
@@ -115,6 +117,7 @@ impl World {
             log: Log { detailed: setup.detailed, ..Log::default() },
             checker: Checker::default(),
             orders: 0,
+            pauses_once_accepted: false,
             lives: 0,
             leases_differed: false,
             setup,
