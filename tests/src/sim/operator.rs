@@ -37,7 +37,7 @@ impl World {
                 Ok(())
             }
             ["pause", "keep", rest @ ..] => self.pause_and_keep(rest),
-            ["resume"] => self.settings(|settings| *settings = settings.resume(OPERATOR)),
+            ["resume"] => self.resume(),
             ["resume", "as", "ever"] => self.settings(|settings| settings.paused = None),
             ["maintenance", "all", "off"] => {
                 self.settings(|settings| settings.maintenance = Maintenance::default())
@@ -72,6 +72,14 @@ impl World {
                 *settings = settings.pause(OPERATOR, keep);
             }
         })
+    }
+
+    fn resume(&mut self) -> Result<(), String> {
+        let settings = self.ensemble.head.get(&Key::Settings);
+        let settings =
+            settings.and_then(|it| record::parse::<Settings>(&Key::Settings, &it.data).ok());
+        let resumed = settings.map(|settings| self.resumed(&settings, OPERATOR));
+        self.settings(|settings| *settings = resumed.unwrap_or_else(|| settings.clone()))
     }
 
     /// Asked of whoever holds office by the records, unless the words say otherwise.
