@@ -120,6 +120,14 @@ fn a_confirmation_leaves_one_active_and_always_somebody_with_any_fault() {
 }
 
 #[test]
+fn a_confirmation_of_a_kept_host_leaves_one_active_and_always_somebody() {
+    let faults = [Fault::Cut, Fault::Freeze, Fault::PowerLoss, Fault::GuardAway];
+    let commands = [Command::PauseKeep, Command::ConfirmKeep];
+    let scope = Scope::with_faults(1, &faults).and_commands(2, &commands);
+    holds("fence confirm of a keep", scope.checking(&[Check::Safe, Check::NotStuck]));
+}
+
+#[test]
 fn a_guard_away_for_longer_than_the_kill_time_is_covered_by_master_fc() {
     holds("a slow guard", Scope::slow_guard());
 }
@@ -213,6 +221,7 @@ dropping! {
     acknowledging_a_keep_that_has_ended_brings_two_actives: KeepChecksSettings, Safe;
     acknowledging_a_resume_before_renewing_brings_two_actives: ResumeRenewsFirst, Safe;
     resuming_without_the_active_brings_two_actives: ResumeWaits, Safe;
+    believing_a_word_about_a_keep_against_a_sign_of_life_brings_two_actives: KeepWordSigns, Safe;
     claiming_a_gone_lock_at_once_takes_the_office_needlessly: ClaimWaits, NoNeedlessLoss;
     claiming_on_an_old_lease_takes_the_office_needlessly: ClaimChecksLease, NoNeedlessLoss;
     claiming_over_a_lock_at_once_takes_the_office_needlessly: OverLockWaits, NoNeedlessLoss;

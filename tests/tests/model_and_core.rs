@@ -8,7 +8,7 @@ use std::time::Duration;
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::lease::{self, Closed, Permit};
 use headship_core::node::{Identity, NodeName};
-use headship_core::office::{self, Confirmed};
+use headship_core::office::{self, Confirmed, MayBeKept};
 use headship_core::record::{FORMAT, Keep, Kept, Maintenance, Phase, Promise, Rest, Settings};
 use headship_core::time::{Time, WallTime};
 use headship_tests::model::{
@@ -45,37 +45,53 @@ fn the_gate_of_the_model_is_the_gate_of_the_core() {
 fn a_way_that_the_model_finds_free_is_free_for_the_core_and_no_other() {
     let figures = Figures::new(3, 2);
     let wait = figures.wait(Rules::all());
-    let mut free = 0;
-    let mut cases = 0;
+    let (mut free, mut cases_seen) = (0, 0);
+    for known in cases(wait + 1) {
+        for others_promised in [false, true] {
+            let known = Evidence { all_promised: known.promise == 0 && others_promised, ..known };
+            for kept in keeps() {
+                let known = Evidence { kept: kept == MayBeKept::Yes, ..known };
+                let model = way_is_free(Rules::all(), figures, known);
+                let core = is_free(figures, known, others_promised, kept.clone());
+                assert_eq!(model, core, "{known:?}, {kept:?}");
+                cases_seen += 1;
+                free += u32::from(core);
+            }
+        }
+    }
+    assert!(free > 0 && free < cases_seen, "{free} of {cases_seen} cases are free");
+}
+
+/// All that may be known, but for what others promised and what is kept.
+fn cases(longest: u8) -> Vec<Evidence> {
+    let mut cases = Vec::new();
     for (ceded, fenced) in [(false, false), (true, false), (false, true)] {
         for unknown in [false, true] {
             for promise in 0..=2 {
-                for others_promised in [false, true] {
-                    for waited in 0..=wait + 1 {
-                        for since_claim in 0..=waited {
-                            let known = Evidence {
-                                // Nobody can cede an office of which there is no record.
-                                ceded: ceded && !unknown,
-                                unknown,
-                                promise,
-                                all_promised: promise == 0 && others_promised,
-                                // Who is off is not known where nobody knows who was in office.
-                                fenced: fenced && !unknown,
-                                waited,
-                                since_claim,
-                            };
-                            let model = way_is_free(Rules::all(), figures, known);
-                            let core = is_free(figures, known, others_promised);
-                            assert_eq!(model, core, "{known:?}");
-                            cases += 1;
-                            free += u32::from(core);
-                        }
-                    }
+                for waited in 0..=longest {
+                    cases.extend((0..=waited).map(|since_claim| Evidence {
+                        // Nobody can cede an office of which there is no record.
+                        ceded: ceded && !unknown,
+                        unknown,
+                        promise,
+                        all_promised: false,
+                        // Who is off is not known where nobody knows who was in office.
+                        fenced: fenced && !unknown,
+                        waited,
+                        since_claim,
+                        kept: false,
+                    }));
                 }
             }
         }
     }
-    assert!(free > 0 && free < cases, "{free} of {cases} cases are free");
+    cases
+}
+
+/// Whether services may be kept, with somebody's word that their host is off, too.
+fn keeps() -> [MayBeKept; 3] {
+    let word = Confirmed { node: name("hn0"), by: "somebody".to_owned() };
+    [MayBeKept::No, MayBeKept::Off(word), MayBeKept::Yes]
 }
 
 #[test]
@@ -157,7 +173,7 @@ fn admits(permit: Option<(Behind, u8)>, closed: Behind) -> bool {
 }
 
 /// hn1 claims over hn0. What the model counts in ticks lies as many ticks from the end of the core's wait.
-fn is_free(figures: Figures, known: Evidence, others_promised: bool) -> bool {
+fn is_free(figures: Figures, known: Evidence, others_promised: bool, kept: MayBeKept) -> bool {
     let (lease_ms, kill_ms) = (300, 200);
     let mut active = office::unknown(incarnation(), Epoch(NOW), lease_ms, kill_ms);
     active.claimant = Some(identity("hn1"));
@@ -187,7 +203,7 @@ fn is_free(figures: Figures, known: Evidence, others_promised: bool) -> bool {
         wait_from: end.before(lease::wait(lease_ms, kill_ms)),
         lease_ms,
         kill_ms,
-        kept: office::MayBeKept::No,
+        kept,
     };
     office::way_free(&evidence, &identity("hn1"), now).is_some()
 }

@@ -100,6 +100,38 @@ fn a_kill_that_takes_longer_than_configured_lets_the_taker_begin_too_early() {
     assert_found(&broken, "invariant 4: epoch");
 }
 
+/// That these commands violate what `wanted` says with a rule dropped, and nothing with it in force.
+fn assert_shown(commands: &str, broken: &Broken, wanted: &str) {
+    play(commands).expect("with the rule in force nothing is violated");
+    let found = play_without(commands, broken).expect_err("the rule is needed");
+    assert!(found.contains(wanted), "{found}");
+}
+
+#[test]
+fn a_keep_that_a_resume_ends_without_its_holder_lets_two_run() {
+    let broken = Broken { resumes_at_once: true, ..Broken::default() };
+    let commands = "pause keep\nrun 1s\ncut hn0\nrun 30s\nresume\nrun 60s\n";
+    assert_shown(commands, &broken, "invariant 4: epoch 2 begins while");
+}
+
+/// hn0 has not heard of the claim over its office when it hears of the keep, nor has its guard.
+#[test]
+fn a_keep_that_is_acknowledged_past_a_claim_lets_two_run() {
+    let broken = Broken { keeps_past_active: true, ..Broken::default() };
+    let commands = "freeze hn0 slave-ha-service\ndeafen hn0 to active\ndeafen hn0 to lock\nfailover from hn0\nrun 0.01s\n\
+        pause keep\nrun 0.01s\ncut hn0\nrun 60s\n";
+    assert_shown(commands, &broken, "invariant 4: epoch 2 begins while");
+}
+
+/// The word is wrong: one daemon of hn0 is there to see, and its services are kept.
+#[test]
+fn a_word_about_a_keep_that_no_sign_of_life_takes_back_lets_two_run() {
+    let broken = Broken { blind_to_signs: true, ..Broken::default() };
+    let commands = "pause keep\nrun 1s\nfreeze hn0 master-fc for good\nfreeze hn0 slave-ha-service for good\nrun 20s\n\
+        resume\nfence confirm hn0\nrun 60s\n";
+    assert_shown(commands, &broken, "invariant 4: epoch 2 begins while");
+}
+
 #[test]
 fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early() {
     // The kill time would hide it: services are killed at D, and seldom need it.

@@ -97,7 +97,13 @@ impl Follow {
             match order.given().answer {
                 Some(Answer::Refused { why }) => {
                     self.answered = true;
-                    return Some(End::Refused(why.clone()));
+                    let from = &self.office.from;
+                    // It was accepted first, and what was stopped is started again.
+                    return Some(if self.stage() >= Stage::Stopping {
+                        End::Otherwise(format!("given up half way, {from} stays in office: {why}"))
+                    } else {
+                        End::Refused(why.clone())
+                    });
                 }
                 Some(Answer::Accepted) => {
                     self.reach(Stage::Accepted, at, K::accepted(order, &self.office));
@@ -279,6 +285,18 @@ mod tests {
         let end = follow.see::<Switchover>(Duration::ZERO, &refused, &records());
         assert_eq!(end, Some(End::Refused("hn1 is out: no memory".to_owned())));
         assert!(follow.steps.is_empty());
+    }
+
+    #[test]
+    fn an_order_that_is_refused_half_way_did_not_leave_everything_as_it_was() {
+        let mut follow = follow(None);
+        let accepted = order(Some(Answer::Accepted));
+        let stopping = after(|active| active.phase = Phase::BecomingStandby);
+        assert_eq!(follow.see::<Switchover>(Duration::ZERO, &accepted, &stopping), None);
+        let refused = order(Some(Answer::Refused { why: "somebody paused".to_owned() }));
+        let end = follow.see::<Switchover>(Duration::ZERO, &refused, &stopping);
+        let why = "given up half way, hn0 stays in office: somebody paused".to_owned();
+        assert_eq!(end, Some(End::Otherwise(why)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::quorum::{Op, Outcome, Refusal as Why};
+use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
 use headship_core::record::{
     self, ConfirmOrder, FailoverOrder, Given, Key, Order, SwitchoverOrder,
 };
@@ -358,16 +358,10 @@ async fn steps(
     epoch: Epoch,
     now: WallTime,
 ) -> Result<Result<Vec<Op>, String>, String> {
-    let (switchover, of_switchover) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
-    let (failover, of_failover) = cluster.one::<FailoverOrder>(&Key::Failover).await?;
-    // What nobody can read is no order.
-    let given: [Option<Given<'_>>; 2] =
-        [understood(&switchover).map(Order::given), understood(&failover).map(Order::given)];
-    let in_the_way = given.iter().flatten().find_map(|given| in_the_way(given, epoch, now));
+    let (in_the_way, read) = of_office(cluster, epoch, now).await?;
     if let Some(why) = in_the_way {
         return Ok(Err(why));
     }
-    let read = [(Key::Switchover, of_switchover), (Key::Failover, of_failover)];
     let own = read.iter().find(|(of, _)| of == key).and_then(|(_, version)| *version);
     let others = read.into_iter().filter(|(of, version)| of != key && version.is_some());
     let mut steps: Vec<Op> = others.map(|(key, version)| Op::Check { key, version }).collect();
@@ -377,6 +371,25 @@ async fn steps(
         None => Op::Create { key, data },
     });
     Ok(Ok(steps))
+}
+
+/// What was read of the orders that move the office: which one is in the way of what contradicts it, if one is, and the version of
+/// each.
+///
+/// # Errors
+/// The sentence why the quorum is out of sight.
+pub(crate) async fn of_office(
+    cluster: &mut Cluster,
+    epoch: Epoch,
+    now: WallTime,
+) -> Result<(Option<String>, [(Key, Option<Version>); 2]), String> {
+    let (switchover, of_switchover) = cluster.one::<SwitchoverOrder>(&Key::Switchover).await?;
+    let (failover, of_failover) = cluster.one::<FailoverOrder>(&Key::Failover).await?;
+    // What nobody can read is no order.
+    let given: [Option<Given<'_>>; 2] =
+        [understood(&switchover).map(Order::given), understood(&failover).map(Order::given)];
+    let in_the_way = given.iter().flatten().find_map(|given| in_the_way(given, epoch, now));
+    Ok((in_the_way, [(Key::Switchover, of_switchover), (Key::Failover, of_failover)]))
 }
 
 /// The same for somebody's word about a claim.

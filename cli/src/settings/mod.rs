@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use headship_core::config::Config;
+use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
 use headship_core::record::{self, Active, Key, Maintenance, Settings};
@@ -23,7 +24,7 @@ use crate::args::{Maintain, Pause, Place, Resume, Switch};
 use crate::cluster::{self, Cluster};
 use crate::standing::{self, Holder};
 use crate::view::{self, Records};
-use crate::{keep, local, output, say, who};
+use crate::{keep, local, orders, output, say, who};
 
 /// How often it is tried again when somebody else changed the records meanwhile.
 const ATTEMPTS: usize = 5;
@@ -39,6 +40,15 @@ enum Wish {
     Resume,
     Begin(Subject),
     End(Subject),
+}
+
+impl Wish {
+    fn pauses(&self) -> bool {
+        match self {
+            Self::Pause | Self::PauseAndKeep(_) => true,
+            Self::Resume | Self::Begin(_) | Self::End(_) => false,
+        }
+    }
 }
 
 /// What maintenance is about.
@@ -210,7 +220,17 @@ async fn carry_out(
             }
             Plan::Refuse(exit, why) => return Ok(Conclusion::refused(exit, why)),
         };
-        let steps = steps(wish, &new, version, active_version);
+        let orders = if wish.pauses() {
+            let epoch = view::record(&records.active).map_or_else(Epoch::default, |it| it.epoch);
+            let (in_the_way, orders) = orders::of_office(cluster, epoch, clock::wall()).await?;
+            if let Some(why) = in_the_way {
+                return Ok(Conclusion::refused(Exit::Refused, why));
+            }
+            orders.to_vec()
+        } else {
+            Vec::new()
+        };
+        let steps = steps(wish, &new, version, (active_version, orders));
         match cluster.link().write(steps).await {
             Outcome::Done { .. } => {
                 return settle(at, cluster, wish, (true, done), patience).await;
@@ -232,22 +252,22 @@ async fn carry_out(
     Ok(Conclusion::refused(Exit::Refused, sentence))
 }
 
-/// A headnode may begin its maintenance, and others be kept out of office, only where `active` still says what was judged.
+/// A headnode may begin its maintenance, and others be kept out of office, only where `active` still says what was judged. A pause
+/// is bound to the orders that were read, too: one that is accepted meanwhile would come to nothing half way.
 fn steps(
     wish: &Wish,
     settings: &Settings,
     version: Option<Version>,
-    active: Option<Version>,
+    (active, orders): (Option<Version>, Vec<(Key, Option<Version>)>),
 ) -> Vec<Op> {
-    let data = record::write(settings);
-    let mut steps = Vec::new();
     let judged = match wish {
         Wish::Begin(Subject::Node(_)) | Wish::Pause | Wish::PauseAndKeep(_) => active,
         Wish::Resume | Wish::Begin(Subject::Service(_)) | Wish::End(_) => None,
     };
-    if let version @ Some(_) = judged {
-        steps.push(Op::Check { key: Key::Active, version });
-    }
+    let read = orders.into_iter().chain([(Key::Active, judged)]);
+    let read = read.filter(|(_, version)| version.is_some());
+    let mut steps: Vec<Op> = read.map(|(key, version)| Op::Check { key, version }).collect();
+    let data = record::write(settings);
     steps.push(Op::Set { key: Key::Settings, version, data });
     steps
 }

@@ -79,15 +79,18 @@ fn a_pause_in_the_middle_of_a_cession_is_refused() {
 }
 
 #[test]
-fn each_pause_is_bound_to_the_office_that_was_judged() {
+fn each_pause_is_bound_to_the_office_and_the_orders_that_were_judged() {
     let records = records();
     let new = view::record(&records.settings).unwrap();
-    let (version, active) = (Some(Version(3)), Some(Version(9)));
+    let (version, active, order) = (Some(Version(3)), Some(Version(9)), Some(Version(2)));
+    let orders = vec![(Key::Switchover, order), (Key::Failover, None)];
     for wish in [Wish::Pause, Wish::PauseAndKeep("keep-1".to_owned())] {
-        let steps = steps(&wish, new, version, active);
-        assert_eq!(steps[0], Op::Check { key: Key::Active, version: active }, "{wish:?}");
+        let steps = steps(&wish, new, version, (active, orders.clone()));
+        assert_eq!(steps[0], Op::Check { key: Key::Switchover, version: order }, "{wish:?}");
+        assert_eq!(steps[1], Op::Check { key: Key::Active, version: active }, "{wish:?}");
+        assert_eq!(steps.len(), 3, "an order that is not there has no version");
     }
-    assert_eq!(steps(&Wish::Resume, new, version, active).len(), 1);
+    assert_eq!(steps(&Wish::Resume, new, version, (active, Vec::new())).len(), 1);
 }
 
 #[test]

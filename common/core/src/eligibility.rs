@@ -159,15 +159,7 @@ impl HealthMonitor {
         if self.presence.handle(event) {
             return;
         }
-        match event {
-            QuorumEvent::Connected { .. } => self.settings.outdate(),
-            QuorumEvent::Disconnected | QuorumEvent::SessionLost => self.settings.disconnected(),
-            QuorumEvent::Read { id, key: _, found } => {
-                self.settings.take(now, *id, found);
-            }
-            // Nothing is watched here.
-            QuorumEvent::Changed(_) | QuorumEvent::Wrote { .. } => {}
-        }
+        self.settings.hear(now, event);
     }
 
     /// Lets time pass. Early or repeated calls are harmless.

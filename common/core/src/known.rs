@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::quorum::{ActionId, Found, Request, SessionId, Version};
+use crate::quorum::{ActionId, Event, Found, Request, SessionId, Version};
 use crate::record::{self, Corrupt, Key};
 use crate::services::Ids;
 use crate::time::Time;
@@ -169,6 +169,18 @@ impl<T: Clone + PartialEq + DeserializeOwned> Known<T> {
         self.transaction = Some(changed);
         (self.content, self.version, self.changed, self.owner) = (content, version, changed, owner);
         differs
+    }
+
+    /// Takes what the quorum reports where this record is not watched: it is read anew only when its owner outdates it.
+    pub fn hear(&mut self, now: Time, event: &Event) {
+        match event {
+            Event::Connected { .. } => self.outdate(),
+            Event::Disconnected | Event::SessionLost => self.disconnected(),
+            Event::Read { id, key: _, found } => {
+                self.take(now, *id, found);
+            }
+            Event::Changed(_) | Event::Wrote { .. } => {}
+        }
     }
 
     /// Takes what a write of ours made of the record. Its `changed` is not known then.

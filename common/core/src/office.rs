@@ -5,6 +5,7 @@
 //! that a write is about comes last in it.
 //! `protocol.md`, 3 and 4.
 
+mod cession;
 mod keep;
 
 use std::time::Duration;
@@ -17,6 +18,7 @@ use crate::quorum::{Op, Version};
 use crate::record::{self, Active, FORMAT, Key, Lease, Lock, Phase, Promise, Settings};
 use crate::time::Time;
 
+pub use cession::{accept, answer_failover, cede, enter_phase};
 pub use keep::{MayBeKept, claims_allowed, keep_is_over, word_about};
 
 /// How somebody stands to the office, by what `active` says.
@@ -106,21 +108,6 @@ pub fn renew(active: Version, office: &Active, lease: &Known<Lease>) -> (Vec<Op>
 /// creation of a lock bumps that.
 pub fn take(active: Version, office: &Active) -> Vec<Op> {
     vec![Op::Check { key: Key::Lock, version: None }, put_active(Some(active), office)]
-}
-
-/// Write 4: the office enters another phase.
-pub fn enter_phase(active: Version, office: &Active) -> Vec<Op> {
-    vec![put_active(Some(active), office)]
-}
-
-/// Write 5: the cession. Only after everything is verified stopped. The lock goes in the same write, if it is there.
-pub fn cede(active: Version, office: &Active, lock: Option<Version>) -> Vec<Op> {
-    let mut ops: Vec<Op> = lock
-        .map(|version| Op::Delete { key: Key::Lock, version: Some(version) })
-        .into_iter()
-        .collect();
-    ops.push(put_active(Some(active), office));
-    ops
 }
 
 /// Write 6: succeeding myself, as a new process or with a new session. Bumping `active` makes every late write of the

@@ -113,6 +113,10 @@ fn scopes(arguments: &Arguments) -> Vec<(String, Scope)> {
             Scope::every_fault(faults).and_commands(1, &[Command::Pause, Command::PauseKeep]),
         ),
         (named("fence confirm"), Scope::every_fault(faults).and_commands(1, &[Command::Confirm])),
+        (
+            named("fence confirm of a keep"),
+            Scope::every_fault(faults).and_commands(2, &[Command::PauseKeep, Command::ConfirmKeep]),
+        ),
         (named("a fence agent"), Scope::every_fault(faults).with_fencing()),
         (
             named("harmless ones: no needless loss"),

@@ -140,6 +140,9 @@ impl fmt::Display for Action {
             Self::Command(Command::Confirm, node) => {
                 write!(f, "COMMAND fence confirm headnode{node}")
             }
+            Self::Command(Command::ConfirmKeep, node) => {
+                write!(f, "COMMAND fence confirm headnode{node}, which kept its services")
+            }
             Self::Hear(node) => write!(f, "headnode{node}: hears what was confirmed"),
             Self::Resume => f.write_str("COMMAND resume"),
             Self::Connect(node) => write!(f, "headnode{node}: has a new session"),

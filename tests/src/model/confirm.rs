@@ -5,7 +5,7 @@
 
 use super::rules::Rule;
 use super::scope::Scope;
-use super::state::{Node, Role, State, Yes};
+use super::state::{Node, Role, Settings, State, Yes};
 
 impl Scope {
     /// Whether the holder of office shows that it lives: its session, which a host without power soon has no more.
@@ -22,6 +22,27 @@ impl Scope {
         let lives = self.shows_life(state) && !self.has(Rule::ConfirmSigns);
         let other = !state.active.missing && claimant.node != holder;
         other && state.confirm == Yes::None && (!state.host(holder).up || lives)
+    }
+
+    /// Whether an operator has something to say of the host of a keep that was resumed: the same, where nobody claims.
+    pub(super) fn may_confirm_keep(&self, state: &State) -> bool {
+        let active = &state.active;
+        let resuming = state.settings == Settings::Resuming && !active.missing;
+        let lives = self.shows_life(state) && !self.has(Rule::KeepWordSigns);
+        let unclaimed = active.claimant.is_none() && active.ceded.is_none();
+        resuming && unclaimed && !state.kept_off && (!state.host(active.node).up || lives)
+    }
+
+    /// Whether that word counts: as long as the host shows no sign of life.
+    pub(super) fn kept_is_off(&self, state: &State) -> bool {
+        state.kept_off && (!self.shows_life(state) || !self.has(Rule::KeepWordSigns))
+    }
+
+    /// Whether services may run by a keep that was resumed: then there is nothing to be waited out.
+    pub(super) fn may_be_kept(&self, state: &State) -> bool {
+        let active = &state.active;
+        let over = active.ceded.is_some() || state.host(active.node).promised == 0;
+        state.settings == Settings::Resuming && !over && !self.kept_is_off(state)
     }
 
     /// Whether this claimant has an operator's word to hear.

@@ -146,6 +146,7 @@ impl Scope {
             fenced: self.fenced(state, node),
             waited,
             since_claim: controller.active_age,
+            kept: self.may_be_kept(state),
         };
         way_is_free(self.rules, self.figures, known)
     }

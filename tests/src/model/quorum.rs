@@ -92,7 +92,8 @@ impl Scope {
             Settings::Resuming => Claims::Resuming,
         };
         let promise = state.host(active.node).promised;
-        claims_are_allowed(claims, active.ceded.is_some(), promise, self.fenced(state, by))
+        let off = self.fenced(state, by) || self.kept_is_off(state);
+        claims_are_allowed(claims, active.ceded.is_some(), promise, off)
     }
 
     /// Whether a fence method's Yes holds for the recorded holder.

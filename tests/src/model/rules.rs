@@ -91,6 +91,7 @@ rules! {
     KeepChecksSettings: "the acknowledgement of a keep is conditional on `settings`@p", Shown::TwoActives;
     ResumeRenewsFirst: "on resume the active renews and writes the permit before it acknowledges", Shown::TwoActives;
     ResumeWaits: "the end of an acknowledged keep waits for the active, or proof that it is out", Shown::TwoActives;
+    KeepWordSigns: "a word about the host of a keep counts only while that shows no sign of life", Shown::TwoActives;
     ClaimWaits: "a gone lock is claimed only after `lease` stood still for 2h", Shown::NeedlessLoss;
     ClaimChecksLease: "the claim is conditional on `lease`@s, the value that stood still", Shown::NeedlessLoss;
     OverLockWaits: "a lock that is there is claimed over only after lease + kill", Shown::NeedlessLoss;
@@ -250,6 +251,8 @@ pub struct Evidence {
     pub waited: u8,
     /// Ticks since the claim.
     pub since_claim: u8,
+    /// Services may run by a keep, which have no D.
+    pub kept: bool,
 }
 
 /// How `settings` stand to claims.
@@ -263,18 +266,13 @@ pub enum Claims {
     Resuming,
 }
 
-/// Whether `settings` let anybody claim, by what is known of the old holder.
+/// Whether `settings` let anybody claim, by what is known of the old holder: `off`, by a fence method or by somebody's word, too.
 #[must_use]
-pub const fn claims_are_allowed(
-    claims: Claims,
-    ceded: bool,
-    promise: Behind,
-    fenced: bool,
-) -> bool {
+pub const fn claims_are_allowed(claims: Claims, ceded: bool, promise: Behind, off: bool) -> bool {
     match claims {
         Claims::Allowed => true,
         Claims::Paused => false,
-        Claims::Resuming => ceded || promise == 0 || fenced,
+        Claims::Resuming => ceded || promise == 0 || off,
     }
 }
 
@@ -285,8 +283,9 @@ pub const fn way_is_free(rules: Rules, figures: Figures, known: Evidence) -> boo
     if known.fenced || known.ceded {
         true
     } else if known.unknown {
-        known.all_promised || known.since_claim >= wait
+        known.all_promised || known.since_claim >= wait && !known.kept
     } else {
-        known.promise == 0 || !rules.has(Rule::PromiseEpoch) || known.waited >= wait
+        let waited = known.waited >= wait && !known.kept;
+        known.promise == 0 || !rules.has(Rule::PromiseEpoch) || waited
     }
 }

@@ -64,12 +64,20 @@ pub enum Command {
     PauseKeep,
     /// `fence confirm`, of a holder without power; or in vain, of one that shows a sign of life.
     Confirm,
+    /// The same of the host of a keep that was resumed, where nobody claims.
+    ConfirmKeep,
 }
 
 impl Command {
     /// Every command.
-    pub const ALL: &'static [Self] =
-        &[Self::Cede, Self::Failover, Self::Pause, Self::PauseKeep, Self::Confirm];
+    pub const ALL: &'static [Self] = &[
+        Self::Cede,
+        Self::Failover,
+        Self::Pause,
+        Self::PauseKeep,
+        Self::Confirm,
+        Self::ConfirmKeep,
+    ];
 }
 
 /// Where a run starts.
@@ -248,6 +256,7 @@ impl Scope {
             },
             settings: Settings::Automatic,
             confirm: Yes::None,
+            kept_off: false,
             faults_left: self.most_faults,
             commands_left: self.most_commands,
             slow_clock: false,

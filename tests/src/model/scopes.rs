@@ -71,6 +71,8 @@ impl Scope {
             | Rule::ResumeWaits => {
                 Self::with_faults(1, &[Cut, Freeze]).and_commands(1, &[Command::PauseKeep])
             }
+            Rule::KeepWordSigns => Self::with_faults(1, &[Cut, Freeze])
+                .and_commands(2, &[Command::PauseKeep, Command::ConfirmKeep]),
             Rule::Gate
             | Rule::GateClosed
             | Rule::PromiseClosesFirst

@@ -62,8 +62,11 @@ impl Scope {
             && state.host(holder).controller.role != Role::Ceding;
         match state.settings {
             Settings::Automatic => self.nodes().any(|node| self.able(state, node)),
-            Settings::Paused | Settings::Keep | Settings::KeepAcknowledged | Settings::Resuming => {
-                holder_can
+            Settings::Paused | Settings::Keep | Settings::KeepAcknowledged => holder_can,
+            // Until the keep is proven or confirmed to be over, nobody but its holder can know.
+            Settings::Resuming => {
+                let mut able = self.nodes().filter(|node| self.able(state, *node));
+                holder_can || able.any(|node| self.claims_allowed(state, node))
             }
         }
     }

@@ -28,6 +28,8 @@ pub struct State {
     pub settings: Settings,
     /// An operator's word that the holder is powered off, which the claimant has not heard yet.
     pub confirm: Yes,
+    /// An operator's word that the host of a keep is powered off stands in `settings`.
+    pub kept_off: bool,
     /// How many faults may still happen.
     pub faults_left: u8,
     /// How many commands an operator may still give.

@@ -125,6 +125,10 @@ impl Scope {
         if confirm && self.may_confirm(state) {
             steps.push(Action::Command(Command::Confirm, state.active.node));
         }
+        let confirm_keep = self.commands.contains(&Command::ConfirmKeep);
+        if state.commands_left > 0 && confirm_keep && self.may_confirm_keep(state) {
+            steps.push(Action::Command(Command::ConfirmKeep, state.active.node));
+        }
         match state.settings {
             Settings::Paused | Settings::Keep | Settings::KeepAcknowledged => {
                 steps.push(Action::Resume);
@@ -432,6 +436,7 @@ impl Scope {
                 state.confirm = Yes::Valid;
                 return;
             }
+            Command::ConfirmKeep => state.kept_off = true,
         }
         self.settings_changed(state);
     }
@@ -451,6 +456,9 @@ impl Scope {
     fn tidy(&self, state: &mut State) {
         if state.confirm == Yes::Stale && self.has(Rule::ConfirmBound) {
             state.confirm = Yes::None;
+        }
+        if state.settings != Settings::Resuming {
+            state.kept_off = false;
         }
         for node in self.nodes() {
             let host = state.host_mut(node);

@@ -161,6 +161,7 @@ impl World {
                 if let Phase::Ceded { to, .. } = &active.phase {
                     let to = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
                     self.notice("quorum", format!("{} ceded epoch {epoch}{to}", holder.node));
+                    self.check_cession(active);
                 } else if begins_office(before, active) {
                     let node = holder.node.clone();
                     self.notice("quorum", format!("{node} holds office of epoch {epoch}"));

@@ -64,6 +64,11 @@ impl World {
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
             ["write" | "delete" | "another", ..] => self.record_command(&words),
+            ["deafen", host, "to", path] => {
+                let key = Key::from_path(path).ok_or_else(|| format!("no record `{path}`"))?;
+                self.deaf.insert((self.named_host(host)?, key));
+                Ok(())
+            }
             [
                 "pause" | "resume" | "maintenance" | "switchover" | "failover" | "fence" | "adopt"
                 | "lose",

@@ -327,6 +327,7 @@ impl World {
                 let result = if denied {
                     Err((0, Refusal::Denied("NoAuth".to_owned())))
                 } else {
+                    let ops = self.without_dropped(ops.clone());
                     self.ensemble.head.multi(&ops, session, zxid)
                 };
                 let (changes, outcome) = match result {

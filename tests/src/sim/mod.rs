@@ -10,6 +10,7 @@ mod client;
 mod clock;
 mod command;
 mod daemon;
+mod dropped;
 mod ensemble;
 mod follow;
 mod heal;

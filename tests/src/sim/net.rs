@@ -8,7 +8,7 @@ use headship_core::quorum::{ActionId, Found, Outcome, Request, SessionId};
 use headship_core::record::Key;
 
 use super::ensemble::{Power, Proposal, Proposed, ServerId};
-use super::host::{DaemonId, HostId, Input};
+use super::host::{DaemonId, HostId, Input, Kind};
 use super::world::{Happening, World};
 
 /// How long a host's network waits before it sends again what was not received.
@@ -92,8 +92,13 @@ pub(super) struct Net {
 
 impl Net {
     /// Whose connection it is.
+    pub(super) fn daemon_of(&self, id: ConnId) -> Option<DaemonId> {
+        self.conns.get(&id).map(|conn| conn.daemon)
+    }
+
+    /// On which host whoever has it runs.
     pub(super) fn host_of(&self, id: ConnId) -> Option<HostId> {
-        self.conns.get(&id).map(|conn| conn.daemon.host)
+        self.daemon_of(id).map(|daemon| daemon.host)
     }
 }
 
@@ -277,11 +282,12 @@ impl World {
 
     /// Answers reads up to the next write that is not decided; `written` is the answer to the first write.
     fn answer(&mut self, id: ConnId, mut written: Option<Down>) {
-        while let Some(conn) = self.net.conns.get_mut(&id) {
+        while let Some(conn) = self.net.conns.get(&id) {
             let answer = match conn.waiting.front() {
-                Some(Waiting::Read { id, key }) => {
+                Some(Waiting::Read { id: asked, key }) => {
                     let found = self.ensemble.server(conn.server).tree.found(key);
-                    Down::Read { id: *id, key: key.clone(), found }
+                    let found = self.seen_by(id, key, found);
+                    Down::Read { id: *asked, key: key.clone(), found }
                 }
                 Some(Waiting::Write { id: asked }) => match written.take() {
                     Some(Down::Wrote { id, outcome }) if id == *asked => {
@@ -291,7 +297,9 @@ impl World {
                 },
                 None => return,
             };
-            conn.waiting.pop_front();
+            if let Some(conn) = self.net.conns.get_mut(&id) {
+                conn.waiting.pop_front();
+            }
             self.send_down(id, answer);
         }
     }
@@ -325,7 +333,7 @@ impl World {
         }
     }
 
-    /// Tells a server's clients that a record changed. A hint may be lost.
+    /// Tells a server's clients that a record changed. A hint may be lost, by chance or in a scenario.
     pub(super) fn hint(&mut self, server: ServerId, key: &Key) {
         let clients: Vec<ConnId> = (self.net.conns.iter())
             .filter(|(_, conn)| conn.server == server && conn.session.is_some() && conn.server_open)
@@ -333,10 +341,16 @@ impl World {
             .map(|(id, _)| *id)
             .collect();
         for id in clients {
-            if !self.chance(self.setup.lost_hints) {
+            let lost = self.is_deaf(id, key);
+            if !lost && !self.chance(self.setup.lost_hints) {
                 self.send_down(id, Down::Changed(key.clone()));
             }
         }
+    }
+
+    fn is_deaf(&self, id: ConnId, key: &Key) -> bool {
+        let of = self.net.daemon_of(id).filter(|of| of.kind == Kind::Controller);
+        of.is_some_and(|of| self.deaf.contains(&(of.host, key.clone())))
     }
 
     /// A server learns that a session is over.

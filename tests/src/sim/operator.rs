@@ -1,19 +1,22 @@
 //! What an operator orders: the records that the command line writes.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use fastrand::Rng;
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{
     self, Active, AdoptOrder, Answer, ConfirmOrder, FORMAT, FailoverOrder, Keep, KeepConfirmed,
-    Key, Maintenance, Order, Pausing, Rest, Settings, SwitchoverOrder,
+    Key, Maintenance, Order, Pausing, Phase, Rest, Settings, SwitchoverOrder,
 };
 use headship_core::time::WallTime;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::world::World;
+use super::clock::micros;
+use super::world::{Happening, World};
 
 /// Who pauses and begins maintenance, from where and why.
 const OPERATOR: &str = "operator, for a test";
@@ -29,8 +32,12 @@ impl World {
     pub(super) fn operator(&mut self, words: &[&str]) -> Result<(), String> {
         match words {
             ["pause"] => self.pause(None),
+            ["pause", "once", "accepted"] => {
+                self.pauses_once_accepted = true;
+                Ok(())
+            }
             ["pause", "keep", rest @ ..] => self.pause_and_keep(rest),
-            ["resume"] => self.settings(|settings| *settings = settings.resume(OPERATOR)),
+            ["resume"] => self.resume(),
             ["resume", "as", "ever"] => self.settings(|settings| settings.paused = None),
             ["maintenance", "all", "off"] => {
                 self.settings(|settings| settings.maintenance = Maintenance::default())
@@ -65,6 +72,14 @@ impl World {
                 *settings = settings.pause(OPERATOR, keep);
             }
         })
+    }
+
+    fn resume(&mut self) -> Result<(), String> {
+        let settings = self.ensemble.head.get(&Key::Settings);
+        let settings =
+            settings.and_then(|it| record::parse::<Settings>(&Key::Settings, &it.data).ok());
+        let resumed = settings.map(|settings| self.resumed(&settings, OPERATOR));
+        self.settings(|settings| *settings = resumed.unwrap_or_else(|| settings.clone()))
     }
 
     /// Asked of whoever holds office by the records, unless the words say otherwise.
@@ -258,11 +273,57 @@ impl World {
     pub(super) fn order_written<O: Order + DeserializeOwned>(&mut self, data: &str) {
         let order = record::parse::<O>(&O::KEY, data).ok();
         match order.and_then(|order| order.given().answer.cloned()) {
-            Some(Answer::Accepted) => self.notice("quorum", "the order is accepted".to_owned()),
+            Some(Answer::Accepted) => {
+                self.notice("quorum", "the order is accepted".to_owned());
+                self.pause_for_all_that();
+            }
             Some(Answer::Refused { why }) => {
                 self.notice("quorum", format!("the order is refused: {why}"));
             }
             None => {}
+        }
+    }
+
+    /// Somebody pauses who has not seen that an order is being carried out, at once or a little later. The command line
+    /// refuses that; this is for one that was not told, or that is of a program from before. Drawn apart from all else, so that
+    /// the rest of a seed is as it would be without.
+    fn pause_for_all_that(&mut self) {
+        if std::mem::take(&mut self.pauses_once_accepted) {
+            self.after(Duration::ZERO, Happening::Command("pause".to_owned()));
+        }
+        if self.setup.calm {
+            return;
+        }
+        let mut rng = Rng::with_seed(self.setup.seed ^ micros(self.now) ^ 0x9a05e);
+        let pause = Duration::from_micros(if rng.bool() { 0 } else { rng.u64(0..2_000_000) });
+        let resume = pause + Duration::from_micros(rng.u64(1_000_000..30_000_000));
+        if rng.u32(0..4) == 0 {
+            self.after(pause, Happening::Command("pause".to_owned()));
+            self.after(resume, Happening::Command("resume".to_owned()));
+        }
+    }
+
+    /// Who cedes to another does so for its sake: while it may not claim, nobody would be active. Whoever is stopped cedes in any
+    /// case.
+    pub(super) fn check_cession(&mut self, active: &Active) {
+        let (Phase::Ceded { to: Some(to), .. }, Some(holder)) = (&active.phase, &active.holder)
+        else {
+            return;
+        };
+        let settings = self.ensemble.head.get(&Key::Settings);
+        let settings =
+            settings.and_then(|it| record::parse::<Settings>(&Key::Settings, &it.data).ok());
+        let paused = settings.is_some_and(|settings| match settings.pausing() {
+            Pausing::Paused(_) | Pausing::Asked { .. } | Pausing::Kept { .. } => true,
+            Pausing::Automatic | Pausing::Resuming { .. } => false,
+        });
+        let of = self.host_by_name(holder.node.as_str());
+        let why = of.and_then(|host| Some(self.controller(host)?.status().1.to_owned()));
+        if paused && why.is_some_and(|why| !why.contains("master-fc is being stopped")) {
+            let epoch = active.epoch;
+            self.violation(format!(
+                "epoch {epoch} is ceded to {to}, which may not claim it: automatic failover is paused"
+            ));
         }
     }
 

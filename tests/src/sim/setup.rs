@@ -55,6 +55,12 @@ pub struct Broken {
     pub no_kill_time: bool,
     /// And in truth it takes this long.
     pub kill_takes: Duration,
+    /// A resume ends a keep at once, whether or not whoever acknowledged it has heard of that.
+    pub resumes_at_once: bool,
+    /// The acknowledgement of a keep is not conditional on `active`.
+    pub keeps_past_active: bool,
+    /// What a headnode's daemons show of themselves is seen by no other's master-fc.
+    pub blind_to_signs: bool,
     /// The first headnode's clock is this much slow, and the second's as much fast, in millionths.
     pub drift_ppm: i64,
 }

@@ -1,7 +1,7 @@
 //! The simulated cluster as a whole: one queue of what happens, in virtual time, all chance from one seed.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -10,6 +10,7 @@ use headship_core::eligibility::{Disk, Measured};
 use headship_core::epoch::Remembered;
 use headship_core::node::NodeName;
 use headship_core::quorum::Ask;
+use headship_core::record::Key;
 use headship_core::say::Line;
 
 use super::check::Checker;
@@ -83,6 +84,10 @@ pub struct World {
     pub(super) log: Log,
     pub(super) checker: Checker,
     pub(super) orders: u64,
+    /// Whether an operator pauses at the very moment at which the next order is accepted.
+    pub(super) pauses_once_accepted: bool,
+    /// The headnodes whose master-fc is told of no change of a record, and which records.
+    pub(super) deaf: BTreeSet<(HostId, Key)>,
     /// How often the records were lost, and another life of the cluster began.
     pub(super) lives: u64,
     /// Whether a lease was ever configured on one host alone.
@@ -115,6 +120,8 @@ impl World {
             log: Log { detailed: setup.detailed, ..Log::default() },
             checker: Checker::default(),
             orders: 0,
+            pauses_once_accepted: false,
+            deaf: BTreeSet::new(),
             lives: 0,
             leases_differed: false,
             setup,

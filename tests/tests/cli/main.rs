@@ -118,7 +118,15 @@ async fn a_switchover_is_followed_and_a_second_one_is_refused_by_name() {
     assert_eq!(code(&second), 6, "{second:?}");
     assert!(stderr(&second).contains(&format!("{} ordered a switchover", order.by)), "{second:?}");
 
+    let paused = lab.run(&["pause"]).await;
+    assert_eq!(code(&paused), 6, "{paused:?}");
+    assert!(stderr(&paused).contains("ordered a switchover to hn1, which is not answered yet"));
+
     lab.answer(order, Answer::Accepted).await;
+    let paused = lab.run(&["pause"]).await;
+    assert_eq!(code(&paused), 6, "{paused:?}");
+    assert!(stderr(&paused).contains("a switchover to hn1 that "), "{paused:?}");
+    assert!(stderr(&paused).contains("is being carried out"), "{paused:?}");
     let until_ms = 20_000;
     let ceded = Phase::Ceded { to: Some(node("hn1")), until_ms };
     lab.set_active(active("hn0", 7, Phase::BecomingStandby)).await;

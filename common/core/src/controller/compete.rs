@@ -338,11 +338,17 @@ impl Controller {
                 self.records.active.wrote(now, active, version, None);
                 self.lock_created(now);
             }
-            Write::Answer(order) => {
+            Write::Accept { order, to, active } => {
+                let what = format!("switchover ordered by {}", order.by);
+                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
+                self.records.switchover.outdate();
+                self.records.active.wrote(now, active, version, None);
+                self.begin_leaving_to(to, what, now);
+            }
+            Write::Refuse(order) => {
                 let what = format!("switchover ordered by {}", order.by);
                 self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
                 self.records.switchover.wrote(now, order, version, None);
-                self.obey_switchover(now);
             }
             Write::AnswerFailover(order) => {
                 let what = format!("failover from {} ordered by {}", order.from, order.by);

@@ -6,7 +6,8 @@ use super::{Controller, Leaving, Write};
 use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
 use crate::office;
-use crate::record::{Active, Phase};
+use crate::quorum::Version;
+use crate::record::{Active, Pausing, Phase};
 use crate::say::Kind;
 use crate::time::{Time, millis};
 
@@ -89,12 +90,13 @@ impl Controller {
     fn enter_phase(&mut self, now: Time, active: &Active, phase: Phase) {
         let Some(version) = self.records.active.version() else { return };
         let office = Active { phase, since: self.wall, ..active.clone() };
-        let ops = office::enter_phase(version, &office);
+        let ops = office::enter_phase(version, &office, self.bound_settings());
         self.write(now, ops, Write::EnterPhase(office));
     }
 
     /// Whether to give up office, and to whom. Never for a headnode that is worse, nor for nobody, unless told to.
     fn consider_leaving(&mut self, now: Time, active: &Active) {
+        self.stay_if_paused();
         if self.leaving.is_some() {
             return;
         }
@@ -112,10 +114,36 @@ impl Controller {
             return;
         }
         if let Some(why) = self.reason_to_quit(now)
+            && self.paused_by().is_none()
             && let Some(peer) = self.fit_peer(now)
         {
-            self.begin_leaving(Some(peer), why, now);
+            self.begin_leaving_to(peer, why, now);
         }
+    }
+
+    /// By whom and why everybody is kept from claiming, as far as is known.
+    fn paused_by(&self) -> Option<&str> {
+        match self.records.settings.record()?.pausing() {
+            Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. } => Some(by),
+            Pausing::Automatic | Pausing::Resuming { .. } => None,
+        }
+    }
+
+    /// An office that is given up for another headnode is kept after all, however far that is, if somebody paused meanwhile.
+    fn stay_if_paused(&mut self) {
+        let ends = self.leaving.as_ref().is_some_and(|leaving| leaving.unless_paused)
+            && self.records.settings.is_fresh();
+        if let Some(by) = self.paused_by().filter(|_| ends) {
+            let text = format!("stays in office: automatic failover is paused ({by})");
+            self.tell_of(Kind::CessionEnded, text);
+            self.leaving = None;
+        }
+    }
+
+    /// The `settings` that a step out of office is bound to.
+    fn bound_settings(&self) -> Option<Version> {
+        let bound = self.leaving.as_ref().is_some_and(|leaving| leaving.unless_paused);
+        self.records.settings.version().filter(|_| bound)
     }
 
     /// Why this headnode should not go on, if another is ready. That another would do better is no reason: office that
@@ -159,10 +187,19 @@ impl Controller {
         own.or(others).map(|name| format!("{} gave up {name}", self.me.node))
     }
 
+    /// Whatever comes of it.
     pub(super) fn begin_leaving(&mut self, to: Option<NodeName>, why: String, now: Time) {
         let whom = to.as_ref().map_or_else(String::new, |to| format!(" to {to}"));
         self.tell_of(Kind::CessionBegun, format!("ceding{whom}: {why}"));
-        self.leaving = Some(Leaving { to, why, since: now, permit_gone: false });
+        self.leaving =
+            Some(Leaving { to, why, unless_paused: false, since: now, permit_gone: false });
+    }
+
+    /// For the sake of a headnode that takes over.
+    pub(super) fn begin_leaving_to(&mut self, to: NodeName, why: String, now: Time) {
+        self.begin_leaving(Some(to), why, now);
+        self.leaving =
+            self.leaving.take().map(|leaving| Leaving { unless_paused: true, ..leaving });
     }
 
     /// Whether what should stop has not stopped for so long that renewing would only keep the other headnode out: from then
@@ -178,7 +215,9 @@ impl Controller {
     /// Gives up office: stop everything, remove the permit, verify once more that nothing runs, cede. A permit that cannot be
     /// removed lets nothing through once it has ended, and is no longer renewed.
     fn leave(&mut self, now: Time, active: &Active, leaving: &Leaving) {
-        if active.phase != Phase::BecomingStandby {
+        if leaving.unless_paused && !self.records.settings.is_fresh() {
+            // A step that is bound to them would be refused if it is a pause that is not read yet.
+        } else if active.phase != Phase::BecomingStandby {
             self.enter_phase(now, active, Phase::BecomingStandby);
         } else if !self.services.all_stopped() || self.permit.pending.is_some() {
             // `serve` sees to the stops; a file's outcome comes back by itself.
@@ -200,7 +239,8 @@ impl Controller {
         let stay_out = leaving.to.as_ref().map_or(Duration::ZERO, |_| self.config.timing.stay_out);
         let phase = Phase::Ceded { to: leaving.to.clone(), until_ms: millis(stay_out) };
         let office = Active { phase, since: self.wall, ..active.clone() };
-        let ops = office::cede(version, &office, self.records.lock.version());
+        let lock = self.records.lock.version();
+        let ops = office::cede(version, &office, lock, self.bound_settings());
         self.write(now, ops, Write::Cede(office));
     }
 }

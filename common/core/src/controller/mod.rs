@@ -159,7 +159,12 @@ enum Write {
     EnterPhase(Active),
     Cede(Active),
     Succeed(Active),
-    Answer(SwitchoverOrder),
+    Accept {
+        order: SwitchoverOrder,
+        to: NodeName,
+        active: Active,
+    },
+    Refuse(SwitchoverOrder),
     AnswerFailover(FailoverOrder),
     AnswerConfirm(ConfirmOrder),
     AnswerAdopt(AdoptOrder),
@@ -205,6 +210,8 @@ struct PermitFile {
 struct Leaving {
     to: Option<NodeName>,
     why: String,
+    /// Whether it is for the sake of a headnode that takes over: a pause, under which none may, ends the intention.
+    unless_paused: bool,
     /// Since when.
     since: Time,
     /// Whether what is stopped was verified once more after the permit was gone.

@@ -4,7 +4,7 @@
 use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::node::NodeName;
-use crate::office::Standing;
+use crate::office::{self, Standing};
 use crate::quorum::Op;
 use crate::record::{
     self, Active, Answer, FailoverOrder, Given, Key, Order, Pausing, Phase, Settings,
@@ -17,7 +17,9 @@ impl Controller {
     /// Answers an order to switch over, if there is one. True if there was something to do.
     pub(super) fn obey_switchover(&mut self, now: Time) -> bool {
         let mine = self.standing() == Standing::Holder && self.leaving.is_none();
-        if !mine || !self.records.switchover.is_fresh() {
+        // Whether somebody paused decides the answer.
+        let known = self.records.switchover.is_fresh() && self.records.settings.is_fresh();
+        if !mine || !known {
             return false;
         }
         let Some(active) = self.records.active.record().cloned() else { return false };
@@ -33,19 +35,32 @@ impl Controller {
             Some(Answer::Accepted) => true,
             Some(Answer::Refused { .. }) => return false,
         };
-        let answer = match self.target(now, &active, &order) {
-            Ok(to) if accepted => {
-                self.begin_leaving(Some(to), format!("switchover ordered by {}", order.by), now);
-                return true;
-            }
-            Ok(_) => Answer::Accepted,
-            Err(why) => Answer::Refused { why },
+        let target = self.target(now, &active, &order);
+        if accepted && let Ok(to) = target {
+            self.begin_leaving_to(to, format!("switchover ordered by {}", order.by), now);
+            return true;
+        }
+        let (Some(version), Some(of_active)) =
+            (self.records.switchover.version(), self.records.active.version())
+        else {
+            return false;
         };
-        let Some(version) = self.records.switchover.version() else { return false };
-        let order = SwitchoverOrder { answer: Some(answer), ..order };
-        let data = record::write(&order);
-        let ops = vec![Op::Set { key: Key::Switchover, version: Some(version), data }];
-        self.write(now, ops, Write::Answer(order));
+        match target {
+            Ok(to) => {
+                let order = SwitchoverOrder { answer: Some(Answer::Accepted), ..order };
+                let (phase, since) = (Phase::BecomingStandby, self.wall);
+                let active = Active { phase, since, ..active };
+                let settings = self.records.settings.version();
+                let ops = office::accept(of_active, &active, settings, (version, &order));
+                self.write(now, ops, Write::Accept { order, to, active });
+            }
+            Err(why) => {
+                let order = SwitchoverOrder { answer: Some(Answer::Refused { why }), ..order };
+                let data = record::write(&order);
+                let ops = vec![Op::Set { key: Key::Switchover, version: Some(version), data }];
+                self.write(now, ops, Write::Refuse(order));
+            }
+        }
         true
     }
 
@@ -139,19 +154,29 @@ impl Controller {
             return false;
         };
         // One of a later epoch: this look at `active` is behind.
-        if order.answer.is_some() || order.epoch > active.epoch {
+        if order.epoch > active.epoch {
             return false;
         }
-        let (answer, taker) = match self.may_take_over(now, &active, &order) {
+        // Accepted here, and not claimed yet: what speaks against it since then is a pause.
+        let accepted = self.ordered_failover().is_some();
+        if order.answer.is_some() && !accepted {
+            return false;
+        }
+        let may = if accepted {
+            self.is_void(&order.given(), &active).map(|()| false)
+        } else {
+            self.may_take_over(now, &active, &order)
+        };
+        let (answer, taker) = match may {
             Ok(true) => (Answer::Accepted, Some(self.me.node.clone())),
             Ok(false) => return false,
             Err(why) => (Answer::Refused { why }, None),
         };
-        // Conditional, so that one of many accepts.
+        // Conditional, so that one of many accepts, and none beside a pause.
         let Some(version) = self.records.failover.version() else { return false };
         let order = FailoverOrder { answer: Some(answer), taker, ..order };
-        let data = record::write(&order);
-        let ops = vec![Op::Set { key: Key::Failover, version: Some(version), data }];
+        let settings = self.records.settings.version();
+        let ops = office::answer_failover(settings, (version, &order));
         self.write(now, ops, Write::AnswerFailover(order));
         true
     }

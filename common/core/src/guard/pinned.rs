@@ -60,14 +60,7 @@ impl Pinned {
     }
 
     pub(super) fn quorum(&mut self, now: Time, event: &QuorumEvent) {
-        match event {
-            QuorumEvent::Connected { .. } => self.settings.outdate(),
-            QuorumEvent::Disconnected | QuorumEvent::SessionLost => self.settings.disconnected(),
-            QuorumEvent::Read { id, key: _, found } => {
-                self.settings.take(now, *id, found);
-            }
-            QuorumEvent::Changed(_) | QuorumEvent::Wrote { .. } => {}
-        }
+        self.settings.hear(now, event);
     }
 
     /// What is to be read, if anything.

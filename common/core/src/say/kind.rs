@@ -51,6 +51,8 @@ kinds! {
     OfficeTaken, Info, "bcf2873577f4445087b280d89d00be4b";
     /// master-fc gives up office by itself or by order.
     CessionBegun, Info, "1516f92879fb439caefe5ee7fe870483";
+    /// master-fc stays in office after all: somebody paused while it gave it up for another headnode.
+    CessionEnded, Warn, "6c9a16e9922c40a3b4586001358f9332";
     /// master-fc reads that another headnode took over from it.
     OfficeLost, Warn, "a4677f5901c34537aa4b594c4e1f9899";
     /// Nobody is active, and this headnode must not claim office.

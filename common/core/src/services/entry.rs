@@ -2,12 +2,15 @@
 
 mod alone;
 mod fall;
+mod running;
+mod stopping;
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 pub(super) use self::fall::Fall;
 use self::fall::Fallen;
+use self::stopping::StopProgress;
 use super::probes::Probes;
 use super::{Desired, Ended, Ids, Observed, Order, ServiceAction};
 use crate::config::checked::Service;
@@ -29,17 +32,6 @@ struct UnderWay {
     id: ActionId,
     order: Order,
     since: Time,
-}
-
-/// How far stopping is since it became desired.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum StopProgress {
-    /// A stop order is to end well first.
-    StopWanted,
-    /// A stop order ended well, or the gate was shut and none may be needed.
-    LookWanted,
-    /// A look asked for after that found it down, and no start queued.
-    Verified,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -114,20 +106,8 @@ impl Entry {
         &self.why
     }
 
-    pub(super) fn is_verified(&self) -> bool {
-        self.stop == StopProgress::Verified
-    }
-
     pub(super) fn is_gone(&self) -> bool {
         self.gone
-    }
-
-    /// Whether somebody just asked for its start and the gate is about to refuse it: nothing runs, and nothing is ordered.
-    pub(super) fn is_at_the_gate(&self, now: Time) -> bool {
-        self.observed == Observed::Starting
-            && self.stop == StopProgress::LookWanted
-            && self.under_way.is_none()
-            && now < self.not_before
     }
 
     pub(super) fn is_doing(&self, id: ActionId) -> bool {
@@ -136,25 +116,6 @@ impl Entry {
 
     pub(super) fn serves(&self) -> bool {
         self.observed == Observed::Running && (!self.starts || self.probes.all_serving())
-    }
-
-    pub(super) fn is_given_up(&self, now: Time) -> bool {
-        self.started
-            && self.observed.is_down()
-            && self.under_way.is_none()
-            && self.budget_spent(now)
-    }
-
-    pub(super) fn restarts_in_window(&self, now: Time) -> usize {
-        self.restarts.iter().filter(|at| now.since(**at) < self.spec.restart.within).count()
-    }
-
-    /// Starts that each last until their limit may not fit into the window together: what never serves runs out of its
-    /// budget all the same, and is tried again a window later.
-    fn budget_spent(&self, now: Time) -> bool {
-        let restarts = u32::try_from(self.restarts_in_window(now)).unwrap_or(u32::MAX);
-        let times = self.spec.restart.times;
-        restarts >= times || restarts > 0 && self.in_vain >= times
     }
 
     /// What is desired has changed from running or alone to stopped, or the other way round.
@@ -176,25 +137,6 @@ impl Entry {
             // What was seen while others started and stopped it says nothing of now; a kill must not rely on it.
             Desired::Stopped { .. } => self.gone = false,
         }
-    }
-
-    /// With the gate shut a look that finds it down, and no start queued, is proof without a stop order.
-    pub(super) fn look_anew(&mut self) {
-        self.stop = StopProgress::LookWanted;
-        self.look = None;
-        self.look_due = Time::default();
-    }
-
-    fn verify_anew(&mut self) {
-        self.look_anew();
-        self.stop = StopProgress::StopWanted;
-    }
-
-    pub(super) fn distrust(&mut self) {
-        self.verify_anew();
-        self.gone = false;
-        // The pause after a stop that failed must not hold back the kill.
-        self.not_before = Time::default();
     }
 
     pub(super) fn ended(&mut self, now: Time, ended: &Ended, desired: Desired) {
@@ -319,16 +261,6 @@ impl Entry {
         self.probes.answered(now, id, serving);
     }
 
-    /// Whether it serves, or still has time to begin to.
-    fn is_serving_in_time(&mut self, now: Time) -> bool {
-        if self.serves() {
-            self.unserved_since = None;
-            self.in_vain = 0;
-            return true;
-        }
-        now.since(*self.unserved_since.get_or_insert(now)) < self.spec.start_limit
-    }
-
     fn order(
         &mut self,
         now: Time,
@@ -339,121 +271,6 @@ impl Entry {
         let id = ids.draw();
         self.under_way = Some(UnderWay { id, order: order.clone(), since: now });
         actions.push_back(ServiceAction { id, service: self.spec.name.clone(), order });
-    }
-
-    fn is_start_overdue(&self, now: Time) -> bool {
-        self.under_way.as_ref().is_some_and(|doing| {
-            doing.order == Order::Start && now.since(doing.since) >= self.spec.start_limit
-        })
-    }
-
-    pub(super) fn keep_running(
-        &mut self,
-        now: Time,
-        waits_for: Option<&String>,
-        ids: &mut Ids,
-        actions: &mut VecDeque<ServiceAction>,
-    ) {
-        if self.observed == Observed::Running && self.is_start_overdue(now) {
-            // It was down when the start was ordered, and was seen to run since: only the answer is missing.
-            self.under_way = None;
-        }
-        if self.under_way.is_some() {
-            if self.is_start_overdue(now) {
-                self.why = format!("it did not start within {} s", self.spec.start_limit.as_secs());
-                self.order(now, Order::Stop, ids, actions);
-            }
-        } else if self.probes.failed() {
-            self.probes.forget();
-            "its probe failed".clone_into(&mut self.why);
-            self.order(now, Order::Stop, ids, actions);
-        } else if self.observed == Observed::Running {
-            self.started = true;
-            if self.is_serving_in_time(now) {
-                self.ask_probes(now, ids, actions);
-            } else {
-                let limit = self.spec.start_limit.as_secs();
-                self.why = format!("it runs, and did not serve within {limit} s");
-                self.unserved_since = None;
-                self.order(now, Order::Stop, ids, actions);
-            }
-        } else if self.observed.is_down() {
-            self.start_or_say_why_not(now, waits_for, ids, actions);
-        } else if self.observed == Observed::Starting {
-            // By hand, or from before maintenance: a start that hangs would be waited for until systemd's own limit.
-            self.end_start_if_overdue(now, ids, actions);
-        }
-    }
-
-    fn start_or_say_why_not(
-        &mut self,
-        now: Time,
-        waits_for: Option<&String>,
-        ids: &mut Ids,
-        actions: &mut VecDeque<ServiceAction>,
-    ) {
-        if let Some(name) = waits_for {
-            self.why = format!("it waits for {name}");
-        } else if self.started && self.budget_spent(now) {
-            if !self.why.starts_with("given up") {
-                self.why = format!("given up after {}: {}", self.budget_text(), self.why);
-            }
-        } else if now >= self.not_before {
-            if self.started {
-                self.restarts.retain(|at| now.since(*at) < self.spec.restart.within);
-                self.restarts.push(now);
-                self.in_vain = self.in_vain.saturating_add(1);
-            }
-            self.started = true;
-            self.gone = false;
-            self.order(now, Order::Start, ids, actions);
-        }
-    }
-
-    fn budget_text(&self) -> String {
-        let (times, within) = (self.spec.restart.times, self.spec.restart.within.as_secs());
-        if self.in_vain > 0 && self.in_vain >= times {
-            return format!("{} restarts after which it never served", self.in_vain);
-        }
-        format!("{times} restarts in {within} s")
-    }
-
-    fn ask_probes(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {
-        for (index, id) in self.probes.ask(now, ids) {
-            let (service, order) = (self.spec.name.clone(), Order::Probe(index));
-            actions.push_back(ServiceAction { id, service, order });
-        }
-    }
-
-    pub(super) fn keep_stopped(
-        &mut self,
-        now: Time,
-        kill_at: Time,
-        needed: bool,
-        ids: &mut Ids,
-        actions: &mut VecDeque<ServiceAction>,
-    ) {
-        let overdue =
-            self.stopping_since.is_some_and(|since| now.since(since) >= self.spec.stop_limit);
-        let out_of_grace = now >= kill_at || overdue;
-        let killing = self.under_way.as_ref().is_some_and(|doing| doing.order == Order::Kill);
-        if self.is_verified() || now < self.not_before || killing {
-            return;
-        }
-        if out_of_grace && !self.gone {
-            self.order(now, Order::Kill, ids, actions);
-            return;
-        }
-        // Once the stop is done only the look is missing; if that finds it up again, somebody started it: stop it anew.
-        let up_again = matches!(self.observed, Observed::Running | Observed::Starting);
-        if self.under_way.is_none()
-            && (!needed || out_of_grace)
-            && (self.stop == StopProgress::StopWanted || up_again)
-        {
-            self.stopping_since.get_or_insert(now);
-            self.stop = StopProgress::StopWanted;
-            self.order(now, Order::Stop, ids, actions);
-        }
     }
 
     pub(super) fn look_if_due(
