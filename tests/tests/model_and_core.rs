@@ -183,6 +183,7 @@ fn is_free(figures: Figures, known: Evidence, others_promised: bool) -> bool {
         changed,
         promises: &promises,
         confirmed: if known.fenced { &hn0_is_off } else { &[] },
+        fenced: None,
         headnodes: &[name("hn0"), name("hn1")],
         wait_from: end.before(lease::wait(lease_ms, kill_ms)),
         lease_ms,

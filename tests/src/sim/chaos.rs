@@ -11,7 +11,9 @@ use headship_core::record::Active;
 
 use super::client::Client;
 use super::clock::micros;
+use super::fence::Manner;
 use super::host::{DaemonId, HostId, HostStep, Kind, Life};
+use super::setup::Fencing;
 use super::unit::{Ends, State, Unit};
 use super::world::{Happening, World};
 
@@ -38,6 +40,9 @@ impl World {
         }
         let host = HostId(self.pick(self.setup.headnodes));
         let name = self.host(host).name.to_string();
+        if self.setup.fencing != Fencing::No {
+            self.fault_of_fence(host);
+        }
         match self.rng.u32(0..100) {
             0..30 => self.fault_of_daemon(host, &name),
             30..42 => self.fault_of_network(&name),
@@ -422,6 +427,9 @@ impl World {
     /// Everything that is broken is repaired, everybody who is away comes back, and the operator leaves.
     pub(super) fn heal_all(&mut self) {
         self.net.cut.clear();
+        self.net.apart.clear();
+        self.net.reach_changed = self.now;
+        self.device.manner = Manner::Cuts(Duration::from_millis(500));
         self.order("zk start all");
         self.ensemble.denied.clear();
         for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {

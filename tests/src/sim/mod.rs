@@ -11,6 +11,7 @@ mod clock;
 mod command;
 mod daemon;
 mod ensemble;
+mod fence;
 mod follow;
 mod host;
 mod log;
@@ -28,5 +29,5 @@ mod writes;
 
 pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
-pub use setup::{Broken, Setup};
+pub use setup::{Broken, Fencing, Setup};
 pub use world::World;

@@ -14,6 +14,7 @@ use headship_core::say::Line;
 
 use super::check::Checker;
 use super::ensemble::{Ensemble, Step};
+use super::fence::{Device, FenceStep};
 use super::host::{DaemonId, Host, HostId, HostStep, Input, Kind};
 use super::log::Log;
 use super::machine::Heard;
@@ -32,6 +33,7 @@ pub(super) enum Happening {
     Daemon(DaemonId, u64, Input),
     Unit(HostId, u64, String, UnitStep),
     Host(HostId, u64, HostStep),
+    Fence(FenceStep),
     /// An order of the simulation's own: a fault, or its end.
     Command(String),
     /// Chance draws a fault.
@@ -80,6 +82,7 @@ pub struct World {
     pub(super) net: Net,
     pub(super) hosts: Vec<Host>,
     pub(super) configs: Vec<Config>,
+    pub(super) device: Device,
     pub(super) log: Log,
     pub(super) checker: Checker,
     pub(super) orders: u64,
@@ -111,6 +114,7 @@ impl World {
             ensemble: Ensemble::new(setup.tick(), sync_limit),
             net: Net::default(),
             hosts: Vec::new(),
+            device: Device::default(),
             configs,
             log: Log { detailed: setup.detailed, ..Log::default() },
             checker: Checker::default(),
@@ -241,6 +245,7 @@ impl World {
                 }
             }
             Happening::Host(host, boot, step) => self.host_step(host, boot, step),
+            Happening::Fence(step) => self.fence_step(step),
             Happening::Fault => self.fault(),
             Happening::Confirm(host) => self.confirm_by_chance(host),
             Happening::Command(text) => {

@@ -37,6 +37,10 @@ impl Controller {
             self.wait_from = None;
         }
         self.forget_claim(standing);
+        match standing {
+            Standing::Outside | Standing::Claimant => {}
+            Standing::Holder | Standing::Heir | Standing::HeirOfClaim => self.acquit(),
+        }
         self.doubt(now);
         if !self.is_connected() || self.pending.is_some() {
             return;
@@ -125,11 +129,12 @@ impl Controller {
         }
         self.poll_for_silence(now);
         self.look_for_kept();
-        if !self.are_signs_fresh() || self.take_word_back(now) {
+        let unknown = self.word_about_keep().is_some() && !self.are_signs_fresh();
+        if unknown || self.take_word_back(now) || self.suspect_holder(now) {
             return;
         }
         match self.obstacle(now) {
-            Some(why) => self.course = why,
+            Some(why) => self.course = self.with_suspicion(why),
             None => self.claim(now),
         }
     }
@@ -218,6 +223,7 @@ impl Controller {
             })
             .collect();
         let confirmed = self.believed(version, &active);
+        let fenced = self.fenced_since_claim(&active);
         let kept = self.judge_keep();
         let headnodes: Vec<NodeName> =
             self.config.headnodes.iter().map(|headnode| headnode.name.clone()).collect();
@@ -232,6 +238,7 @@ impl Controller {
             changed: self.records.active.changed(),
             promises: &promises,
             confirmed: &confirmed,
+            fenced: fenced.as_ref(),
             headnodes: &headnodes,
             wait_from,
             lease_ms: active.lease_ms.max(timing.lease_ms()).max(lease_ms),
@@ -241,14 +248,15 @@ impl Controller {
         match office::way_free(&evidence, &self.me, now) {
             Some(way) => {
                 self.trust = None;
-                if matches!(way, WayFree::Confirmed { .. }) {
-                    self.trust(&evidence);
-                }
+                self.trust(&evidence, &way);
                 self.take_office(now, version, &active, way);
             }
             None => {
                 let waited_at = evidence.waited_at();
-                if self.show_and_hear(now, version, &evidence) || self.take_word_back(now) {
+                if self.show_and_hear(now, version, &evidence)
+                    || self.take_word_back(now)
+                    || self.suspect_old_holder(now, &active, trusted, &evidence.kept)
+                {
                     return;
                 }
                 self.course = match &evidence.kept {
@@ -268,7 +276,7 @@ impl Controller {
     }
 
     /// Whether `active` can be believed about who held office last.
-    fn is_trusted(&self, active: &Active) -> bool {
+    pub(super) fn is_trusted(&self, active: &Active) -> bool {
         active.holder.is_some()
             && self.incarnation() == Some(&active.incarnation)
             && self.remembered.as_ref().is_none_or(|mine| mine.epoch <= active.epoch)
@@ -308,6 +316,10 @@ impl Controller {
             Write::Resume(settings) => {
                 self.records.settings.wrote(now, settings, version, None);
                 self.resume_acknowledged();
+            }
+            Write::Challenge(challenge) => {
+                self.records.challenge.wrote(now, challenge, version, None);
+                self.challenge_acknowledged(now, sent);
             }
             Write::Claim(active) => self.claimed(now, active, version),
             Write::Renew(lease) => {
