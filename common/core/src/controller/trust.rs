@@ -131,7 +131,7 @@ impl Controller {
     }
 
     /// Whether the machine shows another boot than the one that was said to be over, which proves that it is.
-    fn boots_anew(&self, node: &NodeName, over: Option<&Identity>) -> bool {
+    pub(super) fn boots_anew(&self, node: &NodeName, over: Option<&Identity>) -> bool {
         self.records.signs.iter().any(|known| {
             let of_node = signs_of(node).iter().any(|(key, _)| key == known.key());
             let sign = known.record().filter(|_| of_node);

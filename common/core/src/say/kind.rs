@@ -85,7 +85,7 @@ kinds! {
     FenceAsked, Warn, "8f1ee84ca04f4c7f9ed54265c5538918";
     /// A fence method says that the host is off.
     FenceYes, Warn, "15ac70b6872248948b40bd31d5874866";
-    /// The host shows itself: nobody goes by what the fence method says.
+    /// Nobody waits any more for a fence method that was asked, or goes by what it said.
     FenceStopped, Info, "0db807d576eb4e4aa33d58ff52ab2b72";
     /// No fence method says that the host is off: an operator has to look.
     FenceRefused, Error, "c08a7e3473994762a2206b1483d2b024";

@@ -112,24 +112,27 @@ impl Controller {
         }
     }
 
-    /// A method that is being asked is not waited for: what it started is ended.
-    pub(super) fn stop_asking(&mut self) -> Option<String> {
-        let suspicion = self.suspicion.as_mut()?;
-        let (id, _) = suspicion.asked.take()?;
+    /// A method that is being asked is not waited for any more, and what it started is ended.
+    pub(super) fn stop_asking(&mut self, why: &str) {
+        let Some(suspicion) = &mut self.suspicion else { return };
+        let Some((id, _)) = suspicion.asked.take() else { return };
+        let name = suspicion.round.as_ref().and_then(Asking::asks).unwrap_or_default();
+        let node = &suspicion.over.node;
+        let text = format!("{node}: fence method `{name}` is not waited for: {why}");
+        suspicion.round = None;
         self.actions.push_back(Action::StopFence { id });
-        suspicion.round.take().and_then(|round| round.asks().map(str::to_owned))
+        self.tell_of(Kind::FenceStopped, text);
     }
 
     /// The host has shown itself. A Yes from before may be true, but nobody goes by it.
     pub(super) fn break_off(&mut self) {
-        let stopped = self.stop_asking();
+        self.stop_asking("it shows itself");
         let Some(suspicion) = &mut self.suspicion else { return };
         suspicion.round = None;
-        let node = suspicion.over.node.clone();
-        let method = stopped.or_else(|| suspicion.fenced.take().map(|fenced| fenced.by));
-        if let Some(method) = method {
+        if let Some(Fenced { victim, by, .. }) = suspicion.fenced.take() {
+            let node = victim.node;
             let text =
-                format!("{node} shows itself: nobody goes by what fence method `{method}` says");
+                format!("{node}: nobody goes by what fence method `{by}` said: it shows itself");
             self.tell_of(Kind::FenceStopped, text);
         }
     }
@@ -141,7 +144,9 @@ impl Controller {
         let over = active.holder.clone()?;
         self.know_signs_of(&over.node);
         let claimed = self.records.active.changed();
-        if let Some(sign) = self.shown_since(&over.node, Some(&over), claimed) {
+        // Another boot of that machine shows that the one in question is over.
+        let sign = self.shown_since(&over.node, Some(&over), claimed);
+        if let Some(sign) = sign.filter(|_| !self.boots_anew(&over.node, Some(&over))) {
             let text = format!(
                 "{} is not off, though fence method `{}` said so: {sign}",
                 over.node, fenced.by

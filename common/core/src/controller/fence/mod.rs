@@ -210,13 +210,13 @@ impl Controller {
 
     /// Nobody is doubted any more; a method that is being asked is not waited for.
     pub(super) fn acquit(&mut self) {
-        self.stop_asking();
+        self.stop_asking("there is no reason to fence it any more");
         self.suspicion = None;
     }
 
     /// The quorum is out of sight: what was seen of the host is no longer known, and its office cannot be claimed.
     pub(super) fn lose_sight_of_suspect(&mut self) {
-        self.stop_asking();
+        self.stop_asking("the failover quorum is out of sight");
         if let Some(suspicion) = &mut self.suspicion {
             suspicion.gap();
             suspicion.round = None;
@@ -467,3 +467,6 @@ impl Controller {
         fenced.victim.is(holder, active.epoch).then_some(fenced)
     }
 }
+
+#[cfg(test)]
+mod tests;
