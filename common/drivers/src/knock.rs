@@ -75,14 +75,16 @@ async fn echo(ip: IpAddr, pause: Duration) -> Back {
 
 /// What an error says of the host that was knocked at.
 fn back(error: &Error) -> Back {
-    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
-    match error.kind() {
-        ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset => Back::Refusal,
-        // Its neighbours say that nobody is there.
-        ErrorKind::HostUnreachable | ErrorKind::TimedOut => Back::Nothing,
-        _ if errno == Some(Errno::HOSTDOWN) => Back::Nothing,
-        _ => Back::Unasked(error.to_string()),
+    let kind = error.kind();
+    if matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) {
+        return Back::Refusal;
     }
+    // Its neighbours say that nobody is there.
+    let down = error.raw_os_error() == Some(Errno::HOSTDOWN.raw_os_error());
+    if down || matches!(kind, ErrorKind::HostUnreachable | ErrorKind::TimedOut) {
+        return Back::Nothing;
+    }
+    Back::Unasked(error.to_string())
 }
 
 /// A socket for echoes with this host only. The kernel's own kind needs no privilege, but a group that is allowed to.
