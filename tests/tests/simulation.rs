@@ -96,6 +96,11 @@ fn services_that_outlive_their_deadline_are_found_though_nobody_takes_over() {
 }
 
 #[test]
+fn a_host_that_is_taken_for_silent_is_fenced_needlessly() {
+    assert_found(&Broken { no_knocks: true, ..Broken::default() }, "needlessly: ");
+}
+
+#[test]
 fn a_kill_that_takes_longer_than_configured_lets_the_taker_begin_too_early() {
     let kill_takes = Duration::from_millis(1500);
     let broken = Broken { no_kill_time: true, kill_takes, no_end_check: true, ..Broken::default() };

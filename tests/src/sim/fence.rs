@@ -13,6 +13,7 @@ use super::clock::micros;
 use super::command::seconds;
 use super::host::{DaemonId, HostId, Input};
 use super::machine::Heard;
+use super::net::Way;
 use super::world::{Happening, World};
 
 /// How often a host that does not answer is knocked at.
@@ -208,7 +209,9 @@ impl World {
 
     fn knock_arrives(&mut self, by: (DaemonId, u64, ActionId), host: HostId, end: Duration) {
         let (id, process, action) = by;
-        let answers = self.reaches(id.host, host);
+        let seems_cut = self.setup.broken.no_knocks
+            && self.net.cut.iter().any(|(of, _, way)| *of == host && *way == Way::Up);
+        let answers = self.reaches(id.host, host) && !seems_cut;
         if !answers && self.now < end {
             let next = (self.now + KNOCK).min(end);
             self.at(next, Happening::Fence(FenceStep::Knock { by, host, end }));

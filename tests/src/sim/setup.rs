@@ -80,6 +80,8 @@ pub struct Broken {
     pub no_guard: bool,
     /// Nobody checks that services end in time, so that it shows what comes of it.
     pub no_end_check: bool,
+    /// A host that is cut off from the quorum seems to answer nobody.
+    pub no_knocks: bool,
     /// The headnodes are configured as if a kill took no time.
     pub no_kill_time: bool,
     /// And in truth it takes this long.

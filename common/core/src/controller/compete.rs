@@ -259,7 +259,7 @@ impl Controller {
                 {
                     return;
                 }
-                self.course = match &evidence.kept {
+                let course = match &evidence.kept {
                     MayBeKept::No | MayBeKept::Off(_) => format!(
                         "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
                         active.epoch,
@@ -270,6 +270,7 @@ impl Controller {
                         active.epoch
                     ),
                 };
+                self.course = self.with_suspicion(course);
                 self.wake_at(waited_at);
             }
         }

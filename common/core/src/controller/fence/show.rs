@@ -33,8 +33,8 @@ impl Controller {
 
     /// How the competition stands, with what is done about a holder that seems dead.
     pub(in crate::controller) fn with_suspicion(&self, course: String) -> String {
-        match self.fence_seen() {
-            Some(seen) => format!("{course}; {}", seen.why),
+        match self.suspicion.as_ref().filter(|it| it.is_told()) {
+            Some(suspicion) => format!("{course}; {}", suspicion.stands()),
             None => course,
         }
     }
