@@ -128,7 +128,10 @@ impl Suspicion {
             self.gap();
         }
         self.steady.get_or_insert(now);
-        self.challenged.get_or_insert(now);
+        // What moved since it was sent may be its answer.
+        if sent > self.moved {
+            self.challenged.get_or_insert(now);
+        }
         self.heard = Some((sent, now));
     }
 

@@ -49,6 +49,19 @@ fn all_of_it_holds_at_the_end() {
 }
 
 #[test]
+fn a_challenge_that_was_answered_before_its_acknowledgement_counts_for_nothing() {
+    let mut suspicion = challenged(Use::Early);
+    // The holder's renewal is read while the second challenge is under way.
+    suspicion.moved = at(1880);
+    suspicion.gap();
+    suspicion.acknowledged(at(1885), at(1875));
+    suspicion.knocks.silent = Some(at(2400));
+    assert_eq!(suspicion.ready(at(0), DEAD_AFTER), None);
+    suspicion.acknowledged(at(2510), at(2505));
+    assert_eq!(suspicion.ready(at(0), DEAD_AFTER), Some(at(3010)));
+}
+
+#[test]
 fn whose_office_is_claimed_need_not_answer_and_counts_from_the_claim() {
     let mut suspicion = challenged(Use::Claimed);
     suspicion.challenged = None;
