@@ -130,6 +130,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         epoch: Epoch(7),
         why: why.to_owned(),
         attempt: None,
+        fence: None,
         kept: None,
         rest: Rest::new(),
     };

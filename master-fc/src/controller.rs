@@ -1,15 +1,17 @@
 //! master-fc: the root machine `Controller` and its world.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use headship_core::config::checked::Config;
 use headship_core::controller::{Action, Controller, Ending, Event, Farewell, Found};
 use headship_core::duty;
 use headship_core::epoch::Remembered;
-use headship_core::node::Identity;
-use headship_core::quorum;
+use headship_core::fencing::Victim;
+use headship_core::node::{Identity, NodeName};
+use headship_core::quorum::{self, ActionId};
 use headship_core::record::Role;
 use headship_core::say::Kind;
 use headship_core::services::Report;
@@ -21,13 +23,15 @@ use headship_daemon::run::{self, Program};
 use headship_daemon::signal::Signal;
 use headship_daemon::start::{self, Refusal};
 use headship_daemon::{Exit, log};
-use headship_drivers::Executor;
+use headship_drivers::fence::Fence;
 use headship_drivers::host::run::{LockError, RunDir, Touches};
 use headship_drivers::host::state::StateDir;
 use headship_drivers::host::{clock, identity, reboot};
 use headship_drivers::systemd::{Job, Systemd};
+use headship_drivers::{Executor, knock};
 use headship_zk::{Options, Quorum, Watched};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 /// The program's name, and its unit's without the ending.
 pub const NAME: &str = "master-fc";
@@ -63,8 +67,8 @@ pub enum Input {
     Quorum(quorum::Event),
     /// The drivers report.
     Service(Report),
-    /// A file that was written or removed.
-    Written(Event),
+    /// What was asked for has come about: a file was written or removed, a host was knocked at, a fence method has answered.
+    Outcome(Event),
     /// slave-ha-service may have closed an epoch.
     Closed,
     /// The highest epoch is written.
@@ -87,6 +91,12 @@ struct MasterFc {
     controller: Controller,
     quorum: Quorum,
     executor: Executor,
+    /// The fence methods, if there are any.
+    fence: Option<Arc<Fence>>,
+    /// The fence method that is being asked, by the id of the action.
+    asking: BTreeMap<ActionId, AbortHandle>,
+    /// Where each headnode is reached.
+    addresses: BTreeMap<NodeName, String>,
     run: RunDir,
     state: StateDir,
     touches: Touches,
@@ -114,12 +124,19 @@ impl MasterFc {
         let duty = duty::as_service(&config, crate::duty_driver(&run, arguments));
         let services = config.services.iter().cloned().chain([duty.clone()]).collect();
         let executor = Executor::new(services, &run, &arguments.programs.join("gate"))?;
+        let fences = !config.fencing.methods.is_empty();
+        let fence = fences.then(|| Arc::new(Fence::new(&config, &run)));
+        let addresses = config.headnodes.iter().map(|it| (it.name.clone(), it.address.clone()));
+        let addresses = addresses.collect();
         let quorum = Quorum::connect(Options::new(&config, Watched::Everything));
         let (tell, told) = mpsc::unbounded_channel();
         Ok(Self {
             controller: Controller::new(config, me, found, duty),
             quorum,
             executor,
+            fence,
+            asking: BTreeMap::new(),
+            addresses,
             touches: run.touches(),
             run,
             state,
@@ -163,6 +180,28 @@ impl MasterFc {
         });
     }
 
+    /// Sees whether a headnode answers anything.
+    fn knock(&self, id: ActionId, node: &NodeName, limit: Duration) {
+        let address = self.addresses.get(node).cloned().unwrap_or_default();
+        let tell = self.tell.clone();
+        tokio::spawn(async move {
+            let knocked = knock(&address, limit).await;
+            drop(tell.send(Input::Outcome(Event::Knocked { id, knocked })));
+        });
+    }
+
+    /// Asks a fence method.
+    fn ask_fence(&mut self, id: ActionId, method: usize, victim: Victim, limit: Duration) {
+        let Some(fence) = self.fence.clone() else { return };
+        let tell = self.tell.clone();
+        let asking = tokio::spawn(async move {
+            let answer = fence.ask(method, &victim, limit).await;
+            drop(tell.send(Input::Outcome(Event::Fenced { id, answer })));
+        });
+        self.asking.retain(|_, asking| !asking.is_finished());
+        self.asking.insert(id, asking.abort_handle());
+    }
+
     fn role(&self) -> Role {
         self.controller.status().0
     }
@@ -200,7 +239,7 @@ impl Program for MasterFc {
         let event = match input {
             Input::Quorum(event) => Event::Quorum { wall: clock::wall(), event },
             Input::Service(report) => Event::Service(report),
-            Input::Written(event) => event,
+            Input::Outcome(event) => event,
             Input::Closed => Event::Closed(self.run.readable_closed()),
             Input::Signal(Signal::Terminate) => return self.ask_why_to_end(),
             Input::Signal(Signal::Interrupt) => Event::Stop,
@@ -240,17 +279,26 @@ impl Program for MasterFc {
             Action::Ask(ask) => self.quorum.request(ask.id, ask.session, ask.request),
             Action::WritePermit { id, permit } => {
                 let error = self.run.write_permit(&permit).err().map(|error| log::chain(&error));
-                self.own.push_back(Input::Written(Event::PermitWritten { id, error }));
+                self.own.push_back(Input::Outcome(Event::PermitWritten { id, error }));
             }
             Action::RemovePermit { id } => {
                 let error = self.run.remove_permit().err().map(|error| log::chain(&error));
-                self.own.push_back(Input::Written(Event::PermitWritten { id, error }));
+                self.own.push_back(Input::Outcome(Event::PermitWritten { id, error }));
             }
             Action::Remember(remembered) => {
                 self.to_remember = Some(remembered);
                 self.remember();
             }
             Action::Service(action) => self.executor.carry_out(action),
+            Action::Knock { id, node, limit } => self.knock(id, &node, limit),
+            Action::Fence { id, method, victim, limit } => {
+                self.ask_fence(id, method, victim, limit);
+            }
+            Action::StopFence { id } => {
+                if let Some(asking) = self.asking.remove(&id) {
+                    asking.abort();
+                }
+            }
             Action::Reboot { why } => last_resort(&why, &self.run),
             Action::Say(line) => log::say(&line),
             Action::Exit => return ControlFlow::Break(Exit::Ok),

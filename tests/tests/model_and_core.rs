@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use headship_core::epoch::{Epoch, Incarnation};
+use headship_core::fencing::Victim;
 use headship_core::lease::{self, Closed, Permit};
 use headship_core::node::{Identity, NodeName};
-use headship_core::office::{self, Confirmed, MayBeKept};
+use headship_core::office::{self, Confirmed, Fenced, MayBeKept};
 use headship_core::record::{FORMAT, Keep, Kept, Maintenance, Phase, Promise, Rest, Settings};
 use headship_core::time::{Time, WallTime};
 use headship_tests::model::{
@@ -193,19 +194,34 @@ fn is_free(figures: Figures, known: Evidence, others_promised: bool, kept: MayBe
     let counted = if known.unknown { known.since_claim } else { known.waited };
     let end = Time::from_millis(50_000);
     let now = end.before(TICK * u32::from(wait)).after(TICK * u32::from(counted));
-    let evidence = office::Evidence {
-        active: &active,
-        trusted: !known.unknown,
-        changed,
-        promises: &promises,
-        confirmed: if known.fenced { &hn0_is_off } else { &[] },
-        headnodes: &[name("hn0"), name("hn1")],
-        wait_from: end.before(lease::wait(lease_ms, kill_ms)),
-        lease_ms,
-        kill_ms,
-        kept,
+    let Identity { node, machine, boot, .. } = identity("hn0");
+    let victim = Victim { node, machine, boot, epoch: Epoch(NOW) };
+    let off = Fenced { victim, by: "a method".to_owned(), how: "it is off".to_owned() };
+    let free = |confirmed: &[Confirmed], fenced: Option<&Fenced>| {
+        let evidence = office::Evidence {
+            active: &active,
+            trusted: !known.unknown,
+            changed,
+            promises: &promises,
+            confirmed,
+            fenced,
+            headnodes: &[name("hn0"), name("hn1")],
+            wait_from: end.before(lease::wait(lease_ms, kill_ms)),
+            lease_ms,
+            kill_ms,
+            kept: kept.clone(),
+        };
+        office::way_free(&evidence, &identity("hn1"), now).is_some()
     };
-    office::way_free(&evidence, &identity("hn1"), now).is_some()
+    if !known.fenced {
+        return free(&[], None);
+    }
+    // An operator's word and a fence method's are one to the model. Where nobody knows who held office only the former helps.
+    let confirmed = free(&hn0_is_off, None);
+    if !known.unknown {
+        assert_eq!(free(&[], Some(&off)), confirmed, "{known:?}");
+    }
+    confirmed
 }
 
 fn promise(node: &str, epoch: Epoch) -> Promise {

@@ -9,15 +9,20 @@ use std::time::Duration;
 use headship_core::config::Config;
 use headship_core::config::checked::{FenceKind, FenceMethod, Headnode};
 use headship_core::fencing::agent::{Action, Power, power};
+use headship_core::fencing::knock::{Reach, judge};
 use headship_core::fencing::{End, Run};
 use headship_core::node::NodeName;
 use headship_daemon::Exit;
 use headship_drivers::fence::Fence;
 use headship_drivers::host::run::RunDir;
+use headship_drivers::knock;
 
 use super::host::where_named;
 use super::{Area, Finding};
 use crate::args::Place;
+
+/// How long another headnode is knocked at.
+const KNOCK_LIMIT: Duration = Duration::from_millis(400);
 
 /// What was seen of the fence methods.
 #[derive(Debug, Default)]
@@ -26,6 +31,8 @@ pub(super) struct Seen {
     unfit: BTreeMap<usize, String>,
     /// What agents said.
     asked: Vec<Asked>,
+    /// What came back from each other headnode that has a fence agent, when it was knocked at.
+    reach: BTreeMap<NodeName, Reach>,
     /// Whether agents were asked: only root reads their secrets, and has them run.
     root: bool,
 }
@@ -45,6 +52,10 @@ pub(super) async fn look(config: &Config, place: &Place) -> Seen {
     let mut seen = Seen { root: nix::unistd::geteuid().is_root(), ..Seen::default() };
     if !config.is_headnode() {
         return seen;
+    }
+    for peer in config.peers().filter(|peer| has_agent(config, peer)) {
+        let knocked = knock(&peer.address, KNOCK_LIMIT).await;
+        seen.reach.insert(peer.name.clone(), judge(&knocked));
     }
     let fence = Fence::new(config, &RunDir::new(&place.run));
     for (number, method) in config.fencing.methods.iter().enumerate() {
@@ -68,6 +79,12 @@ pub(super) async fn look(config: &Config, place: &Place) -> Seen {
         }
     }
     seen
+}
+
+/// Whether a fence agent may switch it off before its office is claimed.
+fn has_agent(config: &Config, headnode: &Headnode) -> bool {
+    let mut methods = config.fencing.methods.iter();
+    methods.any(|method| method.is_agent() && method.fences(&headnode.name))
 }
 
 /// The key and the program of a method, as they may stand in the file.
@@ -102,6 +119,7 @@ pub(super) fn findings(config: &Config, seen: &Seen) -> Vec<Finding> {
     }
     let mut findings: Vec<Finding> =
         config.headnodes.iter().map(|headnode| limits(config, headnode)).collect();
+    findings.extend(seen.reach.iter().filter_map(|(node, reach)| of_reach(node, reach)));
     for (number, method) in methods.iter().enumerate() {
         match seen.unfit.get(&number) {
             Some(why) => findings.push(Area::Fencing.fault(Exit::Configuration, why.clone())),
@@ -129,6 +147,18 @@ fn limits(config: &Config, headnode: &Headnode) -> Finding {
         each.join(", "),
         config.fencing.budget
     ))
+}
+
+/// A host that answers nothing while it lives is not fenced before its office is claimed: its silence says nothing.
+fn of_reach(node: &NodeName, reach: &Reach) -> Option<Finding> {
+    let why = match reach {
+        Reach::Answers { .. } => return None,
+        Reach::Silent => "answers neither a connection to port 22 nor an echo".to_owned(),
+        Reach::Unknown { why } => format!("cannot be asked whether it lives ({why})"),
+    };
+    Some(Area::Fencing.warning(format!(
+        "{node} {why}: if it is up, its fence agent is asked only when its session is over; let one of the two through its firewall"
+    )))
 }
 
 fn of_method(method: &FenceMethod, root: bool) -> Option<Finding> {
@@ -237,7 +267,7 @@ mod tests {
             status: run(status),
             list,
         };
-        let seen = Seen { unfit: BTreeMap::new(), asked: vec![asked], root: true };
+        let seen = Seen { asked: vec![asked], root: true, ..Seen::default() };
         let findings = findings(&agent(), &seen);
         // Behind one line of limits for each headnode.
         findings.into_iter().skip(2).map(|it| (it.level, it.text)).collect()
@@ -255,6 +285,21 @@ mod tests {
     }
 
     #[test]
+    fn a_headnode_that_answers_nothing_is_a_warning() {
+        let found = |reach| {
+            let seen = Seen { reach: [(node("hn1"), reach)].into(), root: true, ..Seen::default() };
+            let mut found = findings(&agent(), &seen).into_iter().skip(2);
+            found.next().map(|it| (it.level, it.text))
+        };
+        assert_eq!(found(Reach::Answers { how: "it answers an echo" }), None);
+        let (level, text) = found(Reach::Silent).unwrap();
+        assert_eq!(level, Level::Warning);
+        assert!(text.starts_with("hn1 answers neither a connection to port 22 nor an echo: "));
+        let (_, text) = found(Reach::Unknown { why: "no route".to_owned() }).unwrap();
+        assert!(text.starts_with("hn1 cannot be asked whether it lives (no route): "), "{text}");
+    }
+
+    #[test]
     fn an_agent_that_could_not_fence_is_a_warning() {
         for (monitor, status) in [(1, 0), (5, 0), (0, 1), (0, 2)] {
             let told = told(monitor, status, "");
@@ -265,7 +310,7 @@ mod tests {
     #[test]
     fn what_cannot_be_asked_is_a_fault_of_the_configuration() {
         let why = "headship.toml:9: fence method `ipmi` cannot be run".to_owned();
-        let seen = Seen { unfit: [(0, why.clone())].into(), asked: Vec::new(), root: true };
+        let seen = Seen { unfit: [(0, why.clone())].into(), root: true, ..Seen::default() };
         let found = findings(&agent(), &seen);
         let fault = found.iter().find(|it| it.level == Level::Fault).unwrap();
         assert_eq!((fault.exit, &fault.text), (Exit::Configuration, &why));

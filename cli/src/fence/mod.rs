@@ -12,7 +12,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::known::Content;
 use headship_core::node::{Identity, NodeName};
-use headship_core::record::{Attempt, Sign, sign_of_life, signs_of};
+use headship_core::record::{Attempt, FenceSeen, Sign, sign_of_life, signs_of};
 use headship_daemon::Exit;
 
 use self::keep::KeepSeen;
@@ -37,6 +37,8 @@ struct Seen {
     awaited: Vec<(NodeName, Option<String>)>,
     /// The keep that was acknowledged, if nothing proves that it is over.
     keep: Option<KeepSeen>,
+    /// Whoever fences the holder before anybody claims its office, and how that stands.
+    fence: Option<(NodeName, FenceSeen)>,
 }
 
 /// What an operator is asked about.
@@ -81,6 +83,15 @@ pub(crate) fn claim(records: &Records) -> Result<Claim, Refusal> {
     }
 }
 
+/// Whoever fences the holder of the present office, as a standby shows it.
+fn fencing(records: &Records) -> Option<(NodeName, FenceSeen)> {
+    let active = record(&records.active).filter(|active| active.claimant.is_none())?;
+    records.headnodes.iter().find_map(|headnode| {
+        let seen = record(&headnode.state)?.fence.as_ref()?;
+        (seen.epoch == active.epoch).then(|| (headnode.name.clone(), seen.clone()))
+    })
+}
+
 /// Whether a headnode may be confirmed to be off, by what the claim says of it.
 pub(crate) fn is_awaited(config: &Config, claim: &Claim, node: &NodeName) -> Result<(), Refusal> {
     if !config.headnodes.iter().any(|headnode| headnode.name == *node) {
@@ -122,7 +133,8 @@ async fn look(cluster: &mut Cluster) -> Result<Seen, String> {
         }
     }
     let keep = keep::look(cluster, &records).await?.map(|(keep, _)| keep);
-    Ok(Seen { claim, awaited, keep })
+    let fence = fencing(&records);
+    Ok(Seen { claim, awaited, keep, fence })
 }
 
 async fn look_once(config: &Config, place: &Place) -> Result<Seen, String> {

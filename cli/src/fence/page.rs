@@ -1,7 +1,7 @@
 //! What `headship fence list` prints.
 
 use headship_core::node::Identity;
-use headship_core::record::{Attempt, Way, WayAnswer};
+use headship_core::record::{Attempt, FenceSeen, Way, WayAnswer};
 use headship_core::time::WallTime;
 use headship_daemon::Exit;
 use serde::Serialize;
@@ -16,6 +16,7 @@ use crate::table::{Cell, Table};
 pub(super) struct Document {
     attempt: Option<AttemptSeen>,
     keep: Option<KeepWaits>,
+    fence: Option<Fences>,
     conclusion: String,
     exit: u8,
 }
@@ -65,6 +66,16 @@ struct KeepWaits {
     confirmed: Option<String>,
 }
 
+/// A holder that a standby fences.
+#[derive(Debug, Serialize)]
+struct Fences {
+    by: String,
+    epoch: u64,
+    over: Over,
+    why: String,
+    methods: Vec<Way>,
+}
+
 /// The keep of what was seen that a resume waits for.
 fn awaited_keep(seen: &Seen) -> Option<&KeepSeen> {
     seen.keep.as_ref().filter(|keep| keep.resumed)
@@ -106,7 +117,10 @@ pub(super) fn conclusion(seen: &Result<Seen, String>) -> String {
 /// The page for people.
 pub(super) fn text(seen: &Seen, now: WallTime) -> String {
     let last = conclusion(&Ok(seen.clone()));
-    let Ok(Claim { by, attempt }) = &seen.claim else { return format!("{last}\n") };
+    let Ok(Claim { by, attempt }) = &seen.claim else {
+        let fences = seen.fence.as_ref().map(|(by, fence)| fences(by.as_str(), fence));
+        return format!("{}{last}\n", fences.unwrap_or_default());
+    };
     let Attempt { epoch, over, since, until, ways, .. } = attempt;
     let over = over.as_ref().map_or_else(
         || format!("office of epoch {epoch}, which nobody is known to have held"),
@@ -115,7 +129,31 @@ pub(super) fn text(seen: &Seen, now: WallTime) -> String {
             format!("{node} (epoch {epoch}, machine {machine}, boot {boot})")
         },
     );
-    let mut table = Table::new(&["WAY", "FREE", "WHY"]);
+    let left = std::time::Duration::from_millis(until.0.saturating_sub(now.0));
+    format!(
+        "{} claims over {over}\nsince {} ({}); without any other answer it takes office in {}\n{}{last}\n",
+        by.node,
+        say::utc(*since),
+        say::ago(now, *since),
+        say::span(left),
+        rows(["WAY", "FREE", "WHY"], ways)
+    )
+}
+
+/// A holder that is fenced before its office is claimed.
+fn fences(by: &str, fence: &FenceSeen) -> String {
+    let FenceSeen { over, epoch, why, methods } = fence;
+    let (node, machine, boot) = (&over.node, &over.machine, &over.boot);
+    let methods = if methods.is_empty() {
+        String::new()
+    } else {
+        rows(["FENCE METHOD", "OFF", "WHY"], methods)
+    };
+    format!("{by} doubts {node} (epoch {epoch}, machine {machine}, boot {boot}): {why}\n{methods}")
+}
+
+fn rows(head: [&str; 3], ways: &[Way]) -> String {
+    let mut table = Table::new(&head);
     for Way { way, answer, why } in ways {
         let style = match answer {
             WayAnswer::Yes => GOOD,
@@ -124,15 +162,7 @@ pub(super) fn text(seen: &Seen, now: WallTime) -> String {
         };
         table.row(vec![Cell::plain(way), Cell::styled(style, answer.as_str()), Cell::plain(why)]);
     }
-    let left = std::time::Duration::from_millis(until.0.saturating_sub(now.0));
-    format!(
-        "{} claims over {over}\nsince {} ({}); without any other answer it takes office in {}\n{}{last}\n",
-        by.node,
-        say::utc(*since),
-        say::ago(now, *since),
-        say::span(left),
-        table.to_text()
-    )
+    table.to_text()
 }
 
 /// The document for programs.
@@ -161,5 +191,13 @@ pub(super) fn document(seen: &Result<Seen, String>) -> Document {
         alive: keep.sign.clone(),
         confirmed: keep.confirmed.as_ref().map(|word| word.by.clone()),
     });
-    Document { attempt, keep, conclusion: conclusion(seen), exit: exit(seen).code() }
+    let fence = seen.as_ref().ok().and_then(|seen| seen.fence.as_ref());
+    let fence = fence.map(|(by, fence)| Fences {
+        by: by.to_string(),
+        epoch: fence.epoch.0,
+        over: Over::new(&fence.over),
+        why: fence.why.clone(),
+        methods: fence.methods.clone(),
+    });
+    Document { attempt, keep, fence, conclusion: conclusion(seen), exit: exit(seen).code() }
 }

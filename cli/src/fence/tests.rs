@@ -44,7 +44,7 @@ fn attempt() -> Attempt {
 fn seen(records: &Records, sign: Option<&str>) -> Seen {
     let claim = claim(records);
     let awaited = if claim.is_ok() { vec![(node("hn0"), sign.map(str::to_owned))] } else { vec![] };
-    Seen { claim, awaited, keep: None }
+    Seen { claim, awaited, keep: None, fence: fencing(records) }
 }
 
 /// hn0 lost its power while it kept its services; somebody resumed.
@@ -103,10 +103,46 @@ fn a_claim_is_json_with_keys_that_stay() {
                 "awaited": [{ "node": "hn0", "alive": null }],
             },
             "keep": null,
+            "fence": null,
             "conclusion": "if hn0 is powered off: `headship fence confirm hn0`",
             "exit": 0,
         })
     );
+}
+
+#[test]
+fn a_holder_that_is_fenced_before_its_office_is_claimed_is_listed() {
+    let mut records = records();
+    let fence = FenceSeen {
+        over: identity("hn0"),
+        epoch: Epoch(7),
+        why: "hn0 shows nothing, and is not fenced: no fence method says that hn0 is off"
+            .to_owned(),
+        methods: vec![Way {
+            way: "ipmi".to_owned(),
+            answer: WayAnswer::No,
+            why: "`status` says that it is on".to_owned(),
+        }],
+    };
+    if let Content::Record(state) = &mut records.headnodes[1].state {
+        state.fence = Some(fence);
+    }
+    let listed = seen(&records, None);
+    assert_eq!(
+        page_of(&listed),
+        "hn1 doubts hn0 (epoch 7, machine machine-of-hn0, boot boot-of-hn0): hn0 shows nothing, and is not fenced: no fence method says that hn0 is off\n\
+         FENCE METHOD  OFF  WHY\n\
+         ipmi          no   `status` says that it is on\n\
+         nobody claims office: hn0 holds it in epoch 7\n"
+    );
+    let document = serde_json::to_value(page::document(&Ok(listed))).unwrap();
+    assert_eq!(document["fence"]["by"], "hn1");
+    assert_eq!(document["fence"]["methods"][0]["answer"], "no");
+    // What was about an earlier office says nothing.
+    if let Content::Record(active) = &mut records.active {
+        active.epoch = Epoch(8);
+    }
+    assert_eq!(seen(&records, None).fence, None);
 }
 
 #[test]

@@ -2,18 +2,19 @@
 //!
 //! Methods are asked in the order of the configuration, each for as long as its own limit and the budget of all allow. Only
 //! a Yes goes on; after the last method the attempt is refused, and an operator has to look. What a fence program's end and
-//! words mean is decided in [`agent`], [`command`] and [`ssh`]; programs are run elsewhere. When there is a reason to fence
-//! at all, and what follows from a Yes, is the controller's to decide.
+//! words mean is decided in [`agent`], [`command`] and [`ssh`], what a host's silence is worth in [`knock`]; programs are run
+//! elsewhere. When there is a reason to fence at all, and what follows from a Yes, is the controller's to decide.
 
 pub mod agent;
 pub mod command;
+pub mod knock;
 pub mod ssh;
 
 use std::time::Duration;
 
-use crate::config::checked::Fencing;
+use crate::config::checked::{FenceMethod, Fencing};
 use crate::epoch::Epoch;
-use crate::node::NodeName;
+use crate::node::{Identity, NodeName};
 use crate::time::{Time, millis};
 
 /// How much longer than its limit a method is waited for: it ends by itself, after it has ended what it had started.
@@ -33,6 +34,14 @@ pub struct Victim {
     pub boot: String,
     /// The epoch that it held.
     pub epoch: Epoch,
+}
+
+impl Victim {
+    /// Whether it is this boot of this machine, in this epoch.
+    pub fn is(&self, holder: &Identity, epoch: Epoch) -> bool {
+        (&self.node, &self.machine, &self.boot) == (&holder.node, &holder.machine, &holder.boot)
+            && self.epoch == epoch
+    }
 }
 
 /// What a fence method says of a victim.
@@ -103,16 +112,16 @@ pub enum Step {
         /// How it knows.
         how: String,
     },
-    /// No method says that it is out: nothing may be begun, and an operator has to look.
+    /// No method says that it is out: nothing may be begun, and an operator has to look ([`way_out`]).
     Refused {
-        /// What each method said, and the way out.
+        /// What each method said.
         why: String,
     },
 }
 
-/// One attempt to fence a victim.
-#[derive(Clone, Debug)]
-pub struct Attempt {
+/// One round of asking the fence methods about a victim.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Asking {
     victim: Victim,
     methods: Vec<Method>,
     /// When the time of all methods together is over.
@@ -123,7 +132,7 @@ pub struct Attempt {
     said: Vec<Answer>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Method {
     name: String,
     limit: Duration,
@@ -131,18 +140,23 @@ struct Method {
     place: usize,
 }
 
-impl Attempt {
-    /// Begins an attempt, with what is to be done first.
-    pub fn begin(now: Time, victim: Victim, fencing: &Fencing) -> (Self, Step) {
+impl Asking {
+    /// Begins a round, with what is to be done first. Of the methods that fence the victim only those that `may` be are asked.
+    pub fn begin(
+        now: Time,
+        victim: Victim,
+        fencing: &Fencing,
+        may: impl Fn(&FenceMethod) -> bool,
+    ) -> (Self, Step) {
         let methods = fencing.methods.iter().enumerate();
         let methods = methods
-            .filter(|(_, method)| method.fences(&victim.node))
+            .filter(|(_, method)| method.fences(&victim.node) && may(method))
             .map(|(place, method)| Method { name: method.name.clone(), limit: method.limit, place })
             .collect();
         let ends = now.after(fencing.budget);
-        let mut attempt = Self { victim, methods, ends, asked: None, said: Vec::new() };
-        let step = attempt.next(now);
-        (attempt, step)
+        let mut asking = Self { victim, methods, ends, asked: None, said: Vec::new() };
+        let step = asking.next(now);
+        (asking, step)
     }
 
     /// Whom it is about.
@@ -182,6 +196,18 @@ impl Attempt {
         self.asked.map(|(_, late)| late)
     }
 
+    /// What each method has said so far, by its name and in their order; `None` for one that has not answered.
+    pub fn answers(&self) -> impl Iterator<Item = (&str, Option<&Answer>)> {
+        let said = self.said.iter().map(Some).chain(std::iter::repeat(None));
+        self.methods.iter().map(|method| method.name.as_str()).zip(said)
+    }
+
+    /// The method that is being asked, by its name.
+    pub fn asks(&self) -> Option<&str> {
+        let (asked, _) = self.asked?;
+        self.methods.get(asked).map(|method| method.name.as_str())
+    }
+
     /// Asks the next method, or refuses.
     fn next(&mut self, now: Time) -> Step {
         while let Some(method) = self.methods.get(self.said.len()) {
@@ -198,15 +224,19 @@ impl Attempt {
 
     fn refusal(&self) -> String {
         let node = &self.victim.node;
-        let out = format!("see that {node} is off, then `headship fence confirm {node}`");
         if self.methods.is_empty() {
-            return format!("no fence method is configured for {node}: {out}");
+            return format!("no fence method can be asked about {node}");
         }
         let said = self.methods.iter().zip(&self.said);
         let said: Vec<String> =
             said.map(|(method, answer)| format!("{}: {answer}", method.name)).collect();
-        format!("no fence method says that {node} is off ({}): {out}", said.join("; "))
+        format!("no fence method says that {node} is off ({})", said.join("; "))
     }
+}
+
+/// What an operator can do where no method says Yes.
+pub fn way_out(node: &NodeName) -> String {
+    format!("see that {node} is off, then `headship fence confirm {node}`")
 }
 
 impl std::fmt::Display for Answer {

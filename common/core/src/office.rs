@@ -11,6 +11,7 @@ mod keep;
 use std::time::Duration;
 
 use crate::epoch::{Epoch, Incarnation};
+use crate::fencing::Victim;
 use crate::known::Known;
 use crate::lease;
 use crate::node::{Identity, NodeName};
@@ -171,8 +172,28 @@ pub enum WayFree {
         /// Who and which host, in a phrase.
         words: String,
     },
+    /// A fence method said that the old holder's host is off.
+    Fenced {
+        /// Which host.
+        node: NodeName,
+        /// Which method.
+        by: String,
+        /// How it knows.
+        how: String,
+    },
     /// The old holder's deadline and kill time have surely passed.
     WaitedOut,
+}
+
+/// A fence method's Yes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Fenced {
+    /// The boot and epoch that it is about.
+    pub victim: Victim,
+    /// The method.
+    pub by: String,
+    /// How it knows.
+    pub how: String,
 }
 
 /// Somebody's word that a headnode is powered off, accepted for the present claim.
@@ -202,6 +223,9 @@ impl std::fmt::Display for WayFree {
                 f.write_str("promised: nothing of the old epoch runs or will be started there")
             }
             Self::Confirmed { words } => f.write_str(words),
+            Self::Fenced { node, by, how } => {
+                write!(f, "fenced: {node} is off by the word of `{by}` ({how})")
+            }
             Self::WaitedOut => {
                 f.write_str("waited until lease and kill time of the old holder had passed")
             }
@@ -223,6 +247,8 @@ pub struct Evidence<'a> {
     pub promises: &'a [(NodeName, i64, Promise)],
     /// The headnodes that were confirmed to be powered off, for exactly this claim.
     pub confirmed: &'a [Confirmed],
+    /// A fence method's Yes, with nothing that speaks against it since the claim.
+    pub fenced: Option<&'a Fenced>,
     /// The headnodes that the configuration names.
     pub headnodes: &'a [NodeName],
     /// When the wait began: when the lease value that I found after my claim was first seen, or later.
@@ -281,6 +307,14 @@ pub fn way_free(evidence: &Evidence<'_>, me: &Identity, now: Time) -> Option<Way
             } else {
                 WayFree::Promised
             });
+        }
+        if let Some(holder) = &active.holder
+            && let Some(Fenced { victim, by, how }) = evidence.fenced
+            && victim.is(holder, active.epoch)
+            && evidence.kept != MayBeKept::Yes
+        {
+            let (node, by, how) = (victim.node.clone(), by.clone(), how.clone());
+            return Some(WayFree::Fenced { node, by, how });
         }
     }
     // Of an office that nobody is known to have held, in whatever epoch, each headnode's word counts if it was given after
@@ -351,108 +385,4 @@ pub fn unknown(incarnation: Incarnation, epoch: Epoch, lease_ms: u64, kill_ms: u
 #[cfg(test)]
 mod keep_tests;
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str) -> NodeName {
-        NodeName::try_from(name).unwrap()
-    }
-
-    fn identity(name: &str) -> Identity {
-        let id = |what: &str| format!("{what} of {name}");
-        Identity {
-            node: node(name),
-            machine: id("machine"),
-            boot: id("boot"),
-            process: id("process"),
-        }
-    }
-
-    /// What frees the way of hn1's claim when these are confirmed to be off, and these have promised since.
-    fn freed(
-        holder: Option<&str>,
-        trusted: bool,
-        off: &[&str],
-        promised: &[&str],
-    ) -> Option<WayFree> {
-        freed_beside((holder, trusted), off, promised, (MayBeKept::No, 1000))
-    }
-
-    /// The same at this time in milliseconds, where services may be kept.
-    fn freed_beside(
-        (holder, trusted): (Option<&str>, bool),
-        off: &[&str],
-        promised: &[&str],
-        (kept, now): (MayBeKept, u64),
-    ) -> Option<WayFree> {
-        let incarnation = Incarnation("i".to_owned());
-        let mut active = unknown(incarnation.clone(), Epoch(7), 6000, 2000);
-        active.holder = holder.map(identity);
-        active.claimant = Some(identity("hn1"));
-        let promise = |name: &&str| {
-            let Identity { machine, boot, .. } = identity(name);
-            let (incarnation, rest) = (incarnation.clone(), record::Rest::new());
-            let promise =
-                Promise { format: FORMAT, machine, boot, incarnation, epoch: Epoch(7), rest };
-            (node(name), 6, promise)
-        };
-        let promises: Vec<_> = promised.iter().map(promise).collect();
-        let confirmed = |name: &&str| Confirmed { node: node(name), by: "eve@hn1".to_owned() };
-        let confirmed: Vec<_> = off.iter().map(confirmed).collect();
-        let evidence = Evidence {
-            active: &active,
-            trusted,
-            changed: 5,
-            promises: &promises,
-            confirmed: &confirmed,
-            headnodes: &[node("hn0"), node("hn1"), node("hn2")],
-            wait_from: Time::default(),
-            lease_ms: 6000,
-            kill_ms: 2000,
-            kept,
-        };
-        way_free(&evidence, &identity("hn1"), Time::from_millis(now))
-    }
-
-    #[test]
-    fn a_confirmation_frees_the_way_over_the_recorded_holder_only() {
-        let words = "confirmed by eve@hn1: hn0 is powered off".to_owned();
-        assert_eq!(freed(Some("hn0"), true, &["hn0"], &[]), Some(WayFree::Confirmed { words }));
-        assert_eq!(freed(Some("hn0"), true, &["hn2"], &[]), None);
-        assert_eq!(freed(Some("hn0"), true, &[], &[]), None);
-    }
-
-    #[test]
-    fn where_nobody_knows_who_held_office_each_headnode_promises_or_is_confirmed_to_be_off() {
-        assert_eq!(freed(None, false, &["hn0"], &["hn1"]), None);
-        let free = freed(None, false, &["hn0"], &["hn1", "hn2"]);
-        assert!(matches!(free, Some(WayFree::Confirmed { .. })), "{free:?}");
-        let both = freed(None, false, &["hn0", "hn2"], &["hn1"]).map(|way| way.to_string());
-        let words =
-            "confirmed by eve@hn1: hn0 is powered off; confirmed by eve@hn1: hn2 is powered off";
-        assert_eq!(both.as_deref(), Some(words));
-        assert_eq!(freed(None, false, &[], &["hn0", "hn1", "hn2"]), Some(WayFree::Promised));
-    }
-
-    #[test]
-    fn what_may_be_kept_is_not_waited_out_and_a_word_about_it_shortens_no_wait() {
-        let free = |off: &[&str], promised: &[&str], kept: &MayBeKept, now| {
-            freed_beside((Some("hn0"), true), off, promised, (kept.clone(), now))
-        };
-        let waited = 6000 * 101 / 100 + 2000 * 11 / 10;
-        let off = MayBeKept::Off(Confirmed { node: node("hn0"), by: "eve@hn1".to_owned() });
-        assert_eq!(free(&[], &[], &MayBeKept::No, waited), Some(WayFree::WaitedOut));
-        assert_eq!(free(&[], &[], &MayBeKept::Yes, waited * 1000), None);
-        assert_eq!(free(&[], &[], &off, waited - 1), None);
-        let words = "confirmed by eve@hn1: hn0 is powered off".to_owned();
-        assert_eq!(free(&[], &[], &off, waited), Some(WayFree::Confirmed { words: words.clone() }));
-        assert_eq!(free(&["hn0"], &[], &MayBeKept::Yes, 1), Some(WayFree::Confirmed { words }));
-        assert_eq!(free(&[], &["hn0"], &MayBeKept::Yes, 1), Some(WayFree::Promised));
-    }
-
-    #[test]
-    fn no_word_helps_where_the_recorded_holder_is_not_believed() {
-        let all = ["hn0", "hn1", "hn2"];
-        assert_eq!(freed(Some("hn0"), false, &all, &all), None);
-    }
-}
+mod tests;

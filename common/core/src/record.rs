@@ -4,6 +4,7 @@
 //! and written back, so that an older and a newer daemon can share a cluster. When to write a record is decided elsewhere.
 
 mod attempt;
+mod challenge;
 mod keep;
 mod key;
 mod node;
@@ -18,7 +19,8 @@ use crate::epoch::{Epoch, Incarnation};
 use crate::node::{Identity, NodeName};
 use crate::time::WallTime;
 
-pub use attempt::{Attempt, Sign, Way, WayAnswer, sign_of_life, signs_of};
+pub use attempt::{Attempt, FenceSeen, Sign, Way, WayAnswer, sign_of_life, signs_of};
+pub use challenge::Challenge;
 pub use keep::{Keep, KeepConfirmed, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
@@ -265,6 +267,9 @@ pub struct HeadnodeState {
     /// What it waits for, while it claims office and the way is not free.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<Attempt>,
+    /// Whom it fences, or would, and what each fence method said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<FenceSeen>,
     /// The keep that its permit names: its services have no D.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,

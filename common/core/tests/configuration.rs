@@ -86,6 +86,7 @@ fn without_a_fence_table_nobody_is_fenced_and_the_samples_example_would_do() {
     let names: Vec<&str> = fencing.methods.iter().map(|method| method.name.as_str()).collect();
     assert_eq!(names, ["ipmi", "ssh", "own"]);
     assert_eq!(fencing.budget, Duration::from_secs(60));
+    assert_eq!(fencing.dead_after, Duration::from_secs(1));
     let FenceKind::Agent { program, secrets_file, nodes } = &fencing.methods[0].kind else {
         panic!("{fencing:?}")
     };
@@ -107,6 +108,17 @@ fn what_a_later_fragment_says_of_a_fence_method_overrides_single_keys() {
     assert_eq!(fencing.methods[0].limit, Duration::from_secs(5));
     let FenceKind::Agent { nodes, .. } = &fencing.methods[0].kind else { panic!("{fencing:?}") };
     assert_eq!(nodes.len(), 2);
+}
+
+#[test]
+fn the_holder_counts_as_dead_after_two_renewals_or_a_heartbeat() {
+    let dead_after = |text: &str| load(&[("sample", SAMPLE), ("more", text)]).fencing.dead_after;
+    let fast = "failover_quorum.tick_ms = 100\n[timing]\npreset = \"fast\"\n";
+    assert_eq!(dead_after(fast), Duration::from_secs(1));
+    let tolerant = "failover_quorum.tick_ms = 2000\n[timing]\npreset = \"tolerant\"\n";
+    assert_eq!(dead_after(tolerant), Duration::from_secs(2));
+    assert_eq!(dead_after("[health]\ninterval_ms = 2500\n"), Duration::from_millis(2500));
+    assert_eq!(dead_after("[timing]\ndead_after_ms = 3000\n"), Duration::from_secs(3));
 }
 
 fn preset(name: &str, tick_ms: u64) -> Timing {

@@ -7,6 +7,7 @@ mod driver;
 mod executor;
 pub mod fence;
 pub mod host;
+mod knock;
 mod probe;
 pub mod process;
 pub mod systemd;
@@ -14,3 +15,4 @@ mod unit;
 
 pub use driver::{Change, Driver, DriverError, Drivers};
 pub use executor::Executor;
+pub use knock::knock;

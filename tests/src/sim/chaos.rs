@@ -12,6 +12,7 @@ use headship_core::record::Active;
 use super::client::Client;
 use super::clock::micros;
 use super::host::{DaemonId, HostId, Kind, Life};
+use super::setup::Fencing;
 use super::unit::{Ends, State, Unit};
 use super::world::{Happening, World};
 
@@ -49,6 +50,9 @@ impl World {
         }
         let host = HostId(self.pick(self.setup.headnodes));
         let name = self.host(host).name.to_string();
+        if self.setup.fencing != Fencing::No {
+            self.fault_of_fence(host);
+        }
         match self.rng.u32(0..100) {
             0..30 => self.fault_of_daemon(host, &name),
             30..42 => self.fault_of_network(&name),

@@ -33,6 +33,8 @@ pub(super) struct Checker {
     highest: Option<(Incarnation, Epoch)>,
     /// The highest epoch that was renewed.
     renewed: Epoch,
+    /// When a renewal was last decided.
+    pub(super) renewed_at: Duration,
     /// What each machine has promised.
     promised: BTreeMap<String, (Incarnation, Epoch)>,
     /// When it is next looked at what may not last.
@@ -112,6 +114,7 @@ impl World {
                 }
                 // Destroyed together with `active`, it leaves a headnode that was away without any number to go by.
                 (Key::Lease, node) => {
+                    self.checker.renewed_at = self.now;
                     let lease = node
                         .as_ref()
                         .and_then(|node| record::parse::<Lease>(&Key::Lease, &node.data).ok());

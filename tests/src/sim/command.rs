@@ -36,9 +36,10 @@ impl World {
             }
             [
                 "power" | "reboot" | "cut" | "heal" | "bus" | "run-dir" | "health" | "drift"
-                | "lease",
+                | "lease" | "renew",
                 ..,
             ] => self.host_command(&words),
+            ["fence", "agent", rest @ ..] => self.fence_command(rest),
             ["hosts" | "agent", host, ..] => {
                 let host = self.named_host(host)?;
                 self.follow_command(host, &words)
@@ -133,13 +134,22 @@ impl World {
             }
             ["reboot", _] => self.shut_down(host, 1200),
             ["cut", _] => self.set_links(host, None, &[Way::Up, Way::Down], true),
+            ["cut", _, "from", other] if self.host_by_name(other).is_some() => {
+                let other = self.named_host(other)?;
+                self.net.apart.insert((host.min(other), host.max(other)));
+                self.net.reach_changed = self.now;
+            }
             ["cut", _, "from", server] => {
                 let server = self.named_server(server)?;
                 self.set_links(host, Some(server), &[Way::Up, Way::Down], true);
             }
             ["cut", _, "up"] => self.set_links(host, None, &[Way::Up], true),
             ["cut", _, "down"] => self.set_links(host, None, &[Way::Down], true),
-            ["heal", _] => self.set_links(host, None, &[Way::Up, Way::Down], false),
+            ["heal", _] => {
+                self.set_links(host, None, &[Way::Up, Way::Down], false);
+                self.net.apart.retain(|(one, other)| *one != host && *other != host);
+                self.net.reach_changed = self.now;
+            }
             ["bus", _, "hangs", span] => {
                 self.host_mut(host).bus_back = self.now + seconds(span)?;
             }
@@ -163,6 +173,11 @@ impl World {
                 self.host_mut(host).measured.disks = [("/".to_owned(), disk)].into();
             }
             ["lease", _, span] => self.configure_lease(host, seconds(span)?),
+            ["renew", _, span] => {
+                let renew = seconds(span)?;
+                let config = self.configs.get_mut(host.0).ok_or("no such headnode")?;
+                config.timing.renew = renew;
+            }
             ["drift", _, ppm] => {
                 let (now, ppm) = (self.now, ppm.parse().map_err(|_err| "not a number")?);
                 self.host_mut(host).clock.set_drift(now, ppm);

@@ -149,6 +149,9 @@ impl World {
                 | Deed::RemovePermit { .. }
                 | Deed::WriteClosed { .. }
                 | Deed::Remember(_)
+                | Deed::Knock { .. }
+                | Deed::Fence { .. }
+                | Deed::StopFence { .. }
                 | Deed::Reboot { .. }
                 | Deed::Measure
                 | Deed::PutHosts { .. }
@@ -275,6 +278,13 @@ impl World {
                 self.file_done(id, Heard::AgentNoted { id: action, error: None });
             }
             Deed::Follow(followed) => self.host_mut(id.host).follow.followed = Some(followed),
+            Deed::Knock { id: action, node, limit } => {
+                self.knock_at(id, action, node.as_str(), limit);
+            }
+            Deed::Fence { id: action, method, victim, limit } => {
+                self.ask_fence(id, action, method, victim, limit);
+            }
+            Deed::StopFence { id: action } => self.stop_fence(id, action),
             Deed::Reboot { why } => {
                 self.notice(&self.who(id), format!("reboots: {why}"));
                 let off = self.between(8_000_000, 20_000_000);

@@ -35,6 +35,7 @@ impl World {
             | Key::Failover
             | Key::Confirm
             | Key::Adopt
+            | Key::Challenge
             | Key::History => return found,
         };
         let reader = self.net.daemon_of(conn);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::chaos::SERVICES;
+use super::fence::Manner;
 use super::host::{DaemonId, HostId, HostStep, Kind};
 use super::world::{Happening, World};
 
@@ -11,6 +12,9 @@ impl World {
     pub(super) fn heal_all(&mut self) {
         self.forget_faults();
         self.net.cut.clear();
+        self.net.apart.clear();
+        self.net.reach_changed = self.now;
+        self.device.manner = Manner::Cuts(Duration::from_millis(500));
         self.order("zk start all");
         self.ensemble.denied.clear();
         for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {

@@ -342,6 +342,7 @@ impl World {
             return;
         }
         let uptime = self.between(3_000_000, 9_000_000);
+        self.net.reach_changed = now;
         let host = self.host_mut(id);
         host.powered = true;
         host.clock = Clock::new(now, u64::try_from(uptime.as_micros()).unwrap_or(0), host.ppm);
@@ -398,6 +399,7 @@ impl World {
     pub(super) fn thaw_host(&mut self, id: HostId) {
         self.host_mut(id).frozen = false;
         let now = self.now;
+        self.net.reach_changed = now;
         for happening in std::mem::take(&mut self.host_mut(id).deferred) {
             self.at(now, happening);
         }

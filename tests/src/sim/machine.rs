@@ -1,14 +1,18 @@
 //! The five root machines behind one face: what each hears, and what each wants done.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use headship_core::controller::{self, Controller};
 use headship_core::duty::{self, DutyKeeper};
 use headship_core::eligibility::{self, HealthMonitor, Measured};
 use headship_core::epoch::Remembered;
+use headship_core::fencing::knock::Knocked;
+use headship_core::fencing::{Answer, Victim};
 use headship_core::follower::{self, AgentNote, Followed, Follower};
 use headship_core::guard::{self, Guard};
 use headship_core::lease::{Closed, Permit};
+use headship_core::node::NodeName;
 use headship_core::quorum::{ActionId, Ask, Event as QuorumEvent};
 use headship_core::say::Line;
 use headship_core::services::{Report, ServiceAction};
@@ -48,6 +52,14 @@ pub(super) enum Heard {
         id: ActionId,
         error: Option<String>,
     },
+    Knocked {
+        id: ActionId,
+        knocked: Knocked,
+    },
+    Fenced {
+        id: ActionId,
+        answer: Answer,
+    },
     Stop,
     Timeout,
 }
@@ -61,6 +73,9 @@ pub(super) enum Deed {
     WriteClosed { id: ActionId, closed: Closed },
     Remember(Remembered),
     Service(ServiceAction),
+    Knock { id: ActionId, node: NodeName, limit: Duration },
+    Fence { id: ActionId, method: usize, victim: Victim, limit: Duration },
+    StopFence { id: ActionId },
     Reboot { why: String },
     Measure,
     PutHosts { id: ActionId, address: IpAddr },
@@ -83,6 +98,9 @@ impl Deed {
             | Self::Follow(_) => true,
             Self::Ask(_)
             | Self::Service(_)
+            | Self::Knock { .. }
+            | Self::Fence { .. }
+            | Self::StopFence { .. }
             | Self::Reboot { .. }
             | Self::Measure
             | Self::Say(_)
@@ -114,6 +132,12 @@ impl Machine {
                     Heard::PermitWritten { id, error } => {
                         machine.handle(now, Event::PermitWritten { id, error });
                     }
+                    Heard::Knocked { id, knocked } => {
+                        machine.handle(now, Event::Knocked { id, knocked });
+                    }
+                    Heard::Fenced { id, answer } => {
+                        machine.handle(now, Event::Fenced { id, answer });
+                    }
                     Heard::Stop => machine.handle(now, Event::Stop),
                     Heard::Timeout => machine.handle_timeout(now),
                     Heard::ClosedWritten { .. }
@@ -137,6 +161,8 @@ impl Machine {
                     | Heard::Measured(_)
                     | Heard::HostsPut { .. }
                     | Heard::AgentNoted { .. }
+                    | Heard::Knocked { .. }
+                    | Heard::Fenced { .. }
                     | Heard::Stop => {}
                 }
             }
@@ -154,6 +180,8 @@ impl Machine {
                     | Heard::ClosedWritten { .. }
                     | Heard::HostsPut { .. }
                     | Heard::AgentNoted { .. }
+                    | Heard::Knocked { .. }
+                    | Heard::Fenced { .. }
                     | Heard::Measured(_) => {}
                 }
             }
@@ -170,6 +198,11 @@ impl Machine {
                 controller::Action::RemovePermit { id } => Deed::RemovePermit { id },
                 controller::Action::Remember(remembered) => Deed::Remember(remembered),
                 controller::Action::Service(action) => Deed::Service(action),
+                controller::Action::Knock { id, node, limit } => Deed::Knock { id, node, limit },
+                controller::Action::Fence { id, method, victim, limit } => {
+                    Deed::Fence { id, method, victim, limit }
+                }
+                controller::Action::StopFence { id } => Deed::StopFence { id },
                 controller::Action::Reboot { why } => Deed::Reboot { why },
                 controller::Action::Say(line) => Deed::Say(line),
                 controller::Action::Exit => Deed::Exit,
@@ -229,6 +262,8 @@ fn monitor_hears(machine: &mut HealthMonitor, now: Time, heard: Heard) {
         | Heard::ClosedWritten { .. }
         | Heard::HostsPut { .. }
         | Heard::AgentNoted { .. }
+        | Heard::Knocked { .. }
+        | Heard::Fenced { .. }
         | Heard::Stop => {}
     }
 }
@@ -249,6 +284,8 @@ fn follower_hears(machine: &mut Follower, now: Time, heard: Heard) {
         | Heard::PermitWritten { .. }
         | Heard::ClosedWritten { .. }
         | Heard::Measured(_)
+        | Heard::Knocked { .. }
+        | Heard::Fenced { .. }
         | Heard::Stop => {}
     }
 }

@@ -12,6 +12,7 @@ mod command;
 mod daemon;
 mod dropped;
 mod ensemble;
+mod fence;
 mod follow;
 mod heal;
 mod host;
@@ -32,7 +33,7 @@ mod writes;
 
 pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
-pub use setup::{Broken, Setup};
+pub use setup::{Broken, Fencing, Setup};
 pub use shrink::{Shrunk, shrink};
 pub use soak::{Tally, soak};
 pub use world::World;

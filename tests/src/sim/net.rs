@@ -88,6 +88,10 @@ pub(super) struct Net {
     conns: BTreeMap<ConnId, Conn>,
     drawn: u64,
     pub(super) cut: BTreeSet<(HostId, ServerId, Way)>,
+    /// The headnodes that do not reach each other, the lower one first.
+    pub(super) apart: BTreeSet<(HostId, HostId)>,
+    /// When it last changed who reaches whom.
+    pub(super) reach_changed: Duration,
 }
 
 impl Net {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use headship_core::say::Kind;
 
-use super::setup::{Broken, Setup};
+use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
 
 /// How long a healed cluster may take to have one active with all services: longer than a restart budget's window, after
@@ -56,6 +56,12 @@ fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
         follow,
         workers: if follow { Rng::with_seed(seed ^ 0x30c3).usize(1..=3) } else { 0 },
         another_life: Rng::with_seed(seed ^ 0x11fe).u32(0..5) == 0,
+        fencing: match Rng::with_seed(seed ^ 0xfe7ce).u32(0..8) {
+            0 | 1 => Fencing::Agent,
+            2 => Fencing::AgentAndSsh,
+            3 => Fencing::Ssh,
+            _ => Fencing::No,
+        },
         preset,
         calm: false,
         detailed,

@@ -3,12 +3,13 @@
 //! Above `----` stand commands, one a line (those of `command`, and `run 30s`), below it the log. A cluster has two
 //! headnodes with the preset `normal`, and the log begins when hn0 has been active in epoch 1 for a while. A file may begin
 //! otherwise: `cluster fast`, `cluster tolerant`, `cluster of 3`, `cluster that follows` (hosts file and agent), `cluster
-//! with workers` (two nodes that follow beside headnodes that do), `cluster from nothing`.
+//! with workers` (two nodes that follow beside headnodes that do), `cluster with a fence agent`, `cluster with two fence
+//! methods` (the agent, then ssh), `cluster that fences over ssh`, `cluster from nothing`.
 
 use std::time::Duration;
 
 use super::command::seconds;
-use super::setup::{Broken, Setup};
+use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
 
 /// The line between commands and log.
@@ -42,6 +43,9 @@ pub fn play_without(text: &str, broken: &Broken) -> Result<String, String> {
             "cluster of 3" => setup.headnodes = 3,
             "cluster that follows" => setup.follow = true,
             "cluster with workers" => (setup.follow, setup.workers) = (true, 2),
+            "cluster with a fence agent" => setup.fencing = Fencing::Agent,
+            "cluster with two fence methods" => setup.fencing = Fencing::AgentAndSsh,
+            "cluster that fences over ssh" => setup.fencing = Fencing::Ssh,
             "cluster from nothing" => from_nothing = true,
             _ => return Err(format!("`{line}`: no such cluster")),
         }

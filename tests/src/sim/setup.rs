@@ -23,6 +23,8 @@ pub struct Setup {
     pub workers: usize,
     /// Whether the records are lost once, and those of another life of the cluster take their place.
     pub another_life: bool,
+    /// Whether a fence agent is configured, and ssh after it.
+    pub fencing: Fencing,
     /// The preset of `[timing]`.
     pub preset: &'static str,
     /// Nothing is left to chance: every delay is the shortest.
@@ -41,6 +43,36 @@ pub struct Setup {
     pub left_out: BTreeSet<u32>,
 }
 
+/// Which fence methods are configured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fencing {
+    /// None.
+    No,
+    /// A fence agent.
+    Agent,
+    /// A fence agent, and ssh after it.
+    AgentAndSsh,
+    /// ssh only.
+    Ssh,
+}
+
+impl Fencing {
+    fn text(self, headnodes: usize) -> String {
+        let plugs = (0..headnodes).map(|n| format!("node.hn{n} = {{ plug = \"{n}\" }}\n"));
+        let plugs: String = plugs.collect();
+        let agent = format!(
+            "[[fence]]\nname = \"pdu\"\nmethod = \"fence_agent\"\nagent = \"fence_sim\"\nlimit_ms = 5000\n{plugs}"
+        );
+        let ssh = "[[fence]]\nname = \"ssh\"\nmethod = \"ssh\"\nlimit_ms = 5000\n".to_owned();
+        match self {
+            Self::No => String::new(),
+            Self::Agent => agent,
+            Self::AgentAndSsh => agent + &ssh,
+            Self::Ssh => ssh,
+        }
+    }
+}
+
 /// Rules of the protocol that are dropped.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a rule of its own")]
@@ -51,6 +83,8 @@ pub struct Broken {
     pub no_guard: bool,
     /// Nobody checks that services end in time, so that it shows what comes of it.
     pub no_end_check: bool,
+    /// A host that is cut off from the quorum seems to answer nobody.
+    pub no_knocks: bool,
     /// The headnodes are configured as if a kill took no time.
     pub no_kill_time: bool,
     /// And in truth it takes this long.
@@ -74,6 +108,7 @@ impl Setup {
             follow: false,
             workers: 0,
             another_life: false,
+            fencing: Fencing::No,
             preset: "normal",
             calm: true,
             detailed: false,
@@ -94,8 +129,9 @@ impl Setup {
         let follow = if self.follow { "[follow]\nagent_unit = \"agent.service\"\n" } else { "" };
         let text = format!(
             "cluster = \"sim\"\n[failover_quorum]\nservers = [\"zk0:2181\", \"zk1:2181\", \"zk2:2181\"]\n\
-             tick_ms = {tick}\n{headnodes}{follow}[timing]\npreset = \"{}\"\n{SERVICES}",
-            self.preset
+             tick_ms = {tick}\n{headnodes}{follow}[timing]\npreset = \"{}\"\n{}{SERVICES}",
+            self.preset,
+            self.fencing.text(self.headnodes)
         );
         let mut config = config::load(&[("sim".to_owned(), text)], node.clone())
             .unwrap_or_else(|faults| unreachable!("the configuration of the simulation: {faults}"));

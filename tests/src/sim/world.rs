@@ -15,6 +15,7 @@ use headship_core::say::Line;
 
 use super::check::Checker;
 use super::ensemble::{Ensemble, Step};
+use super::fence::{Device, FenceStep};
 use super::host::{DaemonId, Host, HostId, HostStep, Input, Kind};
 use super::log::Log;
 use super::machine::Heard;
@@ -33,6 +34,7 @@ pub(super) enum Happening {
     Daemon(DaemonId, u64, Input),
     Unit(HostId, u64, String, UnitStep),
     Host(HostId, u64, HostStep),
+    Fence(FenceStep),
     /// An order of the simulation's own: a fault, or its end.
     Command(String),
     /// Chance draws a fault: the one of this number.
@@ -81,6 +83,7 @@ pub struct World {
     pub(super) net: Net,
     pub(super) hosts: Vec<Host>,
     pub(super) configs: Vec<Config>,
+    pub(super) device: Device,
     pub(super) log: Log,
     pub(super) checker: Checker,
     pub(super) orders: u64,
@@ -116,6 +119,7 @@ impl World {
             ensemble: Ensemble::new(setup.tick(), sync_limit),
             net: Net::default(),
             hosts: Vec::new(),
+            device: Device::default(),
             configs,
             log: Log { detailed: setup.detailed, ..Log::default() },
             checker: Checker::default(),
@@ -192,7 +196,8 @@ impl World {
             | Happening::Pump(..)
             | Happening::Daemon(..)
             | Happening::Unit(..)
-            | Happening::Host(..) => true,
+            | Happening::Host(..)
+            | Happening::Fence(_) => true,
         });
     }
 
@@ -260,6 +265,7 @@ impl World {
                 }
             }
             Happening::Host(host, boot, step) => self.host_step(host, boot, step),
+            Happening::Fence(step) => self.fence_step(step),
             Happening::Fault(number) => self.fault(number),
             Happening::Confirm(host) => self.confirm_by_chance(host),
             Happening::Command(text) => {

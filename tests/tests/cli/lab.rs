@@ -117,6 +117,7 @@ impl Lab {
                 epoch: Epoch(7),
                 why: "the test says so".to_owned(),
                 attempt: None,
+                fence: None,
                 kept: None,
                 rest: Rest::new(),
             };

@@ -131,6 +131,8 @@ pub struct Fencing {
     pub methods: Vec<FenceMethod>,
     /// How long all of them may take together.
     pub budget: Duration,
+    /// How long everything of the holder's host must have stood still before it is fenced.
+    pub dead_after: Duration,
 }
 
 /// One fence method.
@@ -150,6 +152,14 @@ impl FenceMethod {
         match &self.kind {
             FenceKind::Agent { nodes, .. } => nodes.contains_key(node),
             FenceKind::Ssh { .. } | FenceKind::Command { .. } => true,
+        }
+    }
+
+    /// Whether it cuts a host's power and sees that it is cut: nothing less may be asked before an office is claimed.
+    pub fn is_agent(&self) -> bool {
+        match &self.kind {
+            FenceKind::Agent { .. } => true,
+            FenceKind::Ssh { .. } | FenceKind::Command { .. } => false,
         }
     }
 }

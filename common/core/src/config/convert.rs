@@ -25,13 +25,19 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
     };
     let before = reader.count();
     let quorum = quorum(reader, file.failover_quorum);
-    let (timing, budget) = timing(reader, file.timing);
+    let (timing, budget, dead_after) = timing(reader, file.timing);
     if reader.count() == before {
         relations::timing(reader, &quorum, &timing);
     }
     let apache_quorum = hadoop::apache_quorum(reader, file.apache_quorum, &quorum);
     let hadoop = hadoop::hadoop(reader, file.hadoop);
     let health = health(reader, file.health);
+    let (before, written) = (reader.count(), dead_after.is_some());
+    let default = preset::dead_after(&timing, &health);
+    let dead_after = reader.millis("timing.dead_after_ms", dead_after, default);
+    if written && reader.count() == before {
+        relations::dead_after(reader, dead_after, &timing, &health);
+    }
     let headnodes = headnodes(reader, file.headnode);
     let before = reader.count();
     let services = service::services(reader, file.service);
@@ -39,7 +45,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         order::announced(reader, &services);
     }
     let services = order::services(reader, services);
-    let fencing = fence::fencing(reader, file.fence, budget, &headnodes);
+    let fencing = fence::fencing(reader, file.fence, (budget, dead_after), &headnodes);
     let follow = follow::follow(reader, file.follow, &headnodes, &services);
     order::pinned(reader, &services, &headnodes);
     let (pinned, services) =
@@ -119,8 +125,11 @@ fn quorum(reader: &mut Reader, table: Option<toml::Spanned<file::Quorum>>) -> Qu
     }
 }
 
-/// The figures of the lease, and how long all fence methods may take together.
-fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> (Timing, Duration) {
+/// The figures of the lease, how long all fence methods may take together, and what is written of `dead_after_ms`.
+fn timing(
+    reader: &mut Reader,
+    table: Option<toml::Spanned<file::Timing>>,
+) -> (Timing, Duration, Option<file::Given<u64>>) {
     let table = reader.table("timing", table);
     let preset = reader.value("timing.preset", table.preset).unwrap_or_default();
     let default = preset::timing(preset);
@@ -147,7 +156,7 @@ fn timing(reader: &mut Reader, table: Option<toml::Spanned<file::Timing>>) -> (T
         ),
         stay_out: reader.millis("timing.stay_out_ms", table.stay_out_ms, default.stay_out),
     };
-    (timing, budget)
+    (timing, budget, table.dead_after_ms)
 }
 
 fn health(reader: &mut Reader, table: Option<toml::Spanned<file::Health>>) -> HealthLimits {

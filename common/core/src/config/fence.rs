@@ -22,7 +22,7 @@ const AGENTS: &str = "/usr/sbin";
 pub(super) fn fencing(
     reader: &mut Reader,
     tables: Vec<Spanned<file::Fence>>,
-    budget: Duration,
+    (budget, dead_after): (Duration, Duration),
     headnodes: &[Headnode],
 ) -> Fencing {
     let before = reader.count();
@@ -41,7 +41,7 @@ pub(super) fn fencing(
         let key = Key { name: named.as_str(), place: &place };
         methods.extend(method(reader, &key, table, headnodes));
     }
-    let fencing = Fencing { methods, budget };
+    let fencing = Fencing { methods, budget, dead_after };
     if reader.count() == before {
         check_budget(reader, &fencing, headnodes);
     }

@@ -92,6 +92,7 @@ pub(super) struct Timing {
     pub(super) lonely_after_ms: Option<Given<u64>>,
     pub(super) stay_out_ms: Option<Given<u64>>,
     pub(super) fence_budget_ms: Option<Given<u64>>,
+    pub(super) dead_after_ms: Option<Given<u64>>,
 }
 
 /// Which figures hold where none are written.

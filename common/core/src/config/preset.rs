@@ -63,6 +63,12 @@ pub(super) const FENCE_LIMIT: Duration = Duration::from_secs(20);
 /// How long all fence methods may take together: who waits for longer is better off by asking an operator.
 pub(super) const FENCE_BUDGET: Duration = Duration::from_secs(60);
 
+/// After how long without any sign the holder of office counts as dead: two renewals or a heartbeat, whichever is longer. With
+/// less, one that is late would be enough.
+pub(super) fn dead_after(timing: &Timing, health: &HealthLimits) -> Duration {
+    timing.renew.saturating_mul(2).max(health.interval)
+}
+
 /// The timing of a preset.
 pub(super) fn timing(preset: Preset) -> Timing {
     // The grace of each is what the lease has left above the time in which an ensemble replaces its leader (`relations`):

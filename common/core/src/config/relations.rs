@@ -99,6 +99,30 @@ fn moves(reader: &mut Reader, timing: &Timing) {
     }
 }
 
+/// The rules of early fencing, where its figure is written: one renewal or heartbeat that is late shows nothing, and who has
+/// waited out the lease needs no fence.
+pub(super) fn dead_after(
+    reader: &mut Reader,
+    dead_after: Duration,
+    timing: &Timing,
+    health: &HealthLimits,
+) {
+    let (renew, interval) = (timing.renew, health.interval);
+    let least = renew.saturating_mul(2).max(interval);
+    if dead_after < least {
+        let text = format!(
+            "`dead_after_ms` is {dead_after:?}, so that one late renewal of every {renew:?}, or one late heartbeat of every {interval:?}, could count as death: raise it to {least:?} or more"
+        );
+        reader.fault(&["timing.dead_after_ms"], text);
+    } else if dead_after >= timing.wait() {
+        let text = format!(
+            "`dead_after_ms` is {dead_after:?}, and by then the lease is waited out ({:?}): lower it",
+            timing.wait()
+        );
+        reader.fault(&["timing.dead_after_ms"], text);
+    }
+}
+
 /// The rules of the heartbeat.
 pub(super) fn health(reader: &mut Reader, limits: &HealthLimits) {
     let HealthLimits { interval, silent_after, .. } = limits;

@@ -37,6 +37,10 @@ impl Controller {
             self.wait_from = None;
         }
         self.forget_claim(standing);
+        match standing {
+            Standing::Outside | Standing::Claimant => {}
+            Standing::Holder | Standing::Heir | Standing::HeirOfClaim => self.acquit(),
+        }
         self.doubt(now);
         if !self.is_connected() || self.pending.is_some() {
             return;
@@ -125,11 +129,12 @@ impl Controller {
         }
         self.poll_for_silence(now);
         self.look_for_kept();
-        if !self.are_signs_fresh() || self.take_word_back(now) {
+        let unknown = self.word_about_keep().is_some() && !self.are_signs_fresh();
+        if unknown || self.take_word_back(now) || self.suspect_holder(now) {
             return;
         }
         match self.obstacle(now) {
-            Some(why) => self.course = why,
+            Some(why) => self.course = self.with_suspicion(why),
             None => self.claim(now),
         }
     }
@@ -218,6 +223,7 @@ impl Controller {
             })
             .collect();
         let confirmed = self.believed(version, &active);
+        let fenced = self.fenced_since_claim(&active);
         let kept = self.judge_keep();
         let headnodes: Vec<NodeName> =
             self.config.headnodes.iter().map(|headnode| headnode.name.clone()).collect();
@@ -232,6 +238,7 @@ impl Controller {
             changed: self.records.active.changed(),
             promises: &promises,
             confirmed: &confirmed,
+            fenced: fenced.as_ref(),
             headnodes: &headnodes,
             wait_from,
             lease_ms: active.lease_ms.max(timing.lease_ms()).max(lease_ms),
@@ -241,17 +248,18 @@ impl Controller {
         match office::way_free(&evidence, &self.me, now) {
             Some(way) => {
                 self.trust = None;
-                if matches!(way, WayFree::Confirmed { .. }) {
-                    self.trust(&evidence);
-                }
+                self.trust(&evidence, &way);
                 self.take_office(now, version, &active, way);
             }
             None => {
                 let waited_at = evidence.waited_at();
-                if self.show_and_hear(now, version, &evidence) || self.take_word_back(now) {
+                if self.show_and_hear(now, version, &evidence)
+                    || self.take_word_back(now)
+                    || self.suspect_old_holder(now, &active, trusted, &evidence.kept)
+                {
                     return;
                 }
-                self.course = match &evidence.kept {
+                let course = match &evidence.kept {
                     MayBeKept::No | MayBeKept::Off(_) => format!(
                         "claimed over epoch {}; waiting until its lease and kill time have passed, at most {:.1} s more",
                         active.epoch,
@@ -262,13 +270,14 @@ impl Controller {
                         active.epoch
                     ),
                 };
+                self.course = self.with_suspicion(course);
                 self.wake_at(waited_at);
             }
         }
     }
 
     /// Whether `active` can be believed about who held office last.
-    fn is_trusted(&self, active: &Active) -> bool {
+    pub(super) fn is_trusted(&self, active: &Active) -> bool {
         active.holder.is_some()
             && self.incarnation() == Some(&active.incarnation)
             && self.remembered.as_ref().is_none_or(|mine| mine.epoch <= active.epoch)
@@ -297,83 +306,7 @@ impl Controller {
         self.write(now, ops, Write::Office(office));
     }
 
-    /// A write of ours was carried out.
-    pub(super) fn done(&mut self, now: Time, write: Write, version: Version, sent: Time) {
-        match write {
-            Write::Settings(settings) => self.records.settings.wrote(now, settings, version, None),
-            Write::Keep(settings) => {
-                self.records.settings.wrote(now, settings.clone(), version, None);
-                self.keep_acknowledged(now, &settings);
-            }
-            Write::Resume(settings) => {
-                self.records.settings.wrote(now, settings, version, None);
-                self.resume_acknowledged();
-            }
-            Write::Claim(active) => self.claimed(now, active, version),
-            Write::Renew(lease) => {
-                self.records.lease.wrote(now, lease.clone(), version, None);
-                self.renewed(now, lease.epoch, sent);
-            }
-            Write::Office(active) => {
-                self.remember(active.incarnation.clone(), active.epoch);
-                self.held = None;
-                self.timeline.office = now;
-                self.renew_due = now;
-                self.records.active.wrote(now, active, version, None);
-            }
-            Write::EnterPhase(active) => self.records.active.wrote(now, active, version, None),
-            Write::Cede(active) => {
-                self.course = format!("epoch {} was ceded", active.epoch);
-                self.records.active.wrote(now, active, version, None);
-                self.records.lock.outdate();
-                self.held = None;
-                self.leaving = None;
-            }
-            Write::Succeed(active) => {
-                if active.claimant.is_some() {
-                    // The wait starts anew: what the earlier process saw and when is not ours to know.
-                    self.wait_from = Some(now);
-                }
-                self.renew_due = now;
-                self.records.active.wrote(now, active, version, None);
-                self.lock_created(now);
-            }
-            Write::Accept { order, to, active } => {
-                let what = format!("switchover ordered by {}", order.by);
-                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
-                self.records.switchover.outdate();
-                self.records.active.wrote(now, active, version, None);
-                self.begin_leaving_to(to, what, now);
-            }
-            Write::Refuse(order) => {
-                let what = format!("switchover ordered by {}", order.by);
-                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
-                self.records.switchover.wrote(now, order, version, None);
-            }
-            Write::AnswerFailover(order) => {
-                let what = format!("failover from {} ordered by {}", order.from, order.by);
-                self.say_answer(&what, "this headnode takes over", order.answer.as_ref());
-                self.records.failover.wrote(now, order, version, None);
-            }
-            Write::AnswerConfirm(order) => {
-                let what = format!("confirmation by {}", order.by);
-                self.say_answer(&what, "it counts for this claim", order.answer.as_ref());
-                self.records.confirm.wrote(now, order, version, None);
-            }
-            Write::AnswerAdopt(order) => {
-                let answer = order.answers.get(&self.me.node);
-                let what = format!("adoption ordered by {}", order.by);
-                self.say_answer(&what, "this headnode follows that life", answer);
-                self.records.adopt.wrote(now, order, version, None);
-            }
-            Write::History(history) => {
-                self.transitions.retain(|noted| !history.transitions.contains(noted));
-                self.records.history.wrote(now, history, version, None);
-            }
-        }
-    }
-
-    fn claimed(&mut self, now: Time, active: Active, version: Version) {
+    pub(super) fn claimed(&mut self, now: Time, active: Active, version: Version) {
         self.wait_from = None;
         if let MayBeKept::Off(word) = self.judge_keep() {
             let text = format!("{} counts as powered off, as {} confirmed", word.node, word.by);
@@ -387,12 +320,12 @@ impl Controller {
         self.records.promises.values_mut().for_each(crate::known::Known::outdate);
     }
 
-    fn lock_created(&mut self, now: Time) {
+    pub(super) fn lock_created(&mut self, now: Time) {
         let lock = Lock { format: FORMAT, by: self.me.clone() };
         self.records.lock.wrote(now, lock, Version(0), self.presence.session());
     }
 
-    fn renewed(&mut self, now: Time, epoch: Epoch, sent: Time) {
+    pub(super) fn renewed(&mut self, now: Time, epoch: Epoch, sent: Time) {
         let current = self.records.active.record().filter(|active| active.epoch == epoch);
         let Some(active) = current else { return };
         let incarnation = active.incarnation.clone();

@@ -1,8 +1,8 @@
 //! What people see of a claim that waits, and what they can say to it: that a headnode is powered off.
 //!
 //! Such a word counts as a proof that the old holder is out, for exactly the claim that it was given for. It is refused while
-//! anything shows that the headnode lives; and if something shows it later, the word was wrong, and everything that was
-//! started by it is stopped again. `protocol.md`, 4 and 7.
+//! anything shows that the headnode lives; what becomes of it if something shows that later is in `trust`. `protocol.md`, 4
+//! and 7.
 
 use super::{Controller, Write};
 use crate::epoch::Epoch;
@@ -31,23 +31,6 @@ pub(super) struct Claim {
     shown: Option<Attempt>,
     /// The order for which it was looked whether its headnode lives.
     looked_for: Option<String>,
-}
-
-/// An office that was taken on somebody's word.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Trust {
-    /// Whom the word is about, and whose it was.
-    words: Vec<Confirmed>,
-    /// Which machine and boot, where that is known.
-    over: Option<Identity>,
-    /// When lease and kill time of whoever held office before have surely passed.
-    until: Time,
-    /// The epoch that was claimed over.
-    epoch: Epoch,
-    /// The transaction of the claim: what was written before it says nothing.
-    claimed: i64,
-    /// Whether the word was found to be wrong while that mattered.
-    pub(super) wrong: bool,
 }
 
 impl Controller {
@@ -82,7 +65,8 @@ impl Controller {
                 }
             }
         }
-        if self.claim.is_none() && self.trust.is_none() && self.word_about_keep().is_none() {
+        let idle = self.claim.is_none() && self.trust.is_none() && !self.watches_suspect();
+        if idle && self.word_about_keep().is_none() {
             self.records.signs.clear();
         }
     }
@@ -101,6 +85,7 @@ impl Controller {
         evidence: &Evidence<'_>,
     ) -> bool {
         let (waited_at, wall) = (evidence.waited_at(), self.wall);
+        let fence_ways = self.fence_ways();
         let claim = self.claim_of(version);
         if claim.until.0 != waited_at {
             let left = millis(waited_at.since(now));
@@ -113,7 +98,7 @@ impl Controller {
             since: claim.since,
             until: claim.until.1,
             awaited: evidence.awaited().into_iter().cloned().collect(),
-            ways: ways(evidence),
+            ways: ways(evidence).into_iter().chain(fence_ways).collect(),
         };
         claim.shown = Some(attempt.clone());
         self.answer_confirm(now, version, &attempt)
@@ -226,10 +211,21 @@ impl Controller {
 
     /// What shows that a headnode lives which is said to be off, if anything does: an ephemeral record, or something that its
     /// boot wrote after the transaction `since`.
-    fn sign_of_life(&self, node: &NodeName, over: Option<&Identity>, since: i64) -> Option<String> {
-        if let Some(sign) = self.session_of(node, over) {
-            return Some(sign);
-        }
+    pub(super) fn sign_of_life(
+        &self,
+        node: &NodeName,
+        over: Option<&Identity>,
+        since: i64,
+    ) -> Option<String> {
+        self.session_of(node, over).or_else(|| self.promise_since(node, over, since))
+    }
+
+    fn promise_since(
+        &self,
+        node: &NodeName,
+        over: Option<&Identity>,
+        since: i64,
+    ) -> Option<String> {
         let promise = self.records.promises.get(node).filter(|known| known.changed() > since)?;
         let promise = promise.record()?;
         over.is_some_and(|over| over.machine == promise.machine && over.boot == promise.boot).then(
@@ -240,14 +236,10 @@ impl Controller {
     /// The first of a headnode's sessions, if it has any, as far as it was read.
     pub(super) fn session_of(&self, node: &NodeName, over: Option<&Identity>) -> Option<String> {
         let signs = &self.records.signs;
-        let sign = signs_of(node).iter().find_map(|(key, words)| {
+        signs_of(node).iter().find_map(|(key, words)| {
             let known = signs.iter().find(|known| known.key() == key)?;
             record::sign_of_life(words, known.content(), over)
-        });
-        if sign.is_some() {
-            return sign;
-        }
-        None
+        })
     }
 
     /// Whether a session of this very boot is there, as far as was read.
@@ -300,103 +292,27 @@ impl Controller {
     }
 
     /// Whether all that would show that a headnode lives was looked at, and nothing speaks of a change since.
-    fn knows_signs_of(&self, node: &NodeName) -> bool {
+    pub(super) fn knows_signs_of(&self, node: &NodeName) -> bool {
         let signs = &self.records.signs;
         signs_of(node)
             .iter()
             .all(|(key, _)| signs.iter().any(|known| known.key() == key && known.is_fresh()))
     }
 
-    /// Office is being taken on somebody's word: what shows that it was wrong is looked for from now on.
-    pub(super) fn trust(&mut self, evidence: &Evidence<'_>) {
-        let mut trust = Trust {
-            words: evidence.confirmed.to_vec(),
-            over: evidence.active.holder.clone(),
-            until: evidence.waited_at(),
-            epoch: evidence.active.epoch,
-            claimed: evidence.changed,
-            wrong: false,
-        };
-        if let Some((_, kept)) = self.unproven_keep() {
-            let word = match &evidence.kept {
-                MayBeKept::Off(word) => Some(word.clone()),
-                MayBeKept::No | MayBeKept::Yes => {
-                    trust.words.iter().find(|word| word.node == kept.by.node).cloned()
-                }
-            };
-            // What is kept has no D: it ends with its boot or by its promise, and never by itself.
-            if let Some(word) = word {
-                trust.words = vec![word];
-                (trust.over, trust.epoch) = (Some(kept.by.clone()), kept.epoch);
-                trust.until = Time::MAX;
-            }
-        }
-        self.trust = Some(trust);
-    }
-
-    /// A sign of life of whoever was confirmed to be off: the word was wrong. While what it held may still run, everything is
-    /// stopped here at once; afterwards it is only said, and only where a record told which machine and boot it was: any other
-    /// sign may be of a host that was repaired.
-    pub(super) fn doubt(&mut self, now: Time) {
-        let holds = self.standing() == Standing::Holder;
-        let Some(trust) = self.trust.clone().filter(|trust| holds && !trust.wrong) else { return };
-        let harmless = trust.over.is_none() && now >= trust.until;
-        if harmless || trust.words.iter().any(|it| self.boots_anew(&it.node, trust.over.as_ref())) {
-            self.trust = None;
-            return;
-        }
-        let sign = trust.words.iter().find_map(|Confirmed { node, by }| {
-            let sign = self.sign_of_life(node, trust.over.as_ref(), trust.claimed)?;
-            Some(format!("{node} is not powered off, though {by} confirmed it: {sign}"))
+    /// What that boot has shown since a transaction, if anything. What its sessions left behind says nothing: who lost its power
+    /// leaves them until their timeout.
+    pub(super) fn shown_since(
+        &self,
+        node: &NodeName,
+        over: Option<&Identity>,
+        since: i64,
+    ) -> Option<String> {
+        let shown = signs_of(node).iter().find_map(|(key, words)| {
+            let mut signs = self.records.signs.iter();
+            let known = signs.find(|known| known.key() == key && known.changed() > since)?;
+            record::sign_of_life(words, known.content(), over)
         });
-        let Some(sign) = sign else { return };
-        if now >= trust.until || self.all_promised(&trust) {
-            let text = format!("{sign}; nothing that it held can run any more");
-            self.say(Kind::WordWrong, text, None);
-            self.trust = None;
-            return;
-        }
-        self.say(Kind::WordWrong, format!("{sign}; everything is stopped here"), None);
-        self.trust = Some(Trust { wrong: true, ..trust });
-        self.leaving = None;
-        self.begin_leaving(None, sign, now);
-        self.remove_permit(now);
-    }
-
-    /// Whether the machine shows another boot than the one that was said to be over, which proves that it is.
-    fn boots_anew(&self, node: &NodeName, over: Option<&Identity>) -> bool {
-        self.records.signs.iter().any(|known| {
-            let of_node = signs_of(node).iter().any(|(key, _)| key == known.key());
-            let sign = known.record().filter(|_| of_node);
-            sign.zip(over)
-                .is_some_and(|(sign, over)| sign.machine == over.machine && sign.boot != over.boot)
-        })
-    }
-
-    /// Whether all who were held to be off have promised what they held.
-    fn all_promised(&self, trust: &Trust) -> bool {
-        let life = self.incarnation();
-        trust.words.iter().all(|it| {
-            let promise = self.records.promises.get(&it.node).and_then(|known| known.record());
-            promise.is_some_and(|promise| {
-                trust.over.as_ref().is_some_and(|over| over.machine == promise.machine)
-                    && life == Some(&promise.incarnation)
-                    && promise.epoch >= trust.epoch
-            })
-        })
-    }
-
-    /// Whether this office was taken on a word that was found to be wrong.
-    pub(super) fn was_misled(&self) -> bool {
-        self.trust.as_ref().is_some_and(|trust| trust.wrong)
-    }
-
-    /// Whether a cession would free the way while somebody, who was held to be off, may still run what it held.
-    pub(super) fn must_keep_others_out(&mut self, now: Time) -> bool {
-        let Some(trust) = self.trust.clone().filter(|trust| trust.wrong) else { return false };
-        let promised = self.all_promised(&trust);
-        self.wake_at(trust.until);
-        !promised && now < trust.until
+        shown.or_else(|| self.promise_since(node, over, since))
     }
 }
 

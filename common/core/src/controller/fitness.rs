@@ -169,7 +169,7 @@ impl Controller {
     /// Whether the office can be claimed now, by what the records say of its holder.
     fn office_is_open(&mut self, now: Time) -> Result<(), String> {
         // From the claim on the old holder's renewals fail, whether it lives or not: the way is proven free as ever.
-        if self.ordered_failover().is_some() {
+        if self.ordered_failover().is_some() || self.is_holder_fenced() {
             return Ok(());
         }
         let records = &self.records;

@@ -12,6 +12,7 @@ mod alias;
 mod compete;
 mod confirm;
 mod farewell;
+mod fence;
 mod fitness;
 mod hold;
 mod keep;
@@ -19,26 +20,29 @@ mod orders;
 mod quorum;
 mod serve;
 mod tell;
+mod trust;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use self::alias::AliasWait;
-use self::confirm::{Claim, Trust};
+use self::confirm::Claim;
 pub use self::farewell::{Ending, Farewell};
+use self::fence::Suspicion;
+use self::quorum::Records;
+use self::trust::Trust;
+use self::writes::{Pending, Write};
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
-use crate::known::Known;
+use crate::fencing::knock::Knocked;
+use crate::fencing::{Answer, Victim};
 use crate::lease::{Closed, Permit};
 use crate::node::{Identity, NodeName};
 use crate::office::WayFree;
 use crate::presence::Presence;
 use crate::quorum::{ActionId, Ask, Event as QuorumEvent};
-use crate::record::{
-    Active, AdoptOrder, ConfirmOrder, Duty, FailoverOrder, HeadnodeState, Health, History, Key,
-    Lease, Lock, Maintenance, NodeState, Promise, Role, ServicesState, Settings, Sign,
-    SwitchoverOrder, Transition,
-};
+use crate::record::{HeadnodeState, Key, Maintenance, Role, Transition};
 use crate::say::Line;
 use crate::services::{Ids, Report, ServiceAction, Supervisor};
 use crate::time::{Time, WallTime};
@@ -64,6 +68,20 @@ pub enum Event {
     },
     /// The drivers report something of a service.
     Service(Report),
+    /// What came back from a host that was knocked at.
+    Knocked {
+        /// The id of the action.
+        id: ActionId,
+        /// What came back.
+        knocked: Knocked,
+    },
+    /// What a fence method says.
+    Fenced {
+        /// The id of the action.
+        id: ActionId,
+        /// Its answer.
+        answer: Answer,
+    },
     /// Somebody wants everything compared anew now, as each period does.
     LookAnew,
     /// systemd stops this program, or the host goes down: give up office and exit.
@@ -91,6 +109,31 @@ pub enum Action {
     Remember(Remembered),
     /// Order something of a service.
     Service(ServiceAction),
+    /// See whether a headnode answers anything.
+    Knock {
+        /// Comes back with what was seen.
+        id: ActionId,
+        /// Which headnode.
+        node: NodeName,
+        /// How long it may take to answer.
+        limit: Duration,
+    },
+    /// Ask a fence method.
+    Fence {
+        /// Comes back with the answer.
+        id: ActionId,
+        /// The method's place in the configuration.
+        method: usize,
+        /// Whom it is about.
+        victim: Victim,
+        /// How long it may take.
+        limit: Duration,
+    },
+    /// That method's answer is not waited for any more: end what it started.
+    StopFence {
+        /// The id of the action that asked.
+        id: ActionId,
+    },
     /// Reboot the host at once: services could not be stopped in time.
     Reboot {
         /// Which, and since when.
@@ -111,64 +154,6 @@ pub struct Found {
     pub closed: Option<Closed>,
     /// `/var/lib/headship/epoch`.
     pub remembered: Option<Remembered>,
-}
-
-/// The records that a master-fc goes by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Records {
-    settings: Known<Settings>,
-    lock: Known<Lock>,
-    active: Known<Active>,
-    lease: Known<Lease>,
-    switchover: Known<SwitchoverOrder>,
-    failover: Known<FailoverOrder>,
-    confirm: Known<ConfirmOrder>,
-    adopt: Known<AdoptOrder>,
-    history: Known<History>,
-    duty: Known<Duty>,
-    /// What this host's own guard shows: without one nothing holds D but master-fc.
-    guard: Known<ServicesState>,
-    /// How far this host's own slave-fc is, where nodes follow.
-    follower: Option<Known<NodeState>>,
-    promises: BTreeMap<NodeName, Known<Promise>>,
-    /// What a headnode would show that is said to be powered off; only while that matters.
-    signs: Vec<Known<Sign>>,
-    health: BTreeMap<NodeName, Known<Health>>,
-    headnodes: BTreeMap<NodeName, Known<HeadnodeState>>,
-}
-
-/// A write that is under way.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Pending {
-    id: ActionId,
-    write: Write,
-    sent: Time,
-}
-
-/// Which write, and what the record says once it is done.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Write {
-    Settings(Settings),
-    /// The acknowledgement of a keep.
-    Keep(Settings),
-    /// The acknowledgement of its end.
-    Resume(Settings),
-    Claim(Active),
-    Renew(Lease),
-    Office(Active),
-    EnterPhase(Active),
-    Cede(Active),
-    Succeed(Active),
-    Accept {
-        order: SwitchoverOrder,
-        to: NodeName,
-        active: Active,
-    },
-    Refuse(SwitchoverOrder),
-    AnswerFailover(FailoverOrder),
-    AnswerConfirm(ConfirmOrder),
-    AnswerAdopt(AdoptOrder),
-    History(History),
 }
 
 /// What this host may run, and until when.
@@ -251,6 +236,10 @@ pub struct Controller {
     wait_from: Option<Time>,
     claim: Option<Claim>,
     trust: Option<Trust>,
+    /// The holder of office that may be dead, or whoever is claimed over.
+    suspicion: Option<Suspicion>,
+    /// The fence methods that said Yes about a host that lived.
+    liars: BTreeSet<String>,
     polled: Time,
     leaving: Option<Leaving>,
     /// Until when this headnode counts as reluctant because it gave up a service, and which.
@@ -332,6 +321,8 @@ impl Controller {
             wait_from: None,
             claim: None,
             trust: None,
+            suspicion: None,
+            liars: BTreeSet::new(),
             polled: Time::default(),
             leaving: None,
             gave_up: None,
@@ -371,6 +362,8 @@ impl Controller {
             Event::Closed(closed) => self.closed = closed,
             Event::PermitWritten { id, error } => self.permit_written(now, id, error),
             Event::Service(report) => self.services.handle(now, report),
+            Event::Knocked { id, knocked } => self.knocked(now, id, &knocked),
+            Event::Fenced { id, answer } => self.fence_answered(now, id, answer),
             Event::LookAnew => self.period_due = now,
             Event::Stop => self.stop = true,
         }

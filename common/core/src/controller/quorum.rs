@@ -1,16 +1,44 @@
 //! What the failover quorum reports, and what is asked of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Action, Controller, Pending, Records, Write};
+use super::{Action, Controller, Pending, Write};
 use crate::config::checked::Config;
 use crate::known::{Content, Known};
-use crate::node::Identity;
+use crate::node::{Identity, NodeName};
 use crate::office::Standing;
 use crate::quorum::{ActionId, Ask, Event, Found, Op, Outcome, Refusal, Request};
-use crate::record::Key;
+use crate::record::{
+    Active, AdoptOrder, Challenge, ConfirmOrder, Duty, FailoverOrder, HeadnodeState, Health,
+    History, Key, Lease, Lock, NodeState, Promise, ServicesState, Settings, Sign, SwitchoverOrder,
+};
 use crate::say::Kind;
 use crate::time::Time;
+
+/// The records that a master-fc goes by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Records {
+    pub(super) settings: Known<Settings>,
+    pub(super) lock: Known<Lock>,
+    pub(super) active: Known<Active>,
+    pub(super) lease: Known<Lease>,
+    pub(super) switchover: Known<SwitchoverOrder>,
+    pub(super) failover: Known<FailoverOrder>,
+    pub(super) confirm: Known<ConfirmOrder>,
+    pub(super) adopt: Known<AdoptOrder>,
+    pub(super) history: Known<History>,
+    pub(super) duty: Known<Duty>,
+    /// What this host's own guard shows: without one nothing holds D but master-fc.
+    pub(super) guard: Known<ServicesState>,
+    /// How far this host's own slave-fc is, where nodes follow.
+    pub(super) follower: Option<Known<NodeState>>,
+    pub(super) challenge: Known<Challenge>,
+    pub(super) promises: BTreeMap<NodeName, Known<Promise>>,
+    /// What a headnode would show that is said to be powered off; only while that matters.
+    pub(super) signs: Vec<Known<Sign>>,
+    pub(super) health: BTreeMap<NodeName, Known<Health>>,
+    pub(super) headnodes: BTreeMap<NodeName, Known<HeadnodeState>>,
+}
 
 /// Does the same with each record that is known.
 macro_rules! each {
@@ -30,6 +58,10 @@ macro_rules! each {
         }
         {
             let $known = &mut records.lease;
+            $do;
+        }
+        {
+            let $known = &mut records.challenge;
             $do;
         }
         {
@@ -86,6 +118,7 @@ impl Records {
             lock: Known::new(Key::Lock),
             active: Known::new(Key::Active),
             lease: Known::new(Key::Lease),
+            challenge: Known::new(Key::Challenge),
             switchover: Known::new(Key::Switchover),
             failover: Known::new(Key::Failover),
             confirm: Known::new(Key::Confirm),
@@ -115,6 +148,15 @@ impl Records {
         self.active.outdate();
         self.lock.outdate();
         self.lease.outdate();
+    }
+
+    /// What the daemons of a headnode write may be other than was thought.
+    pub(super) fn outdate_host(&mut self, node: &NodeName) {
+        self.outdate_office();
+        self.promises.get_mut(node).into_iter().for_each(Known::outdate);
+        self.health.get_mut(node).into_iter().for_each(Known::outdate);
+        self.headnodes.get_mut(node).into_iter().for_each(Known::outdate);
+        self.signs.iter_mut().for_each(Known::outdate);
     }
 
     fn outdate(&mut self, key: &Key) {
@@ -154,6 +196,7 @@ impl Controller {
             Event::Disconnected | Event::SessionLost => {
                 self.pending = None;
                 self.records.disconnected();
+                self.lose_sight_of_suspect();
             }
             Event::Changed(key) => {
                 self.changed(key);
@@ -166,9 +209,12 @@ impl Controller {
     }
 
     fn changed(&mut self, key: &Key) {
-        // The holder is the only writer of `lease`, and knows what it wrote; a foreign write shows as a refused renewal.
-        let own_lease = *key == Key::Lease && self.standing() == Standing::Holder;
-        if !own_lease {
+        let holds = self.standing() == Standing::Holder;
+        if holds && *key == Key::Challenge {
+            // Whatever it says: one renewal more harms nobody.
+            self.answer_challenge();
+        } else if !(holds && *key == Key::Lease) {
+            // The holder is the only writer of `lease`, and knows what it wrote; a foreign write shows as a refused renewal.
             self.records.outdate(key);
         }
     }
@@ -204,6 +250,11 @@ impl Controller {
                         self.records.outdate_office();
                     }
                     Write::AnswerAdopt(_) => self.records.adopt.outdate(),
+                    // It is bound to `active`, too.
+                    Write::Challenge(_) => {
+                        self.challenge_failed();
+                        self.records.outdate_office();
+                    }
                     Write::History(_) => self.records.history.outdate(),
                     Write::Settings(_)
                     | Write::Keep(_)

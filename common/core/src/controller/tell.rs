@@ -175,6 +175,7 @@ impl Controller {
             epoch: self.highest_epoch(),
             why: self.why.clone(),
             attempt: self.attempt(),
+            fence: self.fence_seen(),
             kept: self.kept(),
             rest: Rest::new(),
         };

@@ -22,7 +22,8 @@ fn method(name: &str, seconds: u64) -> FenceMethod {
 }
 
 fn fencing(methods: Vec<FenceMethod>) -> Fencing {
-    Fencing { methods, budget: Duration::from_secs(30) }
+    let (budget, dead_after) = (Duration::from_secs(30), Duration::from_secs(1));
+    Fencing { methods, budget, dead_after }
 }
 
 fn ask(method: usize, seconds: u64) -> Step {
@@ -44,23 +45,23 @@ fn unknown() -> Answer {
 #[test]
 fn methods_are_asked_in_order_until_one_says_yes() {
     let fencing = fencing(vec![method("ipmi", 10), method("pdu", 10), method("ssh", 10)]);
-    let (mut attempt, step) = Attempt::begin(at(0), victim(), &fencing);
+    let (mut asking, step) = Asking::begin(at(0), victim(), &fencing, |_| true);
     assert_eq!(step, ask(0, 10));
-    assert_eq!(attempt.answered(at(1), 0, no()), Some(ask(1, 10)));
+    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(1, 10)));
     let yes = Answer::Yes { how: "it is off".to_owned() };
     let fenced = Step::Fenced { by: "pdu".to_owned(), how: "it is off".to_owned() };
-    assert_eq!(attempt.answered(at(2), 1, yes), Some(fenced));
-    assert_eq!(attempt.poll_timeout(), None);
+    assert_eq!(asking.answered(at(2), 1, yes), Some(fenced));
+    assert_eq!(asking.poll_timeout(), None);
 }
 
 #[test]
-fn after_the_last_method_it_is_refused_with_what_each_said_and_the_way_out() {
+fn after_the_last_method_it_is_refused_with_what_each_said() {
     let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10)]);
-    let (mut attempt, _) = Attempt::begin(at(0), victim(), &fencing);
-    assert_eq!(attempt.answered(at(1), 0, no()), Some(ask(1, 10)));
-    let why = "no fence method says that hn0 is off (ipmi: no, it is on; ssh: unknown, no route): see that hn0 is off, then `headship fence confirm hn0`";
+    let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, |_| true);
+    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(1, 10)));
+    let why = "no fence method says that hn0 is off (ipmi: no, it is on; ssh: unknown, no route)";
     let refused = Step::Refused { why: why.to_owned() };
-    assert_eq!(attempt.answered(at(2), 1, unknown()), Some(refused));
+    assert_eq!(asking.answered(at(2), 1, unknown()), Some(refused));
 }
 
 #[test]
@@ -73,36 +74,48 @@ fn without_a_method_for_the_victim_it_is_refused_at_once() {
         },
         ..method("ipmi", 10)
     };
-    let (_, step) = Attempt::begin(at(0), victim(), &fencing(vec![of_hn1.clone()]));
+    let (_, step) = Asking::begin(at(0), victim(), &fencing(vec![of_hn1.clone()]), |_| true);
     let Step::Refused { why } = step else { panic!("{step:?}") };
-    assert!(why.starts_with("no fence method is configured for hn0: see that"), "{why}");
+    assert!(why.starts_with("no fence method can be asked about hn0"), "{why}");
     // The place is that of the configuration, whichever methods are left out.
-    let (_, step) = Attempt::begin(at(0), victim(), &fencing(vec![of_hn1, method("ssh", 5)]));
+    let (_, step) =
+        Asking::begin(at(0), victim(), &fencing(vec![of_hn1, method("ssh", 5)]), |_| true);
     assert_eq!(step, ask(1, 5));
+}
+
+#[test]
+fn only_methods_that_may_be_are_asked() {
+    let fencing = fencing(vec![method("a", 10), method("b", 10), method("c", 10)]);
+    let (mut asking, step) = Asking::begin(at(0), victim(), &fencing, |method| method.name != "b");
+    assert_eq!((step, asking.asks()), (ask(0, 10), Some("a")));
+    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(2, 10)));
+    let no = no();
+    let said: Vec<_> = asking.answers().collect();
+    assert_eq!(said, [("a", Some(&no)), ("c", None)]);
 }
 
 #[test]
 fn a_method_that_does_not_answer_is_given_up_and_its_late_yes_is_not_heard() {
     let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10)]);
-    let (mut attempt, _) = Attempt::begin(at(0), victim(), &fencing);
-    assert_eq!(attempt.poll_timeout(), Some(at(12)));
-    assert_eq!(attempt.handle_timeout(at(11)), None);
-    assert_eq!(attempt.handle_timeout(at(12)), Some(ask(1, 10)));
+    let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, |_| true);
+    assert_eq!(asking.poll_timeout(), Some(at(12)));
+    assert_eq!(asking.handle_timeout(at(11)), None);
+    assert_eq!(asking.handle_timeout(at(12)), Some(ask(1, 10)));
     let late = Answer::Yes { how: "it is off".to_owned() };
-    assert_eq!(attempt.answered(at(13), 0, late), None);
-    assert_eq!(attempt.poll_timeout(), Some(at(24)));
-    let Some(Step::Refused { why }) = attempt.answered(at(14), 1, unknown()) else { panic!() };
+    assert_eq!(asking.answered(at(13), 0, late), None);
+    assert_eq!(asking.poll_timeout(), Some(at(24)));
+    let Some(Step::Refused { why }) = asking.answered(at(14), 1, unknown()) else { panic!() };
     assert!(why.contains("(ipmi: unknown, it did not answer within 10s; ssh:"), "{why}");
-    assert_eq!(attempt.answered(at(15), 1, no()), None);
+    assert_eq!(asking.answered(at(15), 1, no()), None);
 }
 
 #[test]
 fn the_budget_cuts_the_last_methods_short() {
     let fencing = fencing(vec![method("a", 20), method("b", 20), method("c", 20)]);
-    let (mut attempt, step) = Attempt::begin(at(100), victim(), &fencing);
+    let (mut asking, step) = Asking::begin(at(100), victim(), &fencing, |_| true);
     assert_eq!(step, ask(0, 20));
-    assert_eq!(attempt.answered(at(120), 0, no()), Some(ask(1, 10)));
-    let Some(Step::Refused { why }) = attempt.answered(at(130), 1, no()) else { panic!() };
+    assert_eq!(asking.answered(at(120), 0, no()), Some(ask(1, 10)));
+    let Some(Step::Refused { why }) = asking.answered(at(130), 1, no()) else { panic!() };
     assert!(why.contains("c: unknown, no time was left to ask it"), "{why}");
 }
 

@@ -49,6 +49,19 @@ impl Attempt {
     }
 }
 
+/// A holder of office that is fenced, or about to be, as it is shown to people.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct FenceSeen {
+    /// Who held office.
+    pub over: Identity,
+    /// In which epoch.
+    pub epoch: Epoch,
+    /// How it stands, in a sentence.
+    pub why: String,
+    /// Each fence method that has been or will be asked, with its answer so far.
+    pub methods: Vec<Way>,
+}
+
 /// One way to office.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Way {

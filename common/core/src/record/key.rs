@@ -13,6 +13,8 @@ pub enum Key {
     Active,
     /// The holder's renewals.
     Lease,
+    /// That a standby doubts the holder.
+    Challenge,
     /// That nothing runs on this headnode.
     Promise(NodeName),
     /// A headnode's role; ephemeral.
@@ -51,6 +53,7 @@ impl Key {
             Self::Lock => "lock".to_owned(),
             Self::Active => "active".to_owned(),
             Self::Lease => "lease".to_owned(),
+            Self::Challenge => "challenge".to_owned(),
             Self::Promise(node) => format!("promise/{node}"),
             Self::Headnode(node) => format!("headnodes/{node}"),
             Self::Health(node) => format!("health/{node}"),
@@ -75,6 +78,7 @@ impl Key {
                 "lock" => Some(Self::Lock),
                 "active" => Some(Self::Active),
                 "lease" => Some(Self::Lease),
+                "challenge" => Some(Self::Challenge),
                 "history" => Some(Self::History),
                 _ => None,
             },
@@ -109,6 +113,7 @@ impl Key {
             Self::Settings
             | Self::Active
             | Self::Lease
+            | Self::Challenge
             | Self::Promise(_)
             | Self::Switchover
             | Self::Failover
@@ -131,6 +136,7 @@ mod tests {
             Key::Lock,
             Key::Active,
             Key::Lease,
+            Key::Challenge,
             Key::Promise(hn0.clone()),
             Key::Headnode(hn0.clone()),
             Key::Health(hn0.clone()),

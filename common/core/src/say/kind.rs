@@ -83,6 +83,16 @@ kinds! {
     WordTaken, Warn, "986a2d3811e641cfa95d129bd2e32f7f";
     /// A headnode that was confirmed to be powered off lives.
     WordWrong, Error, "2dfd66b37e294d8b822e36c6d9877a74";
+    /// The holder of office seems dead: a fence method is asked to switch its host off.
+    FenceAsked, Warn, "8f1ee84ca04f4c7f9ed54265c5538918";
+    /// A fence method says that the host is off.
+    FenceYes, Warn, "15ac70b6872248948b40bd31d5874866";
+    /// Nobody waits any more for a fence method that was asked, or goes by what it said.
+    FenceStopped, Info, "0db807d576eb4e4aa33d58ff52ab2b72";
+    /// No fence method says that the host is off: an operator has to look.
+    FenceRefused, Error, "c08a7e3473994762a2206b1483d2b024";
+    /// A host lives that a fence method said was off.
+    FenceLied, Error, "5bca7023ea354d529d09793c5c666835";
     /// A headnode or a service is in maintenance.
     MaintenanceBegun, Warn, "4d032f7259c34e71b91dedc060c98ec5";
     /// Maintenance of a headnode or a service has ended.

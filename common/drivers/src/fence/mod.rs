@@ -43,7 +43,8 @@ impl Fence {
     }
 
     /// Asks the method at this place of the configuration's list. Its answer comes within the limit and a second or two, in
-    /// which what it started is killed. When the future is dropped, that is killed, too, or ended by systemd at the limit.
+    /// which what it started is killed. When the future is dropped, that is killed, too; a unit that systemd is only about to start
+    /// ends at the limit.
     pub async fn ask(&self, method: usize, victim: &Victim, limit: Duration) -> Answer {
         let Some(method) = self.methods.get(method) else {
             return Answer::Unknown { why: "there is no such method".to_owned() };

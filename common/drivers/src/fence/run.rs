@@ -133,7 +133,8 @@ impl Runner {
             stdio: [pipes.input, pipes.output, pipes.errors],
             limit,
         };
-        let end = systemd.run_once(once).await;
+        let abandoned = Abandoned { unit: &unit, cgroups, over: false };
+        let end = abandoned.unless_over(systemd.run_once(once)).await;
         // By the kernel alone: a systemd that hangs ends nothing.
         if let Err(error) = cgroups.kill(&unit, GONE).await {
             tracing::warn!(
@@ -142,6 +143,35 @@ impl Runner {
             );
         }
         end
+    }
+}
+
+/// A run that nobody waits for any more: what it started is killed. One that systemd is only about to start ends by its limit.
+struct Abandoned<'a> {
+    unit: &'a str,
+    cgroups: &'a Cgroups,
+    over: bool,
+}
+
+impl Abandoned<'_> {
+    async fn unless_over(mut self, run: impl Future<Output = End>) -> End {
+        let end = run.await;
+        self.over = true;
+        end
+    }
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        if let Err(error) = self.cgroups.kill_now(self.unit) {
+            tracing::warn!(
+                MESSAGE_ID = Kind::FenceProgramLeft.id(),
+                "a fence program may still run: {error}"
+            );
+        }
     }
 }
 

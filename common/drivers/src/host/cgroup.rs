@@ -118,6 +118,11 @@ impl Cgroups {
         }
     }
 
+    /// One SIGKILL to everything in the unit's control group, without waiting for what comes of it.
+    pub(crate) fn kill_now(&self, unit: &str) -> Result<(), CgroupError> {
+        self.groups(unit)?.iter().try_for_each(|group| kill_once(group))
+    }
+
     fn left(&self, unit: &str, groups: &[PathBuf], limit: Duration) -> CgroupError {
         let pids: BTreeSet<i32> =
             groups.iter().flat_map(|group| pids(group).unwrap_or_default()).collect();

@@ -1,0 +1,95 @@
+//! Whether a host answers anything at all: what came back when it was knocked at.
+//!
+//! A host that refuses a connection lives as much as one that accepts it. Silence is one of several conditions of fencing,
+//! and never a proof: a firewall is silent, too. So it counts only where both ways of knocking could be gone.
+
+/// What came back on one way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Back {
+    /// An answer.
+    Answer,
+    /// A refusal, by the host's kernel.
+    Refusal,
+    /// Nothing, or its neighbours said that nobody is there.
+    Nothing,
+    /// Nobody could be asked on this way; why.
+    Unasked(String),
+}
+
+/// What came back when a host was knocked at.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Knocked {
+    /// By a TCP connection.
+    pub tcp: Back,
+    /// By an ICMP echo.
+    pub echo: Back,
+}
+
+/// What that says of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Reach {
+    /// It lives.
+    Answers {
+        /// What shows it.
+        how: &'static str,
+    },
+    /// It answers nothing.
+    Silent,
+    /// It cannot be told.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// What it says of a host that this came back from it.
+pub fn judge(knocked: &Knocked) -> Reach {
+    let answers = |how| Reach::Answers { how };
+    match (&knocked.tcp, &knocked.echo) {
+        (Back::Answer, _) => answers("it accepts connections"),
+        (Back::Refusal, _) => answers("it refuses connections"),
+        (_, Back::Answer | Back::Refusal) => answers("it answers an echo"),
+        (Back::Nothing, Back::Nothing) => Reach::Silent,
+        (Back::Unasked(why), _) => {
+            Reach::Unknown { why: format!("no connection can be tried: {why}") }
+        }
+        (Back::Nothing, Back::Unasked(why)) => {
+            Reach::Unknown { why: format!("no echo can be asked for: {why}") }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(tcp: Back, echo: Back) -> Reach {
+        judge(&Knocked { tcp, echo })
+    }
+
+    #[test]
+    fn any_answer_is_a_sign_of_life_and_a_refusal_is_one() {
+        let unasked = || Back::Unasked("no".to_owned());
+        for (tcp, echo) in [
+            (Back::Refusal, Back::Nothing),
+            (Back::Answer, unasked()),
+            (Back::Nothing, Back::Answer),
+            (unasked(), Back::Answer),
+        ] {
+            let reach = of(tcp.clone(), echo.clone());
+            assert!(matches!(reach, Reach::Answers { .. }), "{tcp:?} {echo:?}: {reach:?}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_silent_only_if_it_was_knocked_at_on_both_ways() {
+        let unasked = || Back::Unasked("no route".to_owned());
+        assert_eq!(of(Back::Nothing, Back::Nothing), Reach::Silent);
+        for (tcp, echo) in
+            [(unasked(), Back::Nothing), (Back::Nothing, unasked()), (unasked(), unasked())]
+        {
+            let reach = of(tcp, echo);
+            assert!(matches!(&reach, Reach::Unknown { why } if why.ends_with(": no route")));
+        }
+    }
+}
