@@ -8,14 +8,11 @@
     reason = "a test's helpers fail by panicking, too, and tell what the daemons said"
 )]
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::OnceLock;
 use std::time::Duration;
 
 use headship_tests::lab::service_log::{What, now};
 use headship_tests::lab::{Preset, wait_for, wait_until};
-use headship_tests::plain::{Host, Plain, services};
+use headship_tests::plain::{Host, Plain, programs, services};
 
 /// Lease, kill time and every start, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -153,7 +150,8 @@ struct Cluster(Plain);
 
 impl Cluster {
     fn start() -> Self {
-        Self(Plain::start(&programs(), Preset::Normal).unwrap_or_else(|error| panic!("{error}")))
+        let programs = programs().unwrap_or_else(|error| panic!("{error}"));
+        Self(Plain::start(&programs, Preset::Normal).unwrap_or_else(|error| panic!("{error}")))
     }
 
     /// Waits until hosts file and agent of these follow `active`; nothing else in the file has changed.
@@ -243,28 +241,4 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// The programs of this very source, built as this test was.
-fn programs() -> PathBuf {
-    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
-    let built = || {
-        let test = std::env::current_exe().unwrap();
-        let dir = test.parent().and_then(|deps| deps.parent()).unwrap();
-        let profile = if dir.ends_with("release") { "release" } else { "dev" };
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args([
-            "build",
-            "--workspace",
-            "--bins",
-            "--quiet",
-            "--profile",
-            profile,
-            "--target-dir",
-        ]);
-        cargo.arg(dir.parent().unwrap()).current_dir(env!("CARGO_MANIFEST_DIR"));
-        assert!(cargo.status().unwrap().success(), "the programs cannot be built");
-        dir.to_owned()
-    };
-    PROGRAMS.get_or_init(built).clone()
 }

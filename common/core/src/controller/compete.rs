@@ -339,15 +339,13 @@ impl Controller {
                 self.lock_created(now);
             }
             Write::Accept { order, to, active } => {
-                let what = format!("switchover ordered by {}", order.by);
-                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
+                let what = self.say_answer_to_switchover(&order);
                 self.records.switchover.outdate();
                 self.records.active.wrote(now, active, version, None);
                 self.begin_leaving_to(to, what, now);
             }
             Write::Refuse(order) => {
-                let what = format!("switchover ordered by {}", order.by);
-                self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
+                self.say_answer_to_switchover(&order);
                 self.records.switchover.wrote(now, order, version, None);
             }
             Write::AnswerFailover(order) => {

@@ -111,6 +111,13 @@ impl Controller {
         }
     }
 
+    /// The same of a switchover; returns what was ordered by whom.
+    pub(super) fn say_answer_to_switchover(&mut self, order: &SwitchoverOrder) -> String {
+        let what = format!("switchover ordered by {}", order.by);
+        self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
+        what
+    }
+
     /// What makes any order come to nothing, whatever it says.
     fn is_void(&self, given: &Given<'_>, active: &Active) -> Result<(), String> {
         if given.epoch != active.epoch {

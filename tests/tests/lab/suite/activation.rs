@@ -101,9 +101,7 @@ fn comes_back(cluster: &Cluster<'_>, fault: &str, why: &str) -> Outcome {
     }
     let began = |service| cluster.first(&active, service, What::Start, since);
     SERVICES.into_iter().try_for_each(|service| began(service).map(drop))?;
-    cluster.wait("nothing of the hook is left", SOON, || {
-        (!standby.runs(UNIT)).then_some(())
-    })?;
+    cluster.wait("nothing of the hook is left", SOON, || (!standby.runs(UNIT)).then_some(()))?;
     let said = cluster.journal(&standby, "master-fc")?;
     assert!(said.contains("gave up activation"), "{said}");
     assert!(said.contains(why), "{why:?} is missing: {said}");
