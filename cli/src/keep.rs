@@ -159,6 +159,16 @@ pub(crate) fn lasts(records: &Records) -> Option<String> {
     }
 }
 
+/// Who may keep its services, whether or not that was resumed: it is in office again as soon as it is seen.
+pub(crate) fn may_keep<'a>(records: &Records, settings: &'a Settings) -> Option<&'a NodeName> {
+    match settings.pausing() {
+        Pausing::Kept { kept, .. } | Pausing::Resuming { kept } => {
+            (!is_over(records, settings, kept)).then_some(&kept.by.node)
+        }
+        Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => None,
+    }
+}
+
 /// Who keeps its services by an acknowledged keep.
 pub(crate) fn by(records: &Records) -> Option<&NodeName> {
     let Content::Record(settings) = &records.settings else { return None };

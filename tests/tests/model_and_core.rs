@@ -216,9 +216,10 @@ fn is_free(figures: Figures, known: Evidence, others_promised: bool, kept: MayBe
     if !known.fenced {
         return free(&[], None);
     }
-    // An operator's word and a fence method's are one to the model. Where nobody knows who held office only the former helps.
+    // An operator's word and a fence method's are one to the model. Where nobody knows who held office, or services may be kept
+    // by another than its holder, only the former helps.
     let confirmed = free(&hn0_is_off, None);
-    if !known.unknown {
+    if !known.unknown && kept == MayBeKept::No {
         assert_eq!(free(&[], Some(&off)), confirmed, "{known:?}");
     }
     confirmed

@@ -151,7 +151,7 @@ struct Cluster(Plain);
 
 impl Cluster {
     fn start() -> Self {
-        let programs = programs().unwrap();
+        let programs = programs().unwrap_or_else(|error| panic!("{error}"));
         Self(Plain::start(&programs, Preset::Normal).unwrap_or_else(|error| panic!("{error}")))
     }
 

@@ -153,8 +153,16 @@ fn begin(
     by: &str,
 ) -> Plan {
     let refuse = |why: String| Plan::Refuse(Exit::Refused, why);
+    let keeps = keep::may_keep(records, &new).cloned();
     let Maintenance { nodes, services, .. } = &mut new.maintenance;
     let (earlier, what) = match subject {
+        Subject::Node(node)
+            if keeps.as_ref() == Some(node) && standing::in_office(records).is_err() =>
+        {
+            return refuse(format!(
+                "{node} may keep its services all the same (pause --keep), and is in office again as soon as it is seen: `headship resume` first, and wait for the end of that"
+            ));
+        }
         Subject::Node(node) => {
             if let Some(why) = in_the_way(config, records, nodes, node) {
                 return refuse(why);

@@ -250,6 +250,19 @@ fn the_end_of_a_keep_waits_for_who_acknowledged_it() {
     assert_eq!((new.paused, new.keep), (None, None));
 }
 
+/// It is out of sight, and in office again as soon as it is back.
+#[test]
+fn a_headnode_that_may_keep_its_services_is_not_taken_into_maintenance() {
+    let mut silent = kept();
+    silent.pulse = view::Pulse::Still(Duration::from_secs(6));
+    let why = refused(planned(&silent, &Wish::Begin(hn("hn0"))));
+    assert!(why.starts_with("hn0 may keep its services all the same (pause --keep)"), "{why}");
+    *settings(&mut silent) = settings(&mut silent).resume("eve");
+    assert!(refused(planned(&silent, &Wish::Begin(hn("hn0")))).contains("`headship resume` first"));
+    *settings(&mut silent) = settings(&mut silent).automatic();
+    assert!(matches!(planned(&silent, &Wish::Begin(hn("hn0"))), Plan::Write(..)));
+}
+
 #[test]
 fn a_keep_says_whose_services_outlast_the_quorum() {
     let place = Place {

@@ -168,6 +168,7 @@ impl Host {
         servers: &[String],
         preset: Preset,
         headnodes: &[(&'static str, Ipv4Addr)],
+        more: &str,
     ) -> io::Result<()> {
         for part in ["config", "run", "state", "log", "control"] {
             fs::create_dir_all(self.dir.join(part))?;
@@ -176,7 +177,7 @@ impl Host {
         let id = format!("{:08x}{:024x}\n", u32::from(self.address), std::process::id());
         fs::write(self.dir.join("machine-id"), id)?;
         fs::write(self.hosts_file(), "127.0.0.1 localhost\n")?;
-        let text = self.configuration(servers, preset, headnodes);
+        let text = format!("{}\n{more}", self.configuration(servers, preset, headnodes));
         fs::write(self.dir.join("config/headship.toml"), text)
     }
 
@@ -330,6 +331,31 @@ impl Host {
     /// # Errors
     /// None runs, or it does not go.
     pub fn kill(&self, program: &str) -> Result<(), PlainError> {
+        let pid = self.signal(program, Signal::KILL)?;
+        wait_until(&format!("the killed {program} is gone"), GONE_LIMIT, || {
+            self.reap();
+            has_ended(pid)
+        })?;
+        Ok(())
+    }
+
+    /// Lets a process of it stand still, by its program's name: SIGSTOP.
+    ///
+    /// # Errors
+    /// None runs.
+    pub fn freeze(&self, program: &str) -> Result<(), PlainError> {
+        self.signal(program, Signal::STOP).map(drop)
+    }
+
+    /// Lets it go on: SIGCONT.
+    ///
+    /// # Errors
+    /// None is there.
+    pub fn thaw(&self, program: &str) -> Result<(), PlainError> {
+        self.signal(program, Signal::CONT).map(drop)
+    }
+
+    fn signal(&self, program: &str, signal: Signal) -> Result<Pid, PlainError> {
         let of_program =
             |pid: &&Pid| self.command_line(**pid).iter().any(|word| word.ends_with(program));
         let processes = self.processes();
@@ -337,13 +363,9 @@ impl Host {
             host: self.name.to_owned(),
             what: program.to_owned(),
         })?;
-        kill_process(pid, Signal::KILL)
-            .map_err(|errno| system(format!("kill {program}"))(errno.into()))?;
-        wait_until(&format!("the killed {program} is gone"), GONE_LIMIT, || {
-            self.reap();
-            has_ended(pid)
-        })?;
-        Ok(())
+        kill_process(pid, signal)
+            .map_err(|errno| system(format!("send {signal:?} to {program}"))(errno.into()))?;
+        Ok(pid)
     }
 
     fn command_line(&self, pid: Pid) -> Vec<String> {

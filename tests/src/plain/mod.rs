@@ -6,6 +6,7 @@
 
 mod host;
 
+use std::io;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub enum PlainError {
         what: String,
         /// What the system said.
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
     /// Programs of the suite are missing.
     #[error("not built: {}; build the whole workspace first", missing.join(", "))]
@@ -54,7 +55,7 @@ pub enum PlainError {
 pub struct Plain {
     // Ended in this order.
     hosts: Vec<Host>,
-    _ensemble: Ensemble,
+    ensemble: Ensemble,
     dir: TempDir,
 }
 
@@ -64,6 +65,14 @@ impl Plain {
     /// # Errors
     /// Java or ZooKeeper is not installed, the programs are not built, or the system refuses.
     pub fn start(programs: &Path, preset: Preset) -> Result<Self, PlainError> {
+        Self::start_with(programs, preset, "")
+    }
+
+    /// The same, with this at the end of each host's configuration.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn start_with(programs: &Path, preset: Preset, more: &str) -> Result<Self, PlainError> {
         host::require_built(programs)?;
         let dir = TempDir::with_prefix("headship-plain-").map_err(system("make a folder"))?;
         ServiceLog::create(&service_log(dir.path()))?;
@@ -77,18 +86,29 @@ impl Plain {
         let mut hosts = Vec::new();
         for (name, address) in addresses.clone() {
             let host = Host::new(name, address, dir.path(), programs);
-            host.furnish(&ensemble.servers(), preset, &addresses)
+            host.furnish(&ensemble.servers(), preset, &addresses, more)
                 .map_err(system(format!("write the files of {name}")))?;
             host.launch()?;
             hosts.push(host);
         }
-        Ok(Self { hosts, _ensemble: ensemble, dir })
+        Ok(Self { hosts, ensemble, dir })
     }
 
     /// The hosts.
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// The failover quorum's servers, to take them away and to bring them back.
+    pub fn ensemble(&mut self) -> &mut Ensemble {
+        &mut self.ensemble
+    }
+
+    /// The client addresses of the failover quorum's servers.
+    #[must_use]
+    pub fn servers(&self) -> Vec<String> {
+        self.ensemble.servers()
     }
 
     /// The host of that name.
@@ -117,11 +137,11 @@ impl Plain {
     }
 }
 
-fn service_log(dir: &Path) -> std::path::PathBuf {
+fn service_log(dir: &Path) -> PathBuf {
     dir.join("service-log")
 }
 
-fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> PlainError {
+fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> PlainError {
     let what = what.into();
     move |source| PlainError::System { what, source }
 }

@@ -6,7 +6,13 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::lab::{Lab, code, stdout};
+use headship_tests::ensemble::{Ensemble, FAST_TICK};
+use headship_tests::lab::service_log::{What, now};
+use headship_tests::lab::{Preset, wait_until};
+use headship_tests::plain::{Plain, services};
+use headship_tests::programs::programs;
+
+use crate::lab::{LIMIT, Lab, code, one_more_up, stdout};
 
 /// A client of ZooKeeper that can write any bytes.
 struct Scribe(TcpStream);
@@ -77,11 +83,22 @@ fn elect(server: &str) {
 
 /// How many znodes there are.
 fn count(server: &str) -> String {
+    told(server, "Node count")
+}
+
+/// The line of what a server says of itself that begins like this.
+fn told(server: &str, line: &str) -> String {
+    let said = answer(server, "srvr");
+    said.lines().find(|it| it.starts_with(line)).unwrap().to_owned()
+}
+
+/// What a server answers to a four-letter word.
+fn answer(server: &str, word: &str) -> String {
     let mut connection = TcpStream::connect(server).unwrap();
-    connection.write_all(b"srvr").unwrap();
+    connection.write_all(word.as_bytes()).unwrap();
     let mut said = String::new();
     connection.read_to_string(&mut said).unwrap();
-    said.lines().find(|line| line.starts_with("Node count")).unwrap().to_owned()
+    said
 }
 
 #[tokio::test]
@@ -143,6 +160,89 @@ async fn an_apache_quorum_that_is_away_costs_status_its_limit_at_most_and_change
     let json = lab.json(&["status", "--json"]).await;
     assert!(json["apache_quorum"]["why"].as_str().unwrap().contains("no answer"), "{json}");
     renewals.abort();
+}
+
+/// B-13: of two quorums one decides who is active, and the other one is only looked at, by `status` alone.
+#[tokio::test]
+async fn the_apache_quorum_away_moves_nobody_and_the_failover_quorum_away_touches_nothing_there() {
+    let _up = one_more_up().await;
+    let mut apache = Ensemble::start(FAST_TICK).unwrap();
+    elect(&apache.servers()[0]);
+    let more = format!("[apache_quorum]\nservers = {:?}\n", apache.servers());
+    let mut cluster = Plain::start_with(&programs().unwrap(), Preset::Normal, &more).unwrap();
+    let status = |cluster: &Plain| {
+        let output = cluster.hosts()[0].headship(&["status"]).output().unwrap();
+        (code(&output), stdout(&output))
+    };
+    let elected = "NameNode mycluster     nn2 on hn1.example";
+    let is_well = |cluster: &Plain, seen: &str| {
+        let (code, page) = status(cluster);
+        code == 0 && page.contains(seen)
+    };
+    wait_until("all is well", LIMIT, || is_well(&cluster, elected)).unwrap();
+    let (before, active) = held(&cluster);
+
+    (0..3).for_each(|server| apache.kill(server).unwrap());
+    let away = now();
+    let renewed = |cluster: &Plain| {
+        let host = cluster.host(active).unwrap();
+        host.deadline().is_some_and(|deadline| deadline > away + 2 * LEASE)
+    };
+    wait_until("the active goes on for longer than its lease", LIMIT, || renewed(&cluster))
+        .unwrap();
+    let (exit, page) = status(&cluster);
+    assert!(exit == 0 && page.contains("Apache quorum   no answer from"), "{page}");
+    assert!(page.contains("is ready to take over.\n"), "{page}");
+    assert_eq!(held(&cluster), (before, active));
+    let log = cluster.service_log().unwrap();
+    let moved = log.events().iter().find(|event| event.at > away && event.what != What::Alive);
+    assert_eq!(moved, None, "a service was started or stopped");
+    (0..3).for_each(|server| apache.launch(server).unwrap());
+    apache.wait_serving(3).unwrap();
+    wait_until("what is elected there is seen again", LIMIT, || is_well(&cluster, elected))
+        .unwrap();
+
+    // Once no session is left, each transaction is somebody's who should not be there.
+    let servers = apache.servers();
+    let zxids = || servers.iter().map(|server| told(server, "Zxid")).collect::<Vec<_>>();
+    let nobody = |server: &String| !answer(server, "dump").lines().any(|it| it.starts_with("\t0x"));
+    wait_until("no session is left, and all servers are as far", LIMIT, || {
+        let zxids = zxids();
+        servers.iter().all(nobody) && zxids.iter().all(|zxid| *zxid == zxids[0])
+    })
+    .unwrap();
+    let zxids_before = zxids();
+    let (lost, host) = (now(), cluster.host(active).unwrap().name());
+    (0..3).for_each(|server| cluster.ensemble().kill(server).unwrap());
+    wait_until("every service has stopped by D", LIMIT, || {
+        let log = cluster.service_log().unwrap();
+        services().iter().all(|service| log.first(host, service, What::Stop, lost).is_some())
+    })
+    .unwrap();
+    (0..3).for_each(|server| cluster.ensemble().launch(server).unwrap());
+    cluster.ensemble().wait_serving(3).unwrap();
+    let returned = now();
+    wait_until("somebody serves again", LIMIT, || {
+        let log = cluster.service_log().unwrap();
+        cluster.hosts().iter().any(|host| {
+            let served = |it: &&str| log.first(host.name(), it, What::Ready, returned).is_some();
+            services().iter().all(served)
+        })
+    })
+    .unwrap();
+    assert_eq!(zxids(), zxids_before, "nobody even opened a session there");
+    assert!(cluster.overlaps().unwrap().is_empty());
+}
+
+/// The lease of the preset `normal`, in nanoseconds.
+const LEASE: u64 = 6_000_000_000;
+
+/// The epoch, and who holds office.
+fn held(cluster: &Plain) -> (u64, &'static str) {
+    let output = cluster.hosts()[0].headship(&["active", "--json"]).output().unwrap();
+    let active: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let name = active["active"].as_str().unwrap();
+    (active["epoch"].as_u64().unwrap(), cluster.host(name).unwrap().name())
 }
 
 #[tokio::test]

@@ -43,8 +43,7 @@ pub(crate) struct Lab {
 
 impl Lab {
     pub(crate) async fn start() -> Self {
-        static UP: Semaphore = Semaphore::const_new(UP_AT_ONCE);
-        let up = UP.acquire().await.unwrap();
+        let up = one_more_up().await;
         // Before there is a session that has to be kept alive.
         program();
         let ensemble = Ensemble::start(FAST_TICK).unwrap_or_else(|error| panic!("{error}"));
@@ -203,26 +202,36 @@ impl Lab {
         self.link.read(&[key]).await.pop().unwrap()
     }
 
-    /// Waits for an order without an answer, as the active does.
     pub(crate) async fn await_order<O: Order + DeserializeOwned>(&mut self) -> O {
-        let order = async {
-            loop {
-                if let Found::Data { data, .. } = self.read(O::KEY).await {
-                    let order: O = record::parse(&O::KEY, &data).unwrap();
-                    if order.given().answer.is_none() {
-                        return order;
-                    }
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(LIMIT, order).await.expect("an order comes")
+        await_order(&mut self.link).await
     }
 
     pub(crate) async fn answer(&mut self, order: SwitchoverOrder, answer: Answer) {
         let data = record::write(&SwitchoverOrder { answer: Some(answer), ..order });
         self.write(vec![Op::Set { key: Key::Switchover, version: None, data }]).await;
     }
+}
+
+/// Leave to have one more ensemble up.
+pub(crate) async fn one_more_up() -> SemaphorePermit<'static> {
+    static UP: Semaphore = Semaphore::const_new(UP_AT_ONCE);
+    UP.acquire().await.unwrap()
+}
+
+/// Waits for an order without an answer, as the active does.
+pub(crate) async fn await_order<O: Order + DeserializeOwned>(link: &mut OneShot) -> O {
+    let order = async {
+        loop {
+            if let Found::Data { data, .. } = link.read(&[O::KEY]).await.pop().unwrap() {
+                let order: O = record::parse(&O::KEY, &data).unwrap();
+                if order.given().answer.is_none() {
+                    return order;
+                }
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(LIMIT, order).await.expect("an order comes")
 }
 
 /// The program under test.

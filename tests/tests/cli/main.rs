@@ -8,12 +8,14 @@
 )]
 
 mod adopt;
+mod answers;
 mod failover;
 mod fence;
 mod hadoop;
 mod lab;
 mod refusals;
 mod settings;
+mod transcript;
 
 use std::fs;
 use std::time::{Duration, Instant};

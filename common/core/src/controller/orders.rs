@@ -17,8 +17,11 @@ impl Controller {
     /// Answers an order to switch over, if there is one. True if there was something to do.
     pub(super) fn obey_switchover(&mut self, now: Time) -> bool {
         let mine = self.standing() == Standing::Holder && self.leaving.is_none();
-        // Whether somebody paused decides the answer.
-        let known = self.records.switchover.is_fresh() && self.records.settings.is_fresh();
+        // Whether somebody paused, or ordered something else first, decides the answer.
+        let records = &self.records;
+        let known = records.switchover.is_fresh()
+            && records.settings.is_fresh()
+            && records.failover.is_fresh();
         if !mine || !known {
             return false;
         }
@@ -50,8 +53,8 @@ impl Controller {
                 let order = SwitchoverOrder { answer: Some(Answer::Accepted), ..order };
                 let (phase, since) = (Phase::BecomingStandby, self.wall);
                 let active = Active { phase, since, ..active };
-                let settings = self.records.settings.version();
-                let ops = office::accept(of_active, &active, settings, (version, &order));
+                let ground = (self.records.settings.version(), self.records.failover.version());
+                let ops = office::accept(of_active, &active, ground, (version, &order));
                 self.write(now, ops, Write::Accept { order, to, active });
             }
             Err(why) => {
@@ -108,6 +111,13 @@ impl Controller {
         }
     }
 
+    /// The same of a switchover; returns what was ordered by whom.
+    pub(super) fn say_answer_to_switchover(&mut self, order: &SwitchoverOrder) -> String {
+        let what = format!("switchover ordered by {}", order.by);
+        self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
+        what
+    }
+
     /// What makes any order come to nothing, whatever it says.
     fn is_void(&self, given: &Given<'_>, active: &Active) -> Result<(), String> {
         if given.epoch != active.epoch {
@@ -145,7 +155,7 @@ impl Controller {
 
     /// Answers an order to give up the holder, if it is for this headnode to answer. True if there was something to do.
     pub(super) fn answer_failover(&mut self, now: Time) -> bool {
-        if !self.records.failover.is_fresh() {
+        if !self.records.failover.is_fresh() || !self.records.switchover.is_fresh() {
             return false;
         }
         let (Some(order), Some(active)) =
@@ -175,8 +185,8 @@ impl Controller {
         // Conditional, so that one of many accepts, and none beside a pause.
         let Some(version) = self.records.failover.version() else { return false };
         let order = FailoverOrder { answer: Some(answer), taker, ..order };
-        let settings = self.records.settings.version();
-        let ops = office::answer_failover(settings, (version, &order));
+        let ground = (self.records.settings.version(), self.records.switchover.version());
+        let ops = office::answer_failover(ground, (version, &order));
         self.write(now, ops, Write::AnswerFailover(order));
         true
     }

@@ -235,15 +235,13 @@ impl Controller {
             // Somebody else was faster, or nobody knows: read again, decide anew.
             Outcome::Refused { .. } | Outcome::Unknown => {
                 match write {
-                    Write::Accept { .. } => {
+                    // Bound to each other, to `settings`, and the first one to `active`.
+                    Write::Accept { .. } | Write::AnswerFailover(_) => {
                         self.records.switchover.outdate();
+                        self.records.failover.outdate();
                         self.records.outdate_office();
                     }
                     Write::Refuse(_) => self.records.switchover.outdate(),
-                    Write::AnswerFailover(_) => {
-                        self.records.failover.outdate();
-                        self.records.settings.outdate();
-                    }
                     // It is bound to `active`, which may be what has changed.
                     Write::AnswerConfirm(_) => {
                         self.records.confirm.outdate();

@@ -85,13 +85,13 @@ impl Controller {
                 self.lock_created(now);
             }
             Write::Accept { order, to, active } => {
-                let what = self.say_switchover(&order);
+                let what = self.say_answer_to_switchover(&order);
                 self.records.switchover.outdate();
                 self.records.active.wrote(now, active, version, None);
                 self.begin_leaving_to(to, what, now);
             }
             Write::Refuse(order) => {
-                self.say_switchover(&order);
+                self.say_answer_to_switchover(&order);
                 self.records.switchover.wrote(now, order, version, None);
             }
             Write::AnswerFailover(order) => {
@@ -123,12 +123,5 @@ impl Controller {
         self.records.lock.outdate();
         self.held = None;
         self.leaving = None;
-    }
-
-    /// Says how a switchover was answered, and tells whose it is.
-    fn say_switchover(&mut self, order: &SwitchoverOrder) -> String {
-        let what = format!("switchover ordered by {}", order.by);
-        self.say_answer(&what, "this headnode gives up office", order.answer.as_ref());
-        what
     }
 }

@@ -14,26 +14,29 @@ pub fn enter_phase(active: Version, office: &Active, settings: Option<Version>) 
     ops
 }
 
-/// The acceptance of a switchover, which is the beginning of the cession in the same write: nobody can pause in between.
+/// The acceptance of a switchover, which is the beginning of the cession in the same write: nobody can pause in between. Bound to
+/// the other order, too: of two that contradict each other one is accepted.
 pub fn accept(
     active: Version,
     office: &Active,
-    settings: Option<Version>,
+    (settings, failover): (Option<Version>, Option<Version>),
     (version, order): (Version, &SwitchoverOrder),
 ) -> Vec<Op> {
     let mut ops: Vec<Op> = unpaused(settings).into_iter().collect();
+    ops.extend(unchanged(Key::Failover, failover));
     let data = record::write(order);
     ops.push(Op::Set { key: Key::Switchover, version: Some(version), data });
     ops.push(put_active(Some(active), office));
     ops
 }
 
-/// The answer of a standby to an order to fail over.
+/// The answer of a standby to an order to fail over, bound as the acceptance of a switchover.
 pub fn answer_failover(
-    settings: Option<Version>,
+    (settings, switchover): (Option<Version>, Option<Version>),
     (version, order): (Version, &FailoverOrder),
 ) -> Vec<Op> {
     let mut ops: Vec<Op> = unpaused(settings).into_iter().collect();
+    ops.extend(unchanged(Key::Switchover, switchover));
     let data = record::write(order);
     ops.push(Op::Set { key: Key::Failover, version: Some(version), data });
     ops
@@ -54,5 +57,9 @@ pub fn cede(
 }
 
 fn unpaused(settings: Option<Version>) -> Option<Op> {
-    settings.map(|version| Op::Check { key: Key::Settings, version: Some(version) })
+    unchanged(Key::Settings, settings)
+}
+
+fn unchanged(key: Key, version: Option<Version>) -> Option<Op> {
+    version.map(|version| Op::Check { key, version: Some(version) })
 }

@@ -5,6 +5,7 @@
 //! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ever ran
 //! some at once. A test that fails tells what the hosts said, and where services ran.
 
+mod activation;
 mod bystander;
 mod cluster;
 mod daemons;
@@ -88,7 +89,7 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &activation::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
