@@ -8,6 +8,7 @@
 mod bystander;
 mod cluster;
 mod daemons;
+mod device;
 mod diagnosis;
 mod fencing;
 mod followers;
@@ -20,7 +21,9 @@ mod pinned;
 mod quorum;
 mod records;
 mod services;
+mod standstill;
 mod units;
+mod upgrades;
 mod upkeep;
 
 use std::error::Error;
@@ -88,14 +91,19 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &device::FAST, &upgrades::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
 
 /// What takes long, for `make test-more`, with the preset `normal`.
 pub(crate) fn more_normal() -> Vec<Test> {
-    [&hosts::MORE[..], &daemons::MORE].concat()
+    [&hosts::MORE[..], &daemons::MORE, &standstill::MORE, &upgrades::MORE].concat()
+}
+
+/// The same, and a process that no kill ends.
+pub(crate) fn more_beyond_kill() -> Vec<Test> {
+    standstill::BEYOND_KILL.to_vec()
 }
 
 /// The same with the preset `fast`.
