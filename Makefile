@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo test test-more soak model bench lint clean-lab
+.PHONY: help demo test test-more chaos soak model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -19,6 +19,12 @@ test: ## Set this machine up and run every test: at most 20 minutes.
 
 test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
 	@tests/run-tests --more
+
+chaos: ## Random faults on real hosts for MINUTES=10, with SEED=, PRESET=fast, ONLY=cut RUNS=50; a table at the end.
+	@tests/prepare
+	cargo build --release --workspace --bins
+	target/release/chaos $(and $(MINUTES),--minutes $(MINUTES)) $(and $(SEED),--seed $(SEED)) \
+		$(and $(PRESET),--preset $(PRESET)) $(and $(ONLY),--only $(ONLY)) $(and $(RUNS),--runs $(RUNS)) $(CHAOS)
 
 soak: ## Simulate SEEDS=100000 clusters, from seed FROM=0 on: an hour or two.
 	cargo build --release --workspace --bins

@@ -1,6 +1,7 @@
 //! Scenarios, simulation, model and lab.
 
 pub mod bench;
+pub mod chaos;
 pub mod ensemble;
 pub mod lab;
 pub mod model;

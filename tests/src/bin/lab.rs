@@ -131,6 +131,12 @@ enum Order {
         /// Such as `stop_delay_ms = 3000`.
         lines: Vec<String>,
     },
+    /// Tell the power distribution how to misbehave: `key = value` lines; none makes it behave. The fence agent fence_lab on the
+    /// headnodes goes by it.
+    Device {
+        /// `lies = true`, `hangs = true`, `fails = true` or `delay_ms = 3000`.
+        lines: Vec<String>,
+    },
     /// Show what the HA services told of themselves, by the clock of the journals.
     Log,
     /// Show where each HA service ran, and fail if any two hosts ran some at once.
@@ -195,6 +201,10 @@ fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
         Order::Zk { host, deed } => zookeeper(&lab, &host, deed),
         Order::Behave { host, service, lines } => {
             Ok(lab.set_behaviour(&host, &service, &lines.join("\n"))?)
+        }
+        Order::Device { lines } => {
+            let manner = toml::from_str(&lines.join("\n"));
+            Ok(lab.set_power_manner(&manner.context("this is no manner of the device")?)?)
         }
         Order::Log => log(&lab),
         Order::Check => return check(&lab),

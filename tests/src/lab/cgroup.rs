@@ -118,6 +118,12 @@ pub(crate) fn hard_freezer(path: &str) -> Option<PathBuf> {
         .map(|hierarchy| hierarchy.group(path))
 }
 
+/// Directory of the group in version 1's hierarchy of memory. `None` where there is none.
+pub(crate) fn memory(path: &str) -> Option<PathBuf> {
+    let all = hierarchies();
+    all.iter().find(|h| h.has_controller("memory")).map(|hierarchy| hierarchy.group(path))
+}
+
 /// Processes of the group and of all groups below it.
 pub(crate) fn processes(group: &Path) -> Vec<Pid> {
     let own = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();

@@ -318,6 +318,38 @@ impl Host {
         network::deafen(&self.place, self.spec, other.spec)
     }
 
+    /// Ends [`Host::cut`], and no other cut.
+    ///
+    /// # Errors
+    /// The interface refuses.
+    pub fn mend(&self) -> Result<()> {
+        network::mend(&self.place, self.spec)
+    }
+
+    /// Ends [`Host::deafen_to`].
+    ///
+    /// # Errors
+    /// The packet filter refuses.
+    pub fn hear(&self, other: &Self) -> Result<()> {
+        network::hear(&self.place, self.spec, other.spec)
+    }
+
+    /// Loses this share of what arrives, in percent, at random; 0 loses nothing.
+    ///
+    /// # Errors
+    /// The packet filter refuses.
+    pub fn lose(&self, percent: u8) -> Result<()> {
+        network::lose(&self.place, self.spec, percent)
+    }
+
+    /// Lets what arrives through at this pace only, in kilobits a second, so that it comes late; 0 is no limit.
+    ///
+    /// # Errors
+    /// The kernel has no such queue.
+    pub fn slow(&self, kbit: u32) -> Result<()> {
+        network::slow(&self.place, self.spec, kbit)
+    }
+
     /// Ends every cut in which this host has a part.
     ///
     /// # Errors

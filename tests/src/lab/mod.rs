@@ -19,6 +19,7 @@ pub mod agent;
 mod base;
 mod cgroup;
 mod command;
+mod disk;
 pub mod ensemble;
 mod error;
 pub mod files;
@@ -26,6 +27,7 @@ mod host;
 mod network;
 pub mod overlap;
 mod place;
+pub mod power;
 mod processes;
 pub mod service;
 pub mod service_log;
@@ -39,6 +41,7 @@ use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use serde::{Deserialize, Serialize};
 
 pub use command::{wait_for, wait_until};
+pub use disk::Disk;
 pub use ensemble::Preset;
 pub use error::{LabError, Result};
 pub use host::{Host, SERVICE_LOG_INSIDE};
@@ -227,6 +230,9 @@ impl Lab {
 
     fn build(&self, options: &Options, base: &Path, say: &mut dyn FnMut(&str)) -> Result<()> {
         self.lay_ground()?;
+        if !options.bare {
+            self.start_power(&options.sources)?;
+        }
         say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
         thread::scope(|scope| {
             let hosts = self.hosts().into_iter();
@@ -290,7 +296,8 @@ impl Lab {
         host.write_file("/etc/headship/headship.toml", &text)?;
         host.write_file("/etc/headship/conf.d/50-timing.toml", &self.settings.timing_fragment())?;
         for (name, text) in &options.fragments {
-            host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), text)?;
+            let text = text.replace("10.79.0.", &self.place.network());
+            host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), &text)?;
         }
         // What the packages' scripts do after the files are there.
         let units = files::units(&suite);
@@ -446,12 +453,13 @@ impl Lab {
         self.host(host)?.write_file(&format!("/run/lab-service/{service}.conf"), text)
     }
 
-    /// Powers every host on, thaws what is frozen, heals every cable, starts every server, and makes the HA services
+    /// Has the power distribution behave, powers every host on, thaws what is frozen, heals every cable, starts every server, and makes the HA services
     /// behave (in a bare lab: stops them), so that the next test finds what the first did.
     ///
     /// # Errors
     /// A host or the ensemble does not come back.
     pub fn repair(&self) -> Result<()> {
+        self.set_power_manner(&power::Manner::default())?;
         for host in self.hosts() {
             host.heal()?;
             if !host.has_power() {

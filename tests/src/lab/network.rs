@@ -55,6 +55,7 @@ pub(crate) fn plug(place: &Place, host: HostSpec) -> Result<()> {
     run("ip", &["-n", &netns, "link", "set", "lo", "up"])?;
     run("ip", &["-n", &netns, "link", "set", "eth0", "up"])?;
     apply_deafness(place, host)?;
+    apply_pace(place, host)?;
     if !place.cut_file(host).exists() {
         set_link(place, host, true)?;
     }
@@ -93,9 +94,35 @@ pub(crate) fn deafen(place: &Place, at: HostSpec, from: HostSpec) -> Result<()> 
     if exists(place, at) { apply_deafness(place, at) } else { Ok(()) }
 }
 
+/// Ends [`cut`], and no other cut of the host.
+pub(crate) fn mend(place: &Place, host: HostSpec) -> Result<()> {
+    forget(&place.cut_file(host))?;
+    if exists(place, host) { set_link(place, host, true) } else { Ok(()) }
+}
+
+/// Ends [`deafen`].
+pub(crate) fn hear(place: &Place, at: HostSpec, from: HostSpec) -> Result<()> {
+    forget(&place.deaf_file(at, from))?;
+    if exists(place, at) { apply_deafness(place, at) } else { Ok(()) }
+}
+
+/// Loses this share of what arrives at a host, in percent, at random; 0 loses nothing.
+pub(crate) fn lose(place: &Place, at: HostSpec, percent: u8) -> Result<()> {
+    set_figure(&place.loss_file(at), u32::from(percent))?;
+    if exists(place, at) { apply_deafness(place, at) } else { Ok(()) }
+}
+
+/// Lets what arrives at a host through at this pace only, in kilobits a second, so that it comes late; 0 is no limit.
+pub(crate) fn slow(place: &Place, at: HostSpec, kbit: u32) -> Result<()> {
+    set_figure(&place.pace_file(at), kbit)?;
+    if exists(place, at) { apply_pace(place, at) } else { Ok(()) }
+}
+
 /// Ends every cut in which `host` has a part.
 pub(crate) fn heal(place: &Place, host: HostSpec) -> Result<()> {
     forget(&place.cut_file(host))?;
+    forget(&place.loss_file(host))?;
+    slow(place, host, 0)?;
     for other in HOSTS {
         forget(&place.deaf_file(host, other))?;
         forget(&place.deaf_file(other, host))?;
@@ -121,11 +148,11 @@ pub(crate) fn cuts_text(place: &Place, host: HostSpec) -> String {
         return "cut".to_owned();
     }
     let deaf_to: Vec<_> = deaf_to(place, host).map(|from| from.name).collect();
-    if deaf_to.is_empty() {
-        "up".to_owned()
-    } else {
-        format!("hears nothing from {}", deaf_to.join(", "))
-    }
+    let deaf = (!deaf_to.is_empty()).then(|| format!("hears nothing from {}", deaf_to.join(", ")));
+    let lossy = figure(&place.loss_file(host)).map(|percent| format!("loses {percent} %"));
+    let slow = figure(&place.pace_file(host)).map(|kbit| format!("{kbit} kbit/s"));
+    let all: Vec<String> = [deaf, lossy, slow].into_iter().flatten().collect();
+    if all.is_empty() { "up".to_owned() } else { all.join(", ") }
 }
 
 fn deaf_to(place: &Place, at: HostSpec) -> impl Iterator<Item = HostSpec> + '_ {
@@ -143,8 +170,37 @@ fn apply_deafness(place: &Place, at: HostSpec) -> Result<()> {
     for from in deaf_to(place, at) {
         rules.push_str(&format!("ip saddr {} drop;\n", place.address(from)));
     }
+    if let Some(percent) = figure(&place.loss_file(at)) {
+        let network = place.network();
+        rules
+            .push_str(&format!("ip saddr {network}0/24 numgen random mod 100 < {percent} drop;\n"));
+    }
     rules.push_str("}\n}\n");
     run("ip", &["netns", "exec", &place.netns(at), "nft", &rules]).map(drop)
+}
+
+/// At the bridge's end of the cable, which outlives no boot of the host.
+fn apply_pace(place: &Place, at: HostSpec) -> Result<()> {
+    let cable = place.netns(at);
+    // There is none to be removed is what is wanted, too.
+    run("tc", &["qdisc", "del", "dev", &cable, "root"]).ok();
+    let Some(kbit) = figure(&place.pace_file(at)) else { return Ok(()) };
+    run("tc", &["qdisc", "add", "dev", &cable, "root", "handle", "1:", "htb", "default", "1"])?;
+    let rate = format!("{kbit}kbit");
+    let class = ["class", "add", "dev", &cable, "parent", "1:", "classid", "1:1", "htb"];
+    run("tc", &[&class[..], &["rate", &rate, "quantum", "1600"]].concat()).map(drop)
+}
+
+/// Writes a figure that stays in force over power cycles; 0 is none.
+fn set_figure(file: &Path, figure: u32) -> Result<()> {
+    if figure == 0 {
+        return forget(file);
+    }
+    fs::write(file, figure.to_string()).tried(|| format!("write `{}`", file.display()))
+}
+
+fn figure(file: &Path) -> Option<u32> {
+    fs::read_to_string(file).ok()?.parse().ok()
 }
 
 fn remember(place: &Place, file: &Path) -> Result<()> {

@@ -121,6 +121,21 @@ impl Place {
         self.cuts_dir().join(format!("{}.{}", at.name, from.name))
     }
 
+    /// Holds which share of what arrives at `host` is lost, if any is.
+    pub(crate) fn loss_file(&self, host: HostSpec) -> PathBuf {
+        self.cuts_dir().join(format!("{}.loss", host.name))
+    }
+
+    /// Holds at which pace things arrive at `host`, if it is limited.
+    pub(crate) fn pace_file(&self, host: HostSpec) -> PathBuf {
+        self.cuts_dir().join(format!("{}.pace", host.name))
+    }
+
+    /// Holds what the power distribution does wrong, if anything.
+    pub(crate) fn power_file(&self) -> PathBuf {
+        self.cuts_dir().join("power.conf")
+    }
+
     pub(crate) fn cuts_dir(&self) -> PathBuf {
         self.dir.join("cuts")
     }

@@ -37,6 +37,28 @@ impl Host {
         self.kill(what, Signal::CONT)
     }
 
+    /// Stops the host's PID 1 as if it hung: no unit is started, stopped or watched over.
+    ///
+    /// # Errors
+    /// The host has no power.
+    pub fn freeze_pid1(&self) -> Result<()> {
+        self.signal_pid1(Signal::STOP)
+    }
+
+    /// Ends [`Host::freeze_pid1`].
+    ///
+    /// # Errors
+    /// The host has no power.
+    pub fn thaw_pid1(&self) -> Result<()> {
+        self.signal_pid1(Signal::CONT)
+    }
+
+    fn signal_pid1(&self, signal: Signal) -> Result<()> {
+        let pid1 = self.pid1().ok_or_else(|| LabError::PoweredOff(self.name().to_owned()))?;
+        cgroup::signal(&[pid1], signal);
+        Ok(())
+    }
+
     /// Freezes the host as a whole, as a machine that hangs: every process, its systemd, and no timer fires. Needs control
     /// groups of version 2.
     ///
@@ -93,6 +115,26 @@ impl Host {
             .tried(|| format!("thaw `{}`", group.display()))
     }
 
+    /// Lets the processes that a unit has now use this much memory from now on, in mebibytes; the kernel kills who needs more.
+    ///
+    /// # Errors
+    /// Nothing of that name runs here, or this machine limits no memory.
+    pub fn limit_memory(&self, unit: &str, mib: u32) -> Result<()> {
+        let pids = self.find_processes(unit)?;
+        let (group, file) = match cgroup::memory(&format!("{}/limited", self.group())) {
+            Some(group) => (group, "memory.limit_in_bytes"),
+            None => (self.unit_group(unit).unwrap_or_default(), "memory.max"),
+        };
+        fs::create_dir_all(&group).tried(|| format!("create `{}`", group.display()))?;
+        let members = pids.iter().map(|pid| ("cgroup.procs", pid.as_raw_nonzero().to_string()));
+        let limit = (file, format!("{mib}M"));
+        for (file, text) in [limit].into_iter().chain(members) {
+            let file = group.join(file);
+            fs::write(&file, text).tried(|| format!("write `{}`", file.display()))?;
+        }
+        Ok(())
+    }
+
     /// Ends every kind of freeze on this host.
     pub(super) fn thaw_everything(&self) -> Result<()> {
         self.thaw_all()?;
@@ -136,10 +178,12 @@ impl Host {
     }
 
     fn unit_processes(&self, unit: &str) -> Vec<Pid> {
-        let Some(group) = cgroup::units_group(&self.group()) else { return Vec::new() };
-        // Slices nest, and a lab test may use slices of its own: look for the unit wherever it is.
-        let found = find_dir(&group, unit);
-        found.map(|group| cgroup::processes(&group)).unwrap_or_default()
+        self.unit_group(unit).map(|group| cgroup::processes(&group)).unwrap_or_default()
+    }
+
+    /// Slices nest, and a lab test may use slices of its own: the unit is looked for wherever it is.
+    fn unit_group(&self, unit: &str) -> Option<PathBuf> {
+        find_dir(&cgroup::units_group(&self.group())?, unit)
     }
 
     /// All processes of the host, its container manager included.

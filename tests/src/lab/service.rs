@@ -57,6 +57,8 @@ pub struct Behaviour {
     pub refuse_term: bool,
     /// Ends with a failure this long after its start.
     pub die_after_ms: Option<u64>,
+    /// Takes so much memory, in mebibytes, and uses it.
+    pub eat_mib: usize,
     /// Accepts connections and never answers.
     pub silent: bool,
     /// Answers HTTP requests with this status instead of 200.
@@ -91,9 +93,13 @@ impl Service {
         self.serve()?;
         notify("READY=1")?;
         log.write(What::Ready)?;
+        let mut eaten: Vec<u8> = Vec::new();
         loop {
             let told = beat_until(&log, &stop, Instant::now())?;
             let behaviour = self.behaviour()?;
+            // Not zero, which would be memory in name only.
+            eaten.resize(behaviour.eat_mib << 20, 1);
+            std::hint::black_box(&eaten);
             if told {
                 log.write(What::Term)?;
                 if !behaviour.refuse_term {

@@ -146,6 +146,7 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     };
     if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
         let mut long = suite(Kind::Normal, suite::more_normal());
+        long.extend(beyond_kill(suite(Kind::Normal, suite::more_beyond_kill())));
         long.extend(suite(Kind::Fast, suite::more_fast()));
         return long;
     }

@@ -9,7 +9,7 @@ use super::cluster::{Cluster, DAEMONS, SERVICES, SOON};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 1] = [(
+pub(super) const MORE: [Test; 1] = [(
     "an_activation_hook_ends_before_anything_starts_and_one_that_fails_or_hangs_gives_the_office_back",
     hook,
 )];

@@ -78,7 +78,7 @@ fn cut_cable(cluster: &Cluster<'_>) -> Outcome {
 }
 
 /// Cuts the active's cable, and returns when that was, and D: no renewal is acknowledged any more, so it is the last one.
-fn cut_and_read_deadline(cluster: &Cluster<'_>, active: &Host) -> Answer<(u64, u64)> {
+pub(super) fn cut_and_read_deadline(cluster: &Cluster<'_>, active: &Host) -> Answer<(u64, u64)> {
     active.cut()?;
     let cut = service_log::now();
     // What had arrived before is on disk by then.

@@ -9,6 +9,7 @@ mod activation;
 mod bystander;
 mod cluster;
 mod daemons;
+mod device;
 mod diagnosis;
 mod fencing;
 mod followers;
@@ -21,7 +22,9 @@ mod pinned;
 mod quorum;
 mod records;
 mod services;
+mod standstill;
 mod units;
+mod upgrades;
 mod upkeep;
 
 use std::error::Error;
@@ -89,21 +92,29 @@ pub(crate) fn beyond_kill() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST, &activation::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
 
 /// What takes long, for `make test-more`, with the preset `normal`.
 pub(crate) fn more_normal() -> Vec<Test> {
-    [&hosts::MORE[..], &daemons::MORE, &quorum::MORE_NORMAL].concat()
+    let hosts = [&hosts::MORE[..], &standstill::MORE, &quorum::MORE_NORMAL].concat();
+    let daemons = [&daemons::MORE[..], &upgrades::MORE].concat();
+    [hosts, daemons].concat()
+}
+
+/// The same, and a process that no kill ends.
+pub(crate) fn more_beyond_kill() -> Vec<Test> {
+    standstill::BEYOND_KILL.to_vec()
 }
 
 /// The same with the preset `fast`.
 pub(crate) fn more_fast() -> Vec<Test> {
     let nodes = [&kills::MORE[..], &followers::MORE, &upkeep::MORE].concat();
     let cluster = [&health::MORE[..], &records::MORE, &quorum::MORE_FAST].concat();
-    [nodes, cluster].concat()
+    let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
+    [nodes, cluster, hosts].concat()
 }
 
 /// Runs a test on a cluster in order. Overlaps count from the lab's first moment on, also while the cluster is put in

@@ -1,0 +1,304 @@
+//! Chaos: a lab with the real suite and a real ensemble, and faults by chance, several at a time, for as long as one likes.
+//!
+//! Faults come in bursts. After each, every fault has ended, the services' own log is asked whether HA services ever ran on
+//! two headnodes at once, and the cluster has to be in order again within a limit: one headnode active with all services,
+//! the other ready, every node following. What comes when is a function of the seed; what comes of it is real.
+
+mod evidence;
+mod kind;
+mod log;
+mod order;
+mod outage;
+mod plan;
+mod report;
+mod stage;
+mod step;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::lab::service_log;
+use crate::lab::{self, Lab, LabError};
+use crate::suite;
+
+pub use kind::{Kind, Timing};
+pub use plan::{Burst, Daemon, Fault, Machine, Plan};
+pub use report::Report;
+
+use log::Log;
+use report::Seen;
+use stage::{Roles, Stage, Still};
+
+/// How long the cluster may take to be in order after a burst: boots on busy cores, a failover by waiting, and a headnode
+/// that joins only because nobody else does.
+const ORDER_LIMIT: Duration = Duration::from_secs(120);
+
+/// Services are killed and stopped here more often than any budget of restarts allows, and that is none of the suite's
+/// faults.
+const BUDGETS: &str = r#"
+[[service]]
+name = "ambari-server"
+restart = { times = 100, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "timeline-server"
+restart = { times = 100, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "job-history"
+restart = { times = 100, within_s = 120, back_off_s = [0, 0, 1] }
+
+[[service]]
+name = "livy"
+restart = { times = 100, within_s = 120, back_off_s = [0, 0, 1] }
+"#;
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The lab to bring up.
+    pub lab: lab::Options,
+    /// The seed of the schedule.
+    pub seed: u64,
+    /// For how long bursts begin.
+    pub lasts: Duration,
+    /// How many bursts there are at most.
+    pub runs: usize,
+    /// These kinds alone, one at a time, at the active and for long; all kinds if empty.
+    pub only: Vec<Kind>,
+    /// Where the log is kept, and all that is known of a failure.
+    pub dir: PathBuf,
+    /// Set by whoever wants no further burst.
+    pub enough: Arc<AtomicBool>,
+}
+
+/// Why a run failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChaosError {
+    /// The lab itself failed.
+    #[error("the lab failed in burst {burst}, see `{}`", dir.display())]
+    Lab {
+        /// The number of the burst, from 1; 0 is before the first.
+        burst: usize,
+        /// Where the log is.
+        dir: PathBuf,
+        /// What failed.
+        #[source]
+        source: LabError,
+    },
+    /// HA services ran on two headnodes at once.
+    #[error("burst {burst} of seed {seed}: {what}; log and journals are in `{}`", dir.display())]
+    Overlap {
+        /// The number of the burst, from 1.
+        burst: usize,
+        /// The seed.
+        seed: u64,
+        /// What ran where.
+        what: String,
+        /// Where everything is that is known.
+        dir: PathBuf,
+    },
+    /// The cluster did not come back in order.
+    #[error("burst {burst} of seed {seed}: not in order again after {limit:?}: {what}; log and journals are in `{}`", dir.display())]
+    Disorder {
+        /// The number of the burst, from 1; 0 is before the first.
+        burst: usize,
+        /// The seed.
+        seed: u64,
+        /// How long it had.
+        limit: Duration,
+        /// What is missing.
+        what: String,
+        /// Where everything is that is known.
+        dir: PathBuf,
+    },
+    /// The folder of the log cannot be written.
+    #[error("cannot write to `{}`", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// Why not.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Brings a lab up, and lets faults loose in it until the time is over or something is wrong. `say` hears a line a burst.
+///
+/// # Errors
+/// HA services ran on two headnodes, the cluster did not come back in order, or the lab failed. All that is known is kept
+/// in the folder then, and the lab is ended in any case.
+pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, ChaosError> {
+    let Options { seed, dir, .. } = options;
+    let folder = |source| ChaosError::Folder { dir: dir.clone(), source };
+    fs::create_dir_all(dir).map_err(folder)?;
+    let log = Log::create(&dir.join("log")).map_err(folder)?;
+    let of_lab = |source| ChaosError::Lab { burst: 0, dir: dir.clone(), source };
+    let mut options = options.clone();
+    options.lab.fragments.push(("60-chaos".to_owned(), BUDGETS.to_owned()));
+    let preset = options.lab.preset;
+    log.write(&format!("seed {seed}, preset {}, kinds {:?}", preset.name(), options.only));
+    let lab = Lab::up(&options.lab, say).map_err(of_lab)?;
+    let mut run = Run {
+        lab: &lab,
+        log: &log,
+        options: &options,
+        report: Report::default(),
+        still: Vec::new(),
+    };
+    let ended = run.bursts(say);
+    if let Err(error) = &ended {
+        log.write(&format!("FAILED: {error}"));
+    }
+    // A lab that cannot be ended is worth saying only if nothing else went wrong.
+    let down = lab.down();
+    ended?;
+    down.map_err(of_lab)?;
+    fs::write(dir.join("table"), run.report.to_string()).map_err(folder)?;
+    Ok(run.report)
+}
+
+/// A run under way.
+struct Run<'a> {
+    lab: &'a Lab,
+    log: &'a Log,
+    options: &'a Options,
+    report: Report,
+    still: Vec<Still>,
+}
+
+impl Run<'_> {
+    fn bursts(&mut self, say: &mut dyn FnMut(&str)) -> Result<(), ChaosError> {
+        let Options { seed, lasts, runs, only, lab, .. } = self.options;
+        let plan = if only.is_empty() {
+            Plan::new(*seed, lab.preset)
+        } else {
+            Plan::only(*seed, lab.preset, only)
+        };
+        let (begun, first) = (Instant::now(), service_log::now());
+        self.in_order(0, first)?;
+        let epoch = self.epoch();
+        for (number, burst) in (1..).zip(plan).take(*runs) {
+            if begun.elapsed() >= *lasts || self.options.enough.load(Ordering::Relaxed) {
+                break;
+            }
+            let line = self.burst(number, &burst, first)?;
+            say(&format!("{:5.1} min  burst {number}: {line}", minutes(begun.elapsed())));
+            self.report.bursts = number;
+            self.report.lasted = begun.elapsed();
+            self.report.offices = self.epoch().saturating_sub(epoch);
+        }
+        Ok(())
+    }
+
+    /// Plays a burst, judges it, and says how it went.
+    fn burst(&mut self, number: usize, burst: &Burst, first: u64) -> Result<String, ChaosError> {
+        let failed = |what| self.disorder(number, what);
+        let roles = Roles::find(self.lab).map_err(failed)?;
+        let from = service_log::now();
+        self.log.write(&format!("burst {number}"));
+        let stage = Stage::new(self.lab, roles, self.log);
+        let done: Vec<bool> = thread::scope(|scope| {
+            let faults = burst.faults.iter();
+            let threads: Vec<_> = faults.map(|fault| scope.spawn(|| stage.suffer(fault))).collect();
+            let ends = threads.into_iter().map(|thread| thread.join());
+            ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        });
+        self.still.extend(stage.still.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let settled = self.in_order(number, from)?;
+        self.judge(number, from, first)?;
+        let to = service_log::now();
+        let outage = self.outage(number, from, to)?;
+        let alone = burst.faults.len() == 1;
+        for (fault, done) in burst.faults.iter().zip(done) {
+            if done {
+                self.report.seen.push(Seen { kind: fault.kind, alone, outage, settled });
+            } else {
+                self.report.not_done += 1;
+            }
+        }
+        let line = format!(
+            "{}; longest outage {:.1} s, in order after {:.1} s",
+            burst.faults.iter().map(|fault| fault.kind.name()).collect::<Vec<_>>().join(" + "),
+            outage.as_secs_f32(),
+            settled.as_secs_f32()
+        );
+        self.log.write(&line);
+        Ok(line)
+    }
+
+    /// Heals what did not heal by itself, and waits until all is in order.
+    fn in_order(&self, burst: usize, from: u64) -> Result<Duration, ChaosError> {
+        let begun = Instant::now();
+        if let Err(source) = order::heal(self.lab, self.log) {
+            evidence::keep(self.lab, &self.options.dir, age(from));
+            return Err(ChaosError::Lab { burst, dir: self.options.dir.clone(), source });
+        }
+        match order::wait(self.lab, ORDER_LIMIT) {
+            Ok(last) => {
+                if let Some(last) = last {
+                    self.log.write(&format!("the last to be in order: {last}"));
+                }
+                Ok(begun.elapsed())
+            }
+            Err(what) => {
+                evidence::keep(self.lab, &self.options.dir, age(from));
+                Err(self.disorder(burst, what))
+            }
+        }
+    }
+
+    fn disorder(&self, burst: usize, what: String) -> ChaosError {
+        let Options { seed, dir, .. } = self.options;
+        ChaosError::Disorder { burst, seed: *seed, limit: ORDER_LIMIT, what, dir: dir.clone() }
+    }
+
+    fn judge(&self, burst: usize, from: u64, first: u64) -> Result<(), ChaosError> {
+        let Options { seed, dir, .. } = self.options;
+        let overlaps = self.lab.overlaps_since(first);
+        let mut overlaps =
+            overlaps.map_err(|source| ChaosError::Lab { burst, dir: dir.clone(), source })?;
+        overlaps.retain(|overlap| !self.still.iter().any(|still| still.explains(overlap)));
+        if overlaps.is_empty() {
+            return Ok(());
+        }
+        evidence::keep(self.lab, dir, age(from));
+        let what: Vec<String> = overlaps.iter().map(ToString::to_string).collect();
+        Err(ChaosError::Overlap { burst, seed: *seed, what: what.join("; "), dir: dir.clone() })
+    }
+
+    fn outage(&self, burst: usize, from: u64, to: u64) -> Result<Duration, ChaosError> {
+        let dir = || self.options.dir.clone();
+        let log = self.lab.service_log();
+        let log = log.map_err(|source| ChaosError::Lab { burst, dir: dir(), source })?;
+        Ok(Duration::from_nanos(outage::longest(&log, from, to)))
+    }
+
+    /// The highest epoch of a permit.
+    fn epoch(&self) -> u64 {
+        let permits = self.lab.headnodes().into_iter().filter_map(|host| suite::permit(&host));
+        permits.map(|permit| permit.epoch.0).max().unwrap_or(0)
+    }
+}
+
+/// How many seconds ago it was.
+fn age(from: u64) -> u64 {
+    service_log::now().saturating_sub(from) / 1_000_000_000
+}
+
+fn minutes(span: Duration) -> f64 {
+    span.as_secs_f64() / 60.0
+}
+
+/// A folder below `parent` that is not there yet, for this seed.
+#[must_use]
+pub fn fresh_folder(parent: &Path, seed: u64) -> PathBuf {
+    let names = std::iter::once(format!("seed-{seed}"))
+        .chain((2..).map(|number| format!("seed-{seed}-{number}")));
+    let mut folders = names.map(|name| parent.join(name));
+    folders.find(|folder| !folder.exists()).unwrap_or_else(|| parent.to_owned())
+}

@@ -1,0 +1,353 @@
+//! Where a burst plays: the hosts by their roles, and the steps of its faults, carried out on them.
+
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::lab::overlap::Overlap;
+use crate::lab::service_log;
+use crate::lab::{Disk, Host, Lab, LabError, Result, Signal};
+use crate::suite;
+
+use super::kind::{Kind, Timing};
+use super::log::Log;
+use super::plan::{Fault, Machine};
+use super::step::{Line, Order, Send, Step, Until};
+
+/// How long a command may take on a host that may be cut, frozen or without power meanwhile.
+const COMMAND_LIMIT: &str = "30";
+
+/// How long a command is given again that must be carried out at last.
+const INSIST_FOR: Duration = Duration::from_secs(60);
+
+/// The pause between two kills of what is killed again and again: shorter than a daemon needs to be of use.
+const KILL_EVERY: Duration = Duration::from_millis(50);
+
+/// How long before D a host that is to wake before D wakes.
+const BEFORE_D: Duration = Duration::from_millis(500);
+
+/// Who is what when a burst begins.
+#[derive(Clone, Debug)]
+pub(super) struct Roles {
+    active: Host,
+    standby: Host,
+    leader: Host,
+    followers: [Host; 2],
+}
+
+impl Roles {
+    /// Looks them up; says what is missing.
+    pub(super) fn find(lab: &Lab) -> std::result::Result<Self, String> {
+        let (active, standby) = suite::pair(lab.headnodes())?;
+        let leader = lab.leader().ok_or("no server leads")?;
+        let mut followers = lab.servers();
+        followers.retain(|server| server.name() != leader.name());
+        let followers = followers.try_into().map_err(|_servers| "there are not two followers")?;
+        Ok(Self { active, standby, leader, followers })
+    }
+
+    /// The host in a role.
+    pub(super) fn host(&self, machine: Machine) -> &Host {
+        let [follower, other] = &self.followers;
+        match machine {
+            Machine::Active => &self.active,
+            Machine::Standby => &self.standby,
+            Machine::Leader => &self.leader,
+            Machine::Follower => follower,
+            Machine::OtherFollower => other,
+        }
+    }
+}
+
+/// A time in which nothing ran on a host, though its processes were there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Still {
+    pub(super) host: &'static str,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
+impl Still {
+    /// Whether this is why a service found another host's services there when it started: they hold their locks as long
+    /// as they exist, and did not run.
+    pub(super) fn explains(&self, overlap: &Overlap) -> bool {
+        match overlap {
+            Overlap::Witnessed(event) => {
+                event.host != self.host && (self.from..=self.to).contains(&event.at)
+            }
+            Overlap::Intervals { .. } => false,
+        }
+    }
+}
+
+/// A burst under way.
+#[derive(Debug)]
+pub(super) struct Stage<'a> {
+    pub(super) lab: &'a Lab,
+    pub(super) roles: Roles,
+    pub(super) log: &'a Log,
+    pub(super) timing: Timing,
+    /// When its first fault began.
+    pub(super) began: Instant,
+    /// Which headnodes stood still as a whole until they lost their power, from when to when.
+    pub(super) still: Mutex<Vec<Still>>,
+    /// Rules of cuts are read and written as a whole.
+    network: Mutex<()>,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(lab: &'a Lab, roles: Roles, log: &'a Log) -> Self {
+        let timing = Timing::of(lab.settings().preset);
+        let (still, network) = (Mutex::default(), Mutex::default());
+        Self { lab, roles, log, timing, began: Instant::now(), still, network }
+    }
+
+    /// Carries a fault out, from its beginning to its end; false if nothing of it could be done.
+    pub(super) fn suffer(&self, fault: &Fault) -> bool {
+        sleep_until(self.began + fault.begins);
+        let name = self.roles.host(fault.at).name();
+        self.log.write(&format!("begins on {name}: {fault}"));
+        let (mut end, mut done) = (self.began + fault.ends, Vec::new());
+        for step in fault.steps() {
+            match self.carry_out(step) {
+                Ok(earlier) => {
+                    end = earlier.map_or(end, |earlier| end.min(earlier));
+                    done.push(step);
+                }
+                Err(error) => self.log.write(&format!("not done on {name}: {step:?}: {error}")),
+            }
+        }
+        if fault.kind == Kind::DaemonGone {
+            self.kill_until(end, fault);
+        }
+        sleep_until(end);
+        for step in done.iter().rev().filter_map(|step| step.undo()) {
+            if let Err(error) = self.carry_out(step) {
+                self.log.write(&format!("not ended on {name}: {step:?}: {error}"));
+            }
+        }
+        self.log.write(&format!("ended on {name}: {}", fault.kind.name()));
+        !done.is_empty()
+    }
+
+    fn kill_until(&self, end: Instant, fault: &Fault) {
+        while Instant::now() < end {
+            thread::sleep(KILL_EVERY);
+            for step in fault.steps() {
+                // It is not there: what is wanted.
+                self.carry_out(step).ok();
+            }
+        }
+    }
+
+    /// Carries a step out. Returns a time at which it has to end, if it knows of one.
+    fn carry_out(&self, step: Step) -> Result<Option<Instant>> {
+        let host = |machine| self.roles.host(machine);
+        let network = || self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        let _network = step.is_of_the_network().then(network);
+        match step {
+            Step::PowerOff(at) => host(at).power_off(),
+            Step::PowerOn(at) => self.power_on(host(at)),
+            Step::Freeze(at, until) => return self.freeze(host(at), until),
+            Step::Thaw(at) => host(at).thaw_all(),
+            Step::PowerCycle(at) => {
+                host(at).power_off()?;
+                self.stands_still_no_more(host(at));
+                self.power_on(host(at))
+            }
+            Step::Signal(at, unit, Send::Kill) => host(at).kill(unit, Signal::KILL),
+            Step::Signal(at, unit, Send::Stop) => host(at).freeze(unit),
+            Step::Signal(at, unit, Send::Go) => host(at).thaw(unit),
+            Step::FreezePid1(at) => host(at).freeze_pid1(),
+            Step::ThawPid1(at) => host(at).thaw_pid1(),
+            Step::FreezeBeyondKill(at, unit) => host(at).freeze_beyond_kill(unit),
+            Step::ThawBeyondKill(at) => host(at).thaw_beyond_kill(),
+            Step::Cling(service, clings) => self.cling(service, clings),
+            Step::Fill(at, disk) => host(at).fill(disk),
+            Step::Empty(at, disk) => Self::empty(host(at), disk),
+            Step::Order(at, Order { line, .. }) => self.order(host(at), line),
+            Step::Cut(at) => host(at).cut(),
+            Step::Mend(at) => host(at).mend(),
+            Step::Deafen { at, from } => host(at).deafen_to(host(from)),
+            Step::Hear { at, from } => host(at).hear(host(from)),
+            Step::CutFromItsServer(at) => host(at).cut_from(&self.server_of(host(at))?),
+            Step::CutFromLeader => self.cut_from_leader(),
+            Step::HearServers(at) => {
+                Machine::SERVERS.into_iter().try_for_each(|server| join(host(at), host(server)))
+            }
+            Step::JoinServers => self.join_servers(),
+            Step::Lose(at, percent) => host(at).lose(percent),
+            Step::Slow(at, kbit) => host(at).slow(u32::from(kbit)),
+        }
+        .map(|()| None)
+    }
+
+    /// The cuts that are in force come back with its power.
+    fn power_on(&self, host: &Host) -> Result<()> {
+        let _network = self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        if host.has_power() { Ok(()) } else { host.switch_on() }
+    }
+
+    fn join_servers(&self) -> Result<()> {
+        let servers = self.lab.servers();
+        let pairs = servers.iter().flat_map(|one| servers.iter().map(move |other| (one, other)));
+        pairs.into_iter().try_for_each(|(one, other)| one.hear(other))
+    }
+
+    fn cut_from_leader(&self) -> Result<()> {
+        let server = self.server_of(&self.roles.active)?;
+        let leader = self.lab.leader().ok_or_else(|| missing("no server leads"))?;
+        self.log.write(&format!(
+            "the active's master-fc is connected to {}, {} leads",
+            server.name(),
+            leader.name()
+        ));
+        let mut others = self.lab.servers();
+        others.retain(|other| {
+            other.name() != server.name()
+                && (server.name() == leader.name() || other.name() == leader.name())
+        });
+        others.iter().try_for_each(|other| server.cut_from(other))
+    }
+
+    /// The server that a headnode's master-fc is connected to.
+    fn server_of(&self, headnode: &Host) -> Result<Host> {
+        let sockets = headnode.run(&[
+            "timeout",
+            COMMAND_LIMIT,
+            "ss",
+            "--no-header",
+            "--tcp",
+            "--numeric",
+            "--processes",
+            "state",
+            "established",
+            "dport = :2181",
+        ])?;
+        let of_master_fc = sockets.lines().filter(|line| line.contains("\"master-fc\""));
+        let peers: Vec<&str> =
+            of_master_fc.filter_map(|line| line.split_whitespace().nth(3)).collect();
+        let mut servers = self.lab.servers().into_iter();
+        let found = servers.find(|server| {
+            peers.iter().any(|peer| peer.strip_suffix(":2181") == Some(&server.address()))
+        });
+        found.ok_or_else(|| missing("its master-fc is connected to no server"))
+    }
+
+    /// Freezes a host as a whole, until a time at which it is still sure that its services are gone before another's start.
+    fn freeze(&self, host: &Host, until: Until) -> Result<Option<Instant>> {
+        host.freeze_all()?;
+        let now = service_log::now();
+        let limit = match (until, suite::deadline(host)) {
+            (Until::Lost, _) => {
+                let still = Still { host: host.name(), from: now, to: u64::MAX };
+                self.still.lock().unwrap_or_else(PoisonError::into_inner).push(still);
+                return Ok(None);
+            }
+            (Until::BeforeD, Some(deadline)) => deadline.saturating_sub(nanos(BEFORE_D)),
+            (Until::PastD, Some(deadline)) => deadline + nanos(self.timing.kill / 4),
+            // Nothing runs that anybody would have to wait for.
+            (Until::BeforeD | Until::PastD, None) if suite::runs_none(host) => return Ok(None),
+            (Until::BeforeD | Until::PastD, None) => {
+                host.thaw_all()?;
+                return Err(missing("no permit says until when its services may run"));
+            }
+        };
+        Ok(Some(Instant::now() + Duration::from_nanos(limit.saturating_sub(now))))
+    }
+
+    fn stands_still_no_more(&self, host: &Host) {
+        let mut still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = still.iter_mut().filter(|it| it.host == host.name() && it.to == u64::MAX);
+        ended.for_each(|it| it.to = service_log::now());
+    }
+
+    /// Who could not serve with a full /run counts as reluctant for ten minutes; the operator who made room shortens that.
+    fn empty(host: &Host, disk: Disk) -> Result<()> {
+        host.empty(disk)?;
+        if disk == Disk::Run {
+            host.run(&["timeout", COMMAND_LIMIT, "systemctl", "try-restart", "master-fc"])?;
+        }
+        Ok(())
+    }
+
+    /// Wherever the service runs while it lasts.
+    fn cling(&self, service: &str, clings: bool) -> Result<()> {
+        let behaviour = if clings { "refuse_term = true" } else { "" };
+        let headnodes = [&self.roles.active, &self.roles.standby];
+        headnodes
+            .into_iter()
+            .filter(|host| host.has_power())
+            .try_for_each(|host| self.lab.set_behaviour(host.name(), service, behaviour))
+    }
+
+    fn order(&self, host: &Host, line: Line) -> Result<()> {
+        let active = self.roles.active.name();
+        let command =
+            ["timeout", COMMAND_LIMIT, "sh", "-c", line.script, "chaos", line.word, active];
+        let begun = Instant::now();
+        loop {
+            let given = host.output(&command);
+            let told = match &given {
+                Ok(output) => {
+                    let said = [&output.stdout[..], &output.stderr].concat();
+                    let said = String::from_utf8_lossy(&said);
+                    format!("{}: {}", output.status, said.trim().replace('\n', " / "))
+                }
+                Err(error) => error.to_string(),
+            };
+            let name = host.name();
+            self.log.write(&format!(
+                "told {name} `{} {}`: {told}",
+                first_line(line.script),
+                line.word
+            ));
+            let done = given.is_ok_and(|output| output.status.success());
+            // What is refused is an answer, too.
+            if done || !line.insist || begun.elapsed() > INSIST_FOR {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(500));
+        }
+    }
+}
+
+fn first_line(script: &str) -> &str {
+    script.lines().next().unwrap_or_default()
+}
+
+fn join(one: &Host, other: &Host) -> Result<()> {
+    one.hear(other)?;
+    other.hear(one)
+}
+
+fn missing(what: &str) -> LabError {
+    LabError::Unavailable(what.to_owned())
+}
+
+fn nanos(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn sleep_until(when: Instant) {
+    thread::sleep(when.saturating_duration_since(Instant::now()));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lab::service_log::ServiceLog;
+
+    #[test]
+    fn a_host_that_stands_still_explains_a_witness_elsewhere_and_nothing_else() {
+        let log = "1000 hn0 livy 57 start\n5000 hn0 livy 57 alive\n4000 hn1 livy 9 start\n4000 hn1 livy 9 witness\n";
+        let overlaps = ServiceLog::parse(log).unwrap().overlaps();
+        let explained = |host, from, to| {
+            let still = Still { host, from, to };
+            overlaps.iter().map(|overlap| still.explains(overlap)).collect::<Vec<_>>()
+        };
+        assert_eq!(explained("hn0", 3000, 6000), [false, true]);
+        assert_eq!(explained("hn1", 3000, 6000), [false, false]);
+        assert_eq!(explained("hn0", 4500, 6000), [false, false]);
+    }
+}
