@@ -204,7 +204,7 @@ service = [{ name = "a", unit = "a.service", announce = true }]
         assert_eq!(
             folder.said(),
             "/etc/headship/conf.d/10-first.toml:2: unknown key `kluster`: remove it, or write one of `cluster`, `node`, `failover_quorum`, `apache_quorum`, `hadoop`, `headnode`, `timing`, `health`, `follow`, `fence`, `service`\n\
-             /etc/headship/conf.d/20-second.toml:2: unknown key `lease`: remove it, or write one of `preset`, `lease_ms`, `session_ms`, `renew_ms`, `kill_ms`, `grace_ms`, `period_ms`, `lonely_after_ms`, `stay_out_ms`, `fence_budget_ms`"
+             /etc/headship/conf.d/20-second.toml:2: unknown key `lease`: remove it, or write one of `preset`, `lease_ms`, `session_ms`, `renew_ms`, `kill_ms`, `grace_ms`, `period_ms`, `lonely_after_ms`, `stay_out_ms`, `fence_budget_ms`, `dead_after_ms`"
         );
         assert_eq!(folder.load().unwrap_err().exit(), Exit::Configuration);
     }
