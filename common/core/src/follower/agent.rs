@@ -49,6 +49,11 @@ pub(super) struct Agent {
     at_once: bool,
     /// What it was last started with, or is being started with.
     pub(super) note: AgentNote,
+    /// Whether it was last seen running.
+    up: bool,
+    /// It has come up since the hosts file was last seen to be right: should that turn out to have been edited, nobody knows
+    /// what it has read.
+    doubtful: bool,
     /// What of that is on record.
     written: Option<AgentNote>,
     writing: Option<(ActionId, AgentNote)>,
@@ -72,6 +77,8 @@ impl Agent {
             at_once,
             written: note.clone(),
             note: note.unwrap_or_else(|| AgentNote { address: alias, epoch: Epoch::default() }),
+            up: false,
+            doubtful: true,
             writing: None,
             write_due: Time::default(),
             error: None,
@@ -92,13 +99,31 @@ impl Follower {
         let Some(agent) = &mut self.agent else { return };
         self.actions
             .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
-        let news = agent.keeper.news(now);
+        let (news, up) = (agent.keeper.news(now), agent.keeper.runs(now));
+        let came_up = up && !agent.up;
+        agent.up = up;
+        agent.doubtful |= came_up;
+        if came_up {
+            self.hosts.verify();
+            self.keep_hosts(now);
+        }
         if let Some((kind, text)) = news {
             self.say(kind, text, None);
         }
         // A start that just ended may have brought the restart further.
         self.turn_restart(now);
         self.note_agent(now);
+    }
+
+    /// The hosts file was looked at and is right now; `edited` if it was not, though it had been. An agent that has come up
+    /// meanwhile may have read what the editor left, and is restarted.
+    pub(super) fn hosts_seen(&mut self, edited: bool, look_again: bool) {
+        let Some(agent) = self.agent.as_mut().filter(|agent| agent.doubtful) else { return };
+        if edited {
+            agent.note.address = None;
+        }
+        // What began before it came up says nothing of what it has read.
+        agent.doubtful = look_again && !edited;
     }
 
     /// The next step of a restart, if one is due.

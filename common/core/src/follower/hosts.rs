@@ -107,6 +107,7 @@ impl Follower {
         // Another address than was last written here is news; the same one again is somebody's edit that was undone.
         let known = before.as_ref().or(self.hosts.remembered.as_ref());
         let again = known.is_some_and(|known| known.address == *address);
+        self.hosts_seen(again && !changes.is_empty(), self.hosts.verify);
         if again && !changes.is_empty() && !failed {
             let changes = changes.join(" | ");
             let file = self.follow.as_ref().map_or("", |follow| follow.hosts_file.as_str());

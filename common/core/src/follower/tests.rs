@@ -149,6 +149,23 @@ fn what_an_editor_undid_is_put_right_with_the_difference_and_no_restart() {
 }
 
 #[test]
+fn an_agent_that_came_up_while_an_editor_had_the_hosts_file_is_restarted_with_it_right() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    world.pass(60);
+    world.log();
+    world.running.insert(AGENT.into(), false);
+    world.edited_before_start = true;
+    world.pass(60);
+    let log = world.log();
+    let last = |what: &str| log.iter().rposition(|line| line == what);
+    assert!(last("hosts 10.0.0.10").is_some(), "{log:?}");
+    assert!(last("start slave-fc-agent") > last("hosts 10.0.0.10"), "{log:?}");
+    world.pass(60);
+    assert!(world.log().is_empty(), "once");
+}
+
+#[test]
 fn a_crash_after_any_step_ends_with_alias_and_agent_right() {
     for node in ["hn1", "wn0"] {
         for step in ["note", "hosts", "read", "write", "stop", "start", "look"] {

@@ -69,6 +69,8 @@ pub(super) struct World {
     pub(super) running: BTreeMap<String, bool>,
     pub(super) agent_fault: Option<&'static str>,
     away: bool,
+    /// Somebody takes our lines out of the hosts file right before the next start.
+    pub(super) edited_before_start: bool,
     /// Dies right after this action, before anything comes of it.
     pub(super) dies_after: Option<&'static str>,
     pub(super) dead: bool,
@@ -91,6 +93,7 @@ impl World {
             running: BTreeMap::from([(AGENT.into(), true), (GUARD.into(), true)]),
             agent_fault: None,
             away: true,
+            edited_before_start: false,
             dies_after: None,
             dead: false,
             log: vec![],
@@ -268,6 +271,9 @@ impl World {
                 return ("look", Event::Service(report));
             }
             Order::Start => {
+                if service == AGENT && std::mem::take(&mut self.edited_before_start) {
+                    self.hosts = b"127.0.0.1 localhost\n".to_vec();
+                }
                 self.log.push(format!("start {service}"));
                 self.running.insert(service, fault.is_none());
                 let failed = |why: &str| Ended::Failed { why: why.into(), by_gate: false };
