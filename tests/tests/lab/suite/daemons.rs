@@ -11,13 +11,9 @@ use super::Test;
 use super::cluster::{Before, Cluster, DAEMONS};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 15] = [
+pub(super) const NORMAL: [Test; 13] = [
     ("each_daemon_of_the_active_is_killed_once_and_no_service_notices", killed_once),
     ("master_fc_is_killed_five_times_and_no_service_notices", master_fc_five_times),
-    (
-        "master_ha_service_and_health_monitor_are_killed_five_times_and_no_service_notices",
-        others_five_times,
-    ),
     ("a_daemon_that_hangs_for_a_moment_is_left_alone", frozen_shortly),
     ("master_fc_that_hangs_is_killed_by_its_watchdog_and_no_service_notices", master_fc_frozen),
     ("slave_ha_service_that_hangs_is_killed_by_its_watchdog_and_no_service_notices", guard_frozen),
@@ -29,16 +25,22 @@ pub(super) const NORMAL: [Test; 15] = [
     ),
     ("without_a_guard_services_run_on_and_a_cut_headnode_still_stops_them", guard_gone),
     ("a_guard_that_fails_twice_takes_its_headnode_down", guard_fails_twice),
-    ("without_master_ha_service_or_health_monitor_services_run_on", helpers_gone),
     ("restarting_each_daemon_five_times_touches_no_service", restarted),
     ("each_daemon_of_the_standby_is_stopped_and_started_alone", alone),
     ("master_ha_service_is_stopped_and_started_alone_and_no_service_notices", duty_alone),
 ];
 
-pub(super) const MORE: [Test; 1] = [(
-    "master_ha_service_and_health_monitor_that_hang_are_killed_by_their_watchdogs",
-    helpers_frozen,
-)];
+pub(super) const MORE: [Test; 3] = [
+    (
+        "master_ha_service_and_health_monitor_that_hang_are_killed_by_their_watchdogs",
+        helpers_frozen,
+    ),
+    (
+        "master_ha_service_and_health_monitor_are_killed_five_times_and_no_service_notices",
+        others_five_times,
+    ),
+    ("without_master_ha_service_or_health_monitor_services_run_on", helpers_gone),
+];
 
 const MASTER_FC: &str = "master-fc.service";
 const GUARD: &str = "slave-ha-service.service";
