@@ -41,7 +41,7 @@ bench: ## Measure times and sizes in the lab; a table of medians, with the targe
 
 lint: ## Check the formatting, and refuse every warning.
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets -- --deny warnings
+	cargo clippy --workspace --all-targets --test '*' -- --deny warnings
 
 clean-lab: ## End the demonstration and remove everything of it.
 	@test -x target/release/lab || cargo build --release --workspace --bins

@@ -3,8 +3,10 @@
 //! `UPDATE_SCENARIOS=1 cargo test -p headship-tests --test scenarios` rewrites the logs. Only commit a change that is
 //! understood and desired.
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
-use std::{env, fs};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{env, fs, thread};
 
 use headship_tests::sim::play;
 
@@ -32,22 +34,37 @@ fn difference(old: &str, new: &str) -> String {
     )
 }
 
+/// What is not as the file says, if anything is; with `update` the file is made to say what is.
+fn fault(file: &Path, update: bool) -> Option<String> {
+    let name = file.file_stem().unwrap_or_default().to_string_lossy();
+    let text = fs::read_to_string(file).expect("it can be read");
+    match play(&text) {
+        Err(why) => return Some(format!("{name}: {why}")),
+        Ok(new) if new == text => {}
+        Ok(new) if update => fs::write(file, new).expect("it can be written"),
+        Ok(new) => return Some(format!("{name}: {}", difference(&text, &new))),
+    }
+    None
+}
+
 #[test]
 fn every_scenario_goes_as_its_file_says() {
     let update = env::var_os("UPDATE_SCENARIOS").is_some();
     let files = files();
     assert!(!files.is_empty());
-    let mut faults = Vec::new();
-    for file in files {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        let text = fs::read_to_string(&file).unwrap();
-        match play(&text) {
-            Err(why) => faults.push(format!("{name}: {why}")),
-            Ok(new) if new == text => {}
-            Ok(new) if update => fs::write(&file, new).unwrap(),
-            Ok(new) => faults.push(format!("{name}: {}", difference(&text, &new))),
-        }
-    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let taken = || files.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(taken).filter_map(|file| fault(file, update)).collect::<Vec<_>>()
+    };
+    let faults: Vec<String> = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().expect("it says what is wrong"))
+            .collect()
+    });
     assert!(faults.is_empty(), "{}", faults.join("\n\n"));
 }
 

@@ -56,7 +56,7 @@ async fn an_adoption_ends_with_the_word_of_every_headnode_or_with_the_first_refu
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 6, "{output:?}");
     assert!(stderr(&output).contains("hn0 refused: hn0 holds office of epoch 7"), "{output:?}");
-    assert_eq!(lab.read(Key::Adopt).await, Found::Missing);
+    lab.await_missing(Key::Adopt).await;
 
     let child = lab.begin(&["adopt"]);
     await_adoption(&mut lab).await;
@@ -64,5 +64,5 @@ async fn an_adoption_ends_with_the_word_of_every_headnode_or_with_the_first_refu
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 6, "{output:?}");
     assert!(stderr(&output).contains("interrupted: the order is withdrawn"), "{output:?}");
-    assert_eq!(lab.read(Key::Adopt).await, Found::Missing);
+    lab.await_missing(Key::Adopt).await;
 }

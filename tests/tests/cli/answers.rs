@@ -444,7 +444,6 @@ impl Cluster {
 }
 
 #[tokio::test]
-#[ignore = "takes a minute: `make test-more` runs it"]
 async fn each_answer_of_a_headnode_to_what_it_refuses_is_as_written_down() {
     let _up = one_more_up().await;
     let mut cluster = Cluster::start().await;

@@ -1,6 +1,6 @@
 //! `headship failover`.
 
-use headship_core::quorum::{Found, Op};
+use headship_core::quorum::Op;
 use headship_core::record::{self, Answer, FailoverOrder, Key, Phase, SwitchoverOrder};
 
 use crate::lab::{Lab, active, code, identity, interrupt, node, stderr, stdout};
@@ -15,7 +15,7 @@ async fn a_failover_is_given_for_the_holder_and_followed_and_nothing_else_beside
     let unasked = lab.run(&["failover", "--from", "hn0"]).await;
     assert_eq!(code(&unasked), 6, "{unasked:?}");
     assert!(stderr(&unasked).contains("nothing is ordered: say yes"), "{unasked:?}");
-    assert_eq!(lab.read(Key::Failover).await, Found::Missing);
+    lab.await_missing(Key::Failover).await;
     // Nor is anybody asked for what cannot be done.
     let in_vain = lab.run(&["failover", "--from", "hn1"]).await;
     assert_eq!(code(&in_vain), 6, "{in_vain:?}");
@@ -62,5 +62,5 @@ async fn a_failover_is_refused_by_the_name_of_a_switchover_and_leaves_no_half_or
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 6, "{output:?}");
     assert!(stderr(&output).contains("the order is withdrawn, and nothing moved"), "{output:?}");
-    assert_eq!(lab.read(Key::Failover).await, Found::Missing);
+    lab.await_missing(Key::Failover).await;
 }

@@ -74,7 +74,7 @@ async fn a_claim_is_listed_and_confirmed_once_the_host_shows_no_sign_of_life() {
     // Nobody can be asked, and nobody said yes.
     let unasked = lab.run(&CONFIRM[..3]).await;
     assert_eq!(code(&unasked), 6, "{unasked:?}");
-    assert_eq!(lab.read(Key::Confirm).await, Found::Missing);
+    lab.await_missing(Key::Confirm).await;
 
     let child = lab.begin(&CONFIRM);
     let order: ConfirmOrder = lab.await_order().await;
@@ -124,7 +124,7 @@ async fn a_word_about_a_claim_that_is_over_ends_with_it_and_leaves_nothing_in_th
     let output = child.wait_with_output().await.unwrap();
     assert_eq!(code(&output), 6, "{output:?}");
     assert!(stderr(&output).contains("the order is withdrawn, and nothing moved"), "{output:?}");
-    assert_eq!(lab.read(Key::Confirm).await, Found::Missing);
+    lab.await_missing(Key::Confirm).await;
 }
 
 #[tokio::test]

@@ -206,6 +206,16 @@ impl Lab {
         await_order(&mut self.link).await
     }
 
+    /// Waits until a record is gone for this connection, too, whose server may be behind that of whoever deleted it.
+    pub(crate) async fn await_missing(&mut self, key: Key) {
+        let missing = async {
+            while self.read(key.clone()).await != Found::Missing {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(LIMIT, missing).await.expect("it is gone");
+    }
+
     pub(crate) async fn answer(&mut self, order: SwitchoverOrder, answer: Answer) {
         let data = record::write(&SwitchoverOrder { answer: Some(answer), ..order });
         self.write(vec![Op::Set { key: Key::Switchover, version: None, data }]).await;

@@ -158,7 +158,7 @@ async fn an_order_that_was_not_answered_is_withdrawn_by_ctrl_c() {
     assert_eq!(code(&output), 6, "{output:?}");
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["conclusion"], "interrupted: the order is withdrawn, and nothing moved");
-    assert_eq!(lab.read(Key::Switchover).await, Found::Missing);
+    lab.await_missing(Key::Switchover).await;
 
     // Once it is accepted it goes on, and that is said.
     let child = lab.begin(&["switchover"]);
@@ -179,7 +179,7 @@ async fn a_refusal_gives_the_reason_and_what_cannot_be_is_not_even_ordered() {
         let output = lab.run(&["switchover", "--to", to]).await;
         assert_eq!(code(&output), 6);
         assert!(stderr(&output).contains(why), "{output:?}");
-        assert_eq!(lab.read(Key::Switchover).await, Found::Missing);
+        lab.await_missing(Key::Switchover).await;
     }
     let child = lab.begin(&["switchover"]);
     let order: SwitchoverOrder = lab.await_order().await;

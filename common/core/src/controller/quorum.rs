@@ -182,7 +182,7 @@ impl Records {
 }
 
 impl Controller {
-    /// Takes what the quorum reports. False if it was a hint that some record has changed: nothing is decided on one, as what
+    /// Takes what the quorum reports. False if it was a mere hint that some record has changed: nothing is decided on one, as what
     /// is permitted by a record is permitted by what is read of it. What wakes a daemon at rest is most of what it costs.
     pub(super) fn quorum(&mut self, now: Time, event: &Event) -> bool {
         if self.presence.handle(event) {
@@ -198,25 +198,26 @@ impl Controller {
                 self.records.disconnected();
                 self.lose_sight_of_suspect();
             }
-            Event::Changed(key) => {
-                self.changed(key);
-                return false;
-            }
+            Event::Changed(key) => return self.changed(key),
             Event::Read { id, key: _, found } => self.records.take(now, *id, found),
             Event::Wrote { id, outcome } => self.wrote(now, *id, outcome),
         }
         true
     }
 
-    fn changed(&mut self, key: &Key) {
+    /// A hint that a record has changed. True if there is something to decide at once.
+    fn changed(&mut self, key: &Key) -> bool {
         let holds = self.standing() == Standing::Holder;
         if holds && *key == Key::Challenge {
-            // Whatever it says: one renewal more harms nobody.
+            // Whatever it says: one renewal more harms nobody, and whoever challenges does not wait for long.
             self.answer_challenge();
-        } else if !(holds && *key == Key::Lease) {
-            // The holder is the only writer of `lease`, and knows what it wrote; a foreign write shows as a refused renewal.
+            return true;
+        }
+        // The holder is the only writer of `lease`, and knows what it wrote; a foreign write shows as a refused renewal.
+        if !(holds && *key == Key::Lease) {
             self.records.outdate(key);
         }
+        false
     }
 
     fn wrote(&mut self, now: Time, id: ActionId, outcome: &Outcome) {

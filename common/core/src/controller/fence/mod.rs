@@ -155,6 +155,11 @@ impl Controller {
             self.acquit();
             return false;
         };
+        // What can be claimed as it is needs no fence; and one challenge after the other, on a slow quorum, would leave the
+        // claim no turn.
+        if self.obstacle(now).is_none() {
+            return false;
+        }
         self.suspect(now, over, epoch, Use::Early)
     }
 
@@ -234,6 +239,9 @@ impl Controller {
             self.suspicion = Some(new);
         }
         self.heed_movement(&over, used);
+        if used == Use::Claimed && self.is_seen_alive(&over) {
+            return false;
+        }
         if self.goes_on_asking(now) || self.is_resting(now) || !self.is_acquainted(now, used) {
             return false;
         }
@@ -263,6 +271,13 @@ impl Controller {
             return false;
         }
         self.challenge(now, epoch)
+    }
+
+    /// Whether a session of that boot is there. Whoever lives and is claimed over stops what it runs, which may take until D, and
+    /// shows nothing else meanwhile; a host without power loses its sessions about when it loses its lock.
+    fn is_seen_alive(&mut self, over: &Identity) -> bool {
+        self.know_signs_of(&over.node);
+        self.session_of(&over.node, Some(over)).is_some()
     }
 
     /// From when on the host is doubted: early, once a renewal is late.
@@ -401,7 +416,7 @@ impl Controller {
     }
 
     /// Whether the host's silence would say anything: a host that never answered may be silent by its firewall. After a claim
-    /// that no longer matters: whoever lives there and sees the quorum has promised by then.
+    /// that no longer matters: of a host that lives and sees the quorum a session is there.
     fn is_acquainted(&mut self, now: Time, used: Use) -> bool {
         let Some(suspicion) = &self.suspicion else { return false };
         let again = suspicion.knocks.again;
