@@ -29,6 +29,7 @@ pub fn shrink(seed: u64, broken: &Broken) -> Option<Shrunk> {
     let mut faults: Vec<u32> = (0..of).collect();
     let mut chunk = faults.len();
     while chunk > 0 {
+        let before = faults.len();
         let mut at = 0;
         while at < faults.len() {
             let end = (at + chunk).min(faults.len());
@@ -41,7 +42,10 @@ pub fn shrink(seed: u64, broken: &Broken) -> Option<Shrunk> {
                 at = end;
             }
         }
-        chunk /= 2;
+        // Without a later one an earlier one may be to spare, too.
+        if chunk > 1 || faults.len() == before {
+            chunk /= 2;
+        }
     }
     Some(Shrunk { faults, of, verdict })
 }

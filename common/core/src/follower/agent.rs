@@ -12,6 +12,7 @@ use crate::config::checked::Service;
 use crate::epoch::Epoch;
 use crate::quorum::ActionId;
 use crate::say::Kind;
+use crate::services::Order;
 use crate::time::Time;
 
 /// How long a node keeps its slot at most: an agent that does not stop or start must not hold up the others. It is longer
@@ -49,6 +50,8 @@ pub(super) struct Agent {
     at_once: bool,
     /// What it was last started with, or is being started with.
     pub(super) note: AgentNote,
+    /// What the hosts file said when this process began: what an agent starts with that is started before the file is looked at.
+    found: Option<IpAddr>,
     /// Whether it was last seen running.
     up: bool,
     /// It has come up since the hosts file was last seen to be right: should that turn out to have been edited, nobody knows
@@ -77,6 +80,7 @@ impl Agent {
             at_once,
             written: note.clone(),
             note: note.unwrap_or_else(|| AgentNote { address: alias, epoch: Epoch::default() }),
+            found: alias,
             up: false,
             doubtful: true,
             writing: None,
@@ -97,8 +101,12 @@ impl Follower {
         self.turn_restart(now);
         self.note_agent(now);
         let Some(agent) = &mut self.agent else { return };
-        self.actions
-            .extend(agent.keeper.decide(now, &mut self.ids).into_iter().map(Action::Service));
+        let orders = agent.keeper.decide(now, &mut self.ids);
+        let starts = orders.iter().any(|action| action.order == Order::Start);
+        if starts && agent.restart == Restart::No && self.hosts.applied.is_none() {
+            agent.note.address = agent.found;
+        }
+        self.actions.extend(orders.into_iter().map(Action::Service));
         let (news, up) = (agent.keeper.news(now), agent.keeper.runs(now));
         let came_up = up && !agent.up;
         agent.up = up;
