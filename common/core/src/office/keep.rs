@@ -54,7 +54,7 @@ pub fn keep_is_over<'a>(
 }
 
 /// Somebody's word that the host of exactly this keep is powered off, unless that host has renewed its lease since. It counts
-/// only while nothing else shows that the host lives. A fence's Yes about that boot and epoch belongs here too.
+/// only while nothing else shows that the host lives. No fence method is asked about such a host: nobody claims over it.
 pub fn word_about<'a>(
     settings: &'a Settings,
     kept: &Kept,

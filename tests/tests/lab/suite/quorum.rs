@@ -38,7 +38,7 @@ pub(super) const MORE_FAST: [Test; 3] = [
 const SESSIONS: usize = 5;
 
 /// Waits for what shows that the headnodes got over it, then that no service noticed.
-fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
+pub(super) fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
     let active = cluster.lab().host(before.active)?;
     let (lease, _) = cluster.lease_and_kill();
     cluster.wait_renewed(&active, Duration::from_nanos(lease))?;

@@ -2,12 +2,12 @@
 //! Services keep their processes, and the office its epoch.
 
 use std::fs;
-use std::time::Duration;
 
 use headship_tests::lab::Host;
 
 use super::Test;
-use super::cluster::{Before, Cluster, DAEMONS, SOON};
+use super::cluster::{Cluster, DAEMONS, SOON};
+use super::quorum::unnoticed;
 use crate::Outcome;
 
 pub(super) const MORE_FAST: [Test; 1] =
@@ -38,15 +38,6 @@ const RESTART: &str = "systemctl daemon-reload
 /// The active's daemons.
 fn units() -> Vec<&'static str> {
     [&DAEMONS[..], &[DUTY]].concat()
-}
-
-/// Sees that the office is renewed by whoever runs now, and that no service noticed anything.
-fn unnoticed(cluster: &Cluster<'_>, before: &Before) -> Outcome {
-    let active = cluster.lab().host(before.active)?;
-    let (lease, _) = cluster.lease_and_kill();
-    cluster.wait_renewed(&active, Duration::from_nanos(lease))?;
-    cluster.wait_role(&active, "active")?;
-    cluster.assert_untouched(before)
 }
 
 // B-44.
