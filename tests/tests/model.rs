@@ -228,5 +228,6 @@ dropping! {
     not_counting_since_active_changed_lets_claimants_take_turns: OverLockCountsActive, NotInTurns;
     waiting_no_longer_over_a_claimant_lets_claimants_take_turns: OverClaimantLonger, NotInTurns;
     dropping_write_6_leaves_an_active_stuck: SucceedMyself, NotStuck;
+    a_keep_that_outlives_its_office_leaves_all_stuck: KeepEndsWithOffice, NotStuck;
     promising_ones_own_running_epoch_leaves_all_stuck: NoOwnPromise, NotStuck;
 }

@@ -57,6 +57,10 @@ impl Scope {
                 }
                 self.new_epoch(state, by);
                 self.bump_active(state, by);
+                // It took the proof that nothing runs by a keep any more.
+                if state.settings == Settings::Resuming && self.has(Rule::KeepEndsWithOffice) {
+                    state.settings = Settings::Automatic;
+                }
             }
             Kind::Cede => {
                 if !bound {

@@ -98,6 +98,7 @@ rules! {
     OverLockCountsActive: "that time counts since `active` changed, too", Shown::InTurns;
     OverClaimantLonger: "a claimant's lock is claimed over only after its whole wait and 2h", Shown::InTurns;
     SucceedMyself: "write 6 exists", Shown::Stuck;
+    KeepEndsWithOffice: "a keep that was resumed is over with the next office", Shown::Stuck;
     NoOwnPromise: "nobody promises the unclaimed epoch of its own running office", Shown::Stuck;
     LockCheck: "office checks that the lock exists", Shown::Nothing;
     OwnerTest: "a cession deletes the lock only if it is the ceder's", Shown::Nothing;

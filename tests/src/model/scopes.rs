@@ -21,6 +21,9 @@ impl Scope {
             Shown::Stuck if rule == Rule::SucceedMyself => {
                 Self::with_faults(1, &[SessionLost]).and_commands(1, &[Command::Pause])
             }
+            Shown::Stuck if rule == Rule::KeepEndsWithOffice => {
+                Self::with_faults(2, &[PowerLoss, Lag]).and_commands(1, &[Command::PauseKeep])
+            }
             Shown::Stuck => Self::with_faults(0, &[]),
             Shown::Nothing => Self::hygiene(rule),
         };
@@ -88,6 +91,7 @@ impl Scope {
             | Rule::OverLockCountsActive
             | Rule::OverClaimantLonger
             | Rule::SucceedMyself
+            | Rule::KeepEndsWithOffice
             | Rule::NoOwnPromise
             | Rule::LockCheck
             | Rule::OwnerTest
