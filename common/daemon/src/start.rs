@@ -1,6 +1,7 @@
 //! How a daemon begins, up to the point where it knows its configuration, and how it ends when it cannot.
 
 use std::error::Error;
+use std::{panic, process};
 
 use headship_core::config::Config;
 use headship_core::say::Kind;
@@ -38,8 +39,19 @@ pub fn alone<L, E: Error>(lock: Result<L, E>, held: impl Fn(&E) -> bool) -> Resu
     })
 }
 
+/// From now on a panic of any task ends the process, once it is said: nobody knows what its state is worth, and the next
+/// process begins with what is written down.
+pub fn abort_on_panic() {
+    let say = panic::take_hook();
+    panic::set_hook(Box::new(move |panic| {
+        say(panic);
+        process::abort();
+    }));
+}
+
 /// Loads the configuration and opens the log.
 pub fn configure(program: &str, arguments: &Arguments) -> Result<Config, Refusal> {
+    abort_on_panic();
     let config = configuration::load(&arguments.config)
         .map_err(|error| Refusal::new(error.exit(), &error))?;
     log::init(program, &config.node)?;
