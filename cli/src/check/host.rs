@@ -104,7 +104,7 @@ fn services(config: &Config) -> impl Iterator<Item = &Service> {
     config.services.iter().chain(config.pinned_here())
 }
 
-fn unit_of(service: &Service) -> Option<&str> {
+pub(super) fn unit_of(service: &Service) -> Option<&str> {
     match &service.driver {
         Driver::Systemd { unit } => Some(unit),
         Driver::Command { .. } => None,

@@ -1,6 +1,6 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `fencing`, `proof` and `hadoop`; what a
+//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `stops`, `fencing`, `proof` and `hadoop`; what a
 //! configuration must be like is decided in `headship_core::config`.
 
 mod agent;
@@ -10,6 +10,7 @@ mod host;
 mod names;
 mod proof;
 mod quorum;
+mod stops;
 mod timing;
 
 use std::path::Path;
@@ -132,6 +133,9 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(names::findings(&config).await);
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.stop));
+            findings.extend(
+                stops::look(&config).map_or_else(Vec::new, |it| stops::findings(&config, &it)),
+            );
             findings.extend(fencing::findings(&config, &fencing::look(&config, place).await));
             findings.extend(proof::findings(&config, &seen));
             findings.extend(hadoop::findings(&config));

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use headship_core::config::Config;
-use headship_core::config::checked::{Driver, Timing};
+use headship_core::config::checked::{Driver, Service, Timing};
 use headship_core::duty;
 
 use super::{Area, Finding};
@@ -102,15 +102,23 @@ fn cession(config: &Config, stop: Duration) -> Finding {
 
 /// How long all services may take to stop: each waits for those that come after it, and master-ha-service goes first.
 fn longest_stop(config: &Config) -> Duration {
+    let keeper = duty::as_service(config, Driver::Command { start: Vec::new() });
+    one_after_the_other(config, |service| service.stop_limit).saturating_add(keeper.stop_limit)
+}
+
+/// How long the services take to stop that wait for each other, by how long each takes.
+pub(super) fn one_after_the_other(
+    config: &Config,
+    takes: impl Fn(&Service) -> Duration,
+) -> Duration {
     let mut longest: BTreeMap<&str, Duration> = BTreeMap::new();
     // Each comes after all that it names in `after`.
     for service in &config.services {
         let after = service.after.iter().filter_map(|name| longest.get(name.as_str()));
         let before = after.max().copied().unwrap_or_default();
-        longest.insert(&service.name, before.saturating_add(service.stop_limit));
+        longest.insert(&service.name, before.saturating_add(takes(service)));
     }
-    let keeper = duty::as_service(config, Driver::Command { start: Vec::new() });
-    longest.into_values().max().unwrap_or_default().saturating_add(keeper.stop_limit)
+    longest.into_values().max().unwrap_or_default()
 }
 
 #[cfg(test)]

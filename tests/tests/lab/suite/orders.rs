@@ -53,6 +53,9 @@ fn both_ways(cluster: &Cluster<'_>) -> Outcome {
         assert!(to.runs("master-ha-service.service") && !from.runs("master-ha-service.service"));
         cluster.wait_role(from, "standby")?;
         cluster.wait_ready()?;
+        let check = String::from_utf8(from.output(&["headship", "check"])?.stdout)?;
+        let (_, measured) = check.split_once("measured stops").unwrap_or_default();
+        assert!(SERVICES.iter().all(|service| measured.contains(service)), "{check}");
     }
     let hosts = [&first, &second];
     assert_eq!(hosts.map(|host| bystander::pid(cluster, host)), bystanders.map(Some));
