@@ -13,7 +13,7 @@ use headship_tests::lab::Host;
 use headship_tests::lab::service_log::{self, What};
 use serde_json::Value;
 
-use super::cluster::{Cluster, FAILOVER, SOON, node};
+use super::cluster::{Cluster, FAILOVER, SERVICES, SOON, node};
 use super::{Answer, Test, bystander};
 use crate::Outcome;
 
