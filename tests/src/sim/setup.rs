@@ -151,6 +151,8 @@ impl Setup {
     }
 }
 
+/// Two of them are soon given up, so that it happens within the faults of a seed: one that matters to the office, and one that
+/// does not.
 const SERVICES: &str = r#"
 [[service]]
 name = "ambari-server"
@@ -164,6 +166,7 @@ name = "timeline"
 unit = "timeline.service"
 after = ["ambari-server"]
 stop_limit_ms = 20000
+restart = { times = 2, within_s = 60, back_off_s = [0, 2] }
 
 [[service]]
 name = "jobhistory"
@@ -171,6 +174,7 @@ unit = "jobhistory.service"
 after = ["ambari-server"]
 critical = true
 stop_limit_ms = 20000
+restart = { times = 3, within_s = 120, back_off_s = [0, 1, 5] }
 
 [[service]]
 name = "livy"
