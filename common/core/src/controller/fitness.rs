@@ -31,12 +31,12 @@ impl Controller {
         let me = self.me.node.clone();
         let fitness = self.fitness_by_heartbeat(&me, now);
         let guard = self.missing_guard(now);
-        match (fitness, guard, &self.gave_up) {
+        self.wake_at(self.reluctance.until());
+        let reluctance = self.reluctance.reason(now, |epoch| self.is_closed(epoch));
+        match (fitness, guard, reluctance) {
             (unfit @ Fitness::Unfit(_), _, _) => unfit,
             (_, Some(why), _) => Fitness::Reluctant(why),
-            (Fitness::Fit, None, Some((until, what))) if now < *until => {
-                Fitness::Reluctant(what.clone())
-            }
+            (Fitness::Fit, None, Some(why)) => Fitness::Reluctant(why.to_owned()),
             (fitness @ (Fitness::Fit | Fitness::Reluctant(_)), None, _) => fitness,
         }
     }
