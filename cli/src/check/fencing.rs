@@ -9,7 +9,7 @@ use std::time::Duration;
 use headship_core::config::Config;
 use headship_core::config::checked::{FenceKind, FenceMethod, Headnode};
 use headship_core::fencing::agent::{Action, Power, power};
-use headship_core::fencing::knock::{Reach, judge};
+use headship_core::fencing::knock::{LIMIT, Reach, judge};
 use headship_core::fencing::{End, Run};
 use headship_core::node::NodeName;
 use headship_daemon::Exit;
@@ -20,9 +20,6 @@ use headship_drivers::knock;
 use super::host::where_named;
 use super::{Area, Finding};
 use crate::args::Place;
-
-/// How long another headnode is knocked at.
-const KNOCK_LIMIT: Duration = Duration::from_millis(400);
 
 /// What was seen of the fence methods.
 #[derive(Debug, Default)]
@@ -54,7 +51,7 @@ pub(super) async fn look(config: &Config, place: &Place) -> Seen {
         return seen;
     }
     for peer in config.peers().filter(|peer| has_agent(config, peer)) {
-        let knocked = knock(&peer.address, KNOCK_LIMIT).await;
+        let knocked = knock(&peer.address, LIMIT).await;
         seen.reach.insert(peer.name.clone(), judge(&knocked));
     }
     let fence = Fence::new(config, &RunDir::new(&place.run));
@@ -82,7 +79,7 @@ pub(super) async fn look(config: &Config, place: &Place) -> Seen {
 }
 
 /// Whether a fence agent may switch it off before its office is claimed.
-fn has_agent(config: &Config, headnode: &Headnode) -> bool {
+pub(super) fn has_agent(config: &Config, headnode: &Headnode) -> bool {
     let mut methods = config.fencing.methods.iter();
     methods.any(|method| method.is_agent() && method.fences(&headnode.name))
 }

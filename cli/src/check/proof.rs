@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use headship_core::config::Config;
-use headship_core::config::checked::{FenceKind, Timing};
+use headship_core::config::checked::Timing;
 
+use super::fencing::has_agent;
 use super::host::Host;
 use super::{Area, Finding};
 
@@ -51,14 +52,10 @@ fn lost(config: &Config) -> Finding {
 
 /// The headnodes that no fence agent can switch off.
 fn unfenced(config: &Config) -> Vec<&str> {
-    let agents = || {
-        let methods = config.fencing.methods.iter();
-        methods.filter(|method| matches!(method.kind, FenceKind::Agent { .. }))
-    };
-    let headnodes = config.headnodes.iter().map(|headnode| &headnode.name);
+    let headnodes = config.headnodes.iter();
     headnodes
-        .filter(|name| !agents().any(|method| method.fences(name)))
-        .map(|name| name.as_str())
+        .filter(|headnode| !has_agent(config, headnode))
+        .map(|headnode| headnode.name.as_str())
         .collect()
 }
 
@@ -145,7 +142,7 @@ fn paused(config: &Config, host: &Host) -> Option<Finding> {
 mod tests {
     use std::collections::BTreeMap;
 
-    use headship_core::config::checked::FenceMethod;
+    use headship_core::config::checked::{FenceKind, FenceMethod};
 
     use super::*;
     use crate::check::Level;

@@ -148,20 +148,26 @@ impl Asking {
         fencing: &Fencing,
         may: impl Fn(&FenceMethod) -> bool,
     ) -> (Self, Step) {
-        let methods = fencing.methods.iter().enumerate();
-        let methods = methods
-            .filter(|(_, method)| method.fences(&victim.node) && may(method))
-            .map(|(place, method)| Method { name: method.name.clone(), limit: method.limit, place })
-            .collect();
+        let methods = methods(&victim, fencing, may).collect();
         let ends = now.after(fencing.budget);
         let mut asking = Self { victim, methods, ends, asked: None, said: Vec::new() };
         let step = asking.next(now);
         (asking, step)
     }
 
-    /// Whom it is about.
-    pub fn victim(&self) -> &Victim {
-        &self.victim
+    /// Goes on with the methods that `may` be asked by now and were not in this round yet, in a time of their own.
+    pub fn go_on(
+        mut self,
+        now: Time,
+        fencing: &Fencing,
+        may: impl Fn(&FenceMethod) -> bool,
+    ) -> (Self, Step) {
+        let asked: Vec<usize> = self.methods.iter().map(|method| method.place).collect();
+        let new = methods(&self.victim, fencing, may);
+        self.methods.extend(new.filter(|method| !asked.contains(&method.place)));
+        self.ends = now.after(fencing.budget);
+        let step = self.next(now);
+        (self, step)
     }
 
     /// What a method answered, and what is to be done now; `None` if nothing is, as after the answer of a method that was
@@ -232,6 +238,18 @@ impl Asking {
             said.map(|(method, answer)| format!("{}: {answer}", method.name)).collect();
         format!("no fence method says that {node} is off ({})", said.join("; "))
     }
+}
+
+/// The methods that fence the victim and `may` be asked.
+fn methods(
+    victim: &Victim,
+    fencing: &Fencing,
+    may: impl Fn(&FenceMethod) -> bool,
+) -> impl Iterator<Item = Method> {
+    let methods = fencing.methods.iter().enumerate();
+    methods
+        .filter(move |(_, method)| method.fences(&victim.node) && may(method))
+        .map(|(place, method)| Method { name: method.name.clone(), limit: method.limit, place })
 }
 
 /// What an operator can do where no method says Yes.

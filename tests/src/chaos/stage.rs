@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::overlap::Overlap;
 use crate::lab::service_log;
-use crate::lab::{Disk, Host, Lab, LabError, Result, Signal};
+use crate::lab::{Host, Lab, LabError, Result, Signal};
 use crate::suite;
 
 use super::kind::{Kind, Timing};
@@ -164,7 +164,7 @@ impl<'a> Stage<'a> {
             Step::ThawBeyondKill(at) => host(at).thaw_beyond_kill(),
             Step::Cling(service, clings) => self.cling(service, clings),
             Step::Fill(at, disk) => host(at).fill(disk),
-            Step::Empty(at, disk) => Self::empty(host(at), disk),
+            Step::Empty(at, disk) => host(at).empty(disk),
             Step::Order(at, Order { line, .. }) => self.order(host(at), line),
             Step::Cut(at) => host(at).cut(),
             Step::Mend(at) => host(at).mend(),
@@ -260,15 +260,6 @@ impl<'a> Stage<'a> {
         let mut still = self.still.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = still.iter_mut().filter(|it| it.host == host.name() && it.to == u64::MAX);
         ended.for_each(|it| it.to = service_log::now());
-    }
-
-    /// Who could not serve with a full /run counts as reluctant for ten minutes; the operator who made room shortens that.
-    fn empty(host: &Host, disk: Disk) -> Result<()> {
-        host.empty(disk)?;
-        if disk == Disk::Run {
-            host.run(&["timeout", COMMAND_LIMIT, "systemctl", "try-restart", "master-fc"])?;
-        }
-        Ok(())
     }
 
     /// Wherever the service runs while it lasts.

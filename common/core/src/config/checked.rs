@@ -245,7 +245,7 @@ pub struct Timing {
     pub period: Duration,
     /// How long nobody is active before a reluctant headnode joins.
     pub lonely_after: Duration,
-    /// How long the other headnodes stay out after a cession.
+    /// How long the other headnodes stay out after a cession, if its successor may still come.
     pub stay_out: Duration,
 }
 

@@ -48,7 +48,8 @@ impl Controller {
         let same = self.claim.as_ref().is_some_and(|claim| claim.version == version);
         if !same {
             self.claim = None;
-            self.records.signs.clear();
+            // Read anew, and not forgotten: what stood still since before the claim is not news.
+            self.records.signs.iter_mut().for_each(Known::outdate);
         }
         self.claim.get_or_insert_with(begun)
     }

@@ -1,12 +1,18 @@
 //! Whether a headnode should hold office, and what stands between this one and a claim.
 
+use std::time::Duration;
+
 use super::Controller;
-use crate::known::Content;
+use crate::known::{Content, Known};
 use crate::node::NodeName;
 use crate::office;
 use crate::record::{Phase, Role, Verdict};
 use crate::say::Kind;
 use crate::time::Time;
+
+/// In how many renewals whoever is fit claims an office that is open: a standby whose hint was lost polls once in each, and a busy
+/// quorum may take another two.
+const OTHERS_CLAIM_WITHIN: u32 = 4;
 
 /// Whether a headnode should hold office.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,12 +37,12 @@ impl Controller {
         let me = self.me.node.clone();
         let fitness = self.fitness_by_heartbeat(&me, now);
         let guard = self.missing_guard(now);
-        match (fitness, guard, &self.gave_up) {
+        self.wake_at(self.reluctance.until());
+        let reluctance = self.reluctance.reason(now, |epoch| self.is_closed(epoch));
+        match (fitness, guard, reluctance) {
             (unfit @ Fitness::Unfit(_), _, _) => unfit,
             (_, Some(why), _) => Fitness::Reluctant(why),
-            (Fitness::Fit, None, Some((until, what))) if now < *until => {
-                Fitness::Reluctant(what.clone())
-            }
+            (Fitness::Fit, None, Some(why)) => Fitness::Reluctant(why.to_owned()),
             (fitness @ (Fitness::Fit | Fitness::Reluctant(_)), None, _) => fitness,
         }
     }
@@ -178,27 +184,20 @@ impl Controller {
         let epoch = self.highest_epoch();
         let lease_moved = records.lease.first_seen();
         let active_moved = records.active.first_seen();
-        let ceded = records.active.record().and_then(|active| match &active.phase {
-            Phase::Ceded { to, until_ms } => {
-                Some((to.clone(), *until_ms, active.claimant.is_some()))
-            }
-            Phase::BecomingActive | Phase::Active | Phase::BecomingStandby => None,
-        });
         if records.lock.is_missing() {
-            if let Some((to, until_ms, _)) = ceded {
-                let until = active_moved.after(std::time::Duration::from_millis(until_ms));
-                if to.as_ref() == Some(&self.me.node) || now >= until {
-                    return Ok(());
-                }
-                self.wake_at(until);
-                let to = to.map_or_else(|| "the others".to_owned(), |to| to.to_string());
-                return Err(format!("office was ceded to {to} (epoch {epoch})"));
+            let ceded = records.active.record().and_then(|active| match &active.phase {
+                Phase::Ceded { to, until_ms } => Some((to.clone(), *until_ms)),
+                Phase::BecomingActive | Phase::Active | Phase::BecomingStandby => None,
+            });
+            if let Some((to, until_ms)) = ceded {
+                let until = active_moved.after(Duration::from_millis(until_ms));
+                return self.may_take_ceded(now, to, until);
             }
             // A holder that merely lost its session gets time to create its lock anew.
             let at = lease_moved.after(self.config.timing.renew * 2);
             self.wake_at(at);
             return if now >= at {
-                Ok(())
+                self.may_go_first(now)
             } else {
                 Err(format!("nobody holds the lock; {holder} was active last (epoch {epoch})"))
             };
@@ -220,5 +219,55 @@ impl Controller {
             || format!("{holder} is active (epoch {epoch})"),
             |claimant| format!("{claimant} takes over from {holder} (epoch {epoch})"),
         ))
+    }
+
+    /// Whether an office that was ceded to `to` can be claimed: by that one at once, by others when it is seen that it will not, or
+    /// `until` has passed. The cession is the proof that nothing runs, whoever claims.
+    fn may_take_ceded(
+        &mut self,
+        now: Time,
+        to: Option<NodeName>,
+        until: Time,
+    ) -> Result<(), String> {
+        let mine = to.as_ref() == Some(&self.me.node);
+        if mine || now >= until || to.as_ref().is_some_and(|to| self.cannot_succeed(now, to)) {
+            return Ok(());
+        }
+        self.wake_at(until);
+        let to = to.map_or_else(|| "the others".to_owned(), |to| to.to_string());
+        Err(format!("office was ceded to {to} (epoch {})", self.highest_epoch()))
+    }
+
+    /// Whether a headnode that is to succeed is gone since, or cannot run the services.
+    fn cannot_succeed(&mut self, now: Time, node: &NodeName) -> bool {
+        let records = &self.records;
+        let gone = records.headnodes.get(node).is_some_and(|it| it.is_fresh() && it.is_missing());
+        let judged = records.health.get(node).is_some_and(Known::is_fresh);
+        gone || self.in_maintenance(node).is_some()
+            || judged && matches!(self.fitness_by_heartbeat(node, now), Fitness::Unfit(_))
+    }
+
+    /// Whether this headnode may be the first to claim an office that is open. Who went down in it, and is back before anybody has
+    /// claimed it, leaves it to one that is eligible and ready: what took it down may do so again. Not for longer than that one needs,
+    /// if it can claim at all.
+    fn may_go_first(&mut self, now: Time) -> Result<(), String> {
+        let records = &self.records;
+        let Some(active) = records.active.record() else { return Ok(()) };
+        let before = active.holder.as_ref().filter(|_| active.claimant.is_none());
+        let went_down =
+            before.is_some_and(|it| it.same_machine(&self.me) && !it.same_boot(&self.me));
+        let epoch = active.epoch;
+        let open = records.lease.first_seen().max(records.lock.first_seen());
+        let at = open.after(self.config.timing.renew * OTHERS_CLAIM_WITHIN);
+        if !went_down || now >= at {
+            return Ok(());
+        }
+        self.wake_at(at);
+        match self.fit_peer(now) {
+            Some(peer) => Err(format!(
+                "this headnode went down as the active of epoch {epoch}, and leaves office to {peer}"
+            )),
+            None => Ok(()),
+        }
     }
 }

@@ -4,16 +4,13 @@ use std::time::Duration;
 
 use super::{Controller, Leaving, Write};
 use crate::controller::fitness::Fitness;
+use crate::epoch::Epoch;
 use crate::node::NodeName;
 use crate::office;
 use crate::quorum::Version;
 use crate::record::{Active, Pausing, Phase};
 use crate::say::Kind;
 use crate::time::{Time, millis};
-
-/// How long a headnode that gave up a service counts as reluctant: long enough that two headnodes which both fail the same
-/// way do not pass the office to and fro, and as long as the default window of a restart budget.
-const RELUCTANT_AFTER_GIVING_UP: Duration = Duration::from_secs(600);
 
 impl Controller {
     /// Holder, with a fresh look at `active` and the lock.
@@ -113,7 +110,7 @@ impl Controller {
         if self.obey_switchover(now) {
             return;
         }
-        if let Some(why) = self.reason_to_quit(now)
+        if let Some(why) = self.reason_to_quit(now, active.epoch)
             && self.paused_by().is_none()
             && let Some(peer) = self.fit_peer(now)
         {
@@ -148,10 +145,13 @@ impl Controller {
 
     /// Why this headnode should not go on, if another is ready. That another would do better is no reason: office that
     /// works is not handed round, and a silent health-monitor is no data.
-    fn reason_to_quit(&mut self, now: Time) -> Option<String> {
-        let cannot_serve = self.permit_fault(now).or_else(|| self.given_up_critical(now));
-        if let Some(what) = cannot_serve {
-            self.gave_up = Some((now.after(RELUCTANT_AFTER_GIVING_UP), what.clone()));
+    fn reason_to_quit(&mut self, now: Time, epoch: Epoch) -> Option<String> {
+        if let Some(what) = self.permit_fault(now) {
+            self.reluctance.permit_stuck(now, epoch, what.clone());
+            return Some(what);
+        }
+        if let Some(what) = self.given_up_critical(now) {
+            self.reluctance.gave_up(now, what.clone());
             return Some(what);
         }
         match self.own_fitness(now) {

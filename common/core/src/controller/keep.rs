@@ -287,3 +287,6 @@ impl Controller {
         (!(here && nothing_kept)).then_some(why)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,7 @@ mod hold;
 mod keep;
 mod orders;
 mod quorum;
+mod reluctance;
 mod serve;
 mod tell;
 mod trust;
@@ -31,6 +32,7 @@ use self::confirm::Claim;
 pub use self::farewell::{Ending, Farewell};
 use self::fence::Suspicion;
 use self::quorum::Records;
+use self::reluctance::Reluctance;
 use self::trust::Trust;
 use self::writes::{Pending, Write};
 use crate::config::checked::{Config, Service, Starter};
@@ -242,8 +244,7 @@ pub struct Controller {
     liars: BTreeSet<String>,
     polled: Time,
     leaving: Option<Leaving>,
-    /// Until when this headnode counts as reluctant because it gave up a service, and which.
-    gave_up: Option<(Time, String)>,
+    reluctance: Reluctance,
     services: Supervisor,
     timeline: Timeline,
     /// What the history does not have yet.
@@ -325,7 +326,7 @@ impl Controller {
             liars: BTreeSet::new(),
             polled: Time::default(),
             leaving: None,
-            gave_up: None,
+            reluctance: Reluctance::default(),
             timeline: Timeline::default(),
             transitions: Vec::new(),
             role: Role::Out,

@@ -190,8 +190,12 @@ impl Controller {
                 let failed_before = self.permit.error.take().is_some();
                 let before = std::mem::replace(&mut self.permit.content, content);
                 self.say_keep(before.as_ref());
-                if failed_before && self.permit.content.is_some() {
-                    self.tell_of(Kind::PermitBack, "the permit can be written again".to_owned());
+                if self.permit.content.is_some() {
+                    self.reluctance.permit_written();
+                    if failed_before {
+                        let text = "the permit can be written again".to_owned();
+                        self.tell_of(Kind::PermitBack, text);
+                    }
                 }
             }
             Some(why) => {

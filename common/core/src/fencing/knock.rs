@@ -3,6 +3,12 @@
 //! A host that refuses a connection lives as much as one that accepts it. Silence is one of several conditions of fencing,
 //! and never a proof: a firewall is silent, too. So it counts only where both ways of knocking could be gone.
 
+use std::time::Duration;
+
+/// How long a host is knocked at: a living one answers within a few milliseconds. It fits into the time that a holder has to
+/// answer a challenge.
+pub const LIMIT: Duration = Duration::from_millis(400);
+
 /// What came back on one way.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Back {

@@ -65,6 +65,20 @@ fn after_the_last_method_it_is_refused_with_what_each_said() {
 }
 
 #[test]
+fn a_round_goes_on_with_the_methods_that_were_not_asked_in_it_and_with_new_time() {
+    let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10), method("pdu", 25)]);
+    let early = |it: &FenceMethod| it.name != "ssh";
+    let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, early);
+    assert_eq!(asking.answered(at(9), 0, no()), Some(ask(2, 21)));
+    assert!(matches!(asking.answered(at(30), 2, unknown()), Some(Step::Refused { .. })));
+    let (mut asking, step) = asking.go_on(at(40), &fencing, |_| true);
+    assert_eq!(step, ask(1, 10));
+    let why = "no fence method says that hn0 is off (ipmi: no, it is on; pdu: unknown, no route; ssh: unknown, no route)";
+    let refused = Step::Refused { why: why.to_owned() };
+    assert_eq!(asking.answered(at(41), 1, unknown()), Some(refused));
+}
+
+#[test]
 fn without_a_method_for_the_victim_it_is_refused_at_once() {
     let of_hn1 = FenceMethod {
         kind: FenceKind::Agent {

@@ -138,8 +138,6 @@ fn run_full(cluster: &Cluster<'_>) -> Outcome {
     });
     active.empty(Disk::Run)?;
     running?;
-    // Who could not serve counts as reluctant for ten minutes: its next process knows nothing of that.
-    active.run(&["systemctl", "restart", "master-fc"])?;
     cluster.wait_any_active(epoch.saturating_sub(1)).map(drop)
 }
 

@@ -27,14 +27,20 @@ impl Controller {
             }
     }
 
-    /// Everything says that the host is dead: the methods are asked, one after the other.
+    /// Everything says that the host is dead: the methods are asked, one after the other. Those that were being asked when the office
+    /// was claimed have answered already.
     pub(super) fn ask_methods(&mut self, now: Time) {
         let Some(suspicion) = &self.suspicion else { return };
         let (victim, used) = (suspicion.victim(), suspicion.used);
+        let before = suspicion.round.clone().filter(|_| suspicion.goes_on);
         let may = |method: &FenceMethod| self.may_ask(method, used);
-        let (round, step) = Asking::begin(now, victim, &self.config.fencing, may);
+        let fencing = &self.config.fencing;
+        let (round, step) = match before {
+            Some(round) => round.go_on(now, fencing, may),
+            None => Asking::begin(now, victim, fencing, may),
+        };
         if let Some(suspicion) = &mut self.suspicion {
-            suspicion.round = Some(round);
+            (suspicion.round, suspicion.goes_on) = (Some(round), false);
         }
         self.follow_step(now, step);
     }
@@ -61,6 +67,8 @@ impl Controller {
                 suspicion.fenced = Some(Fenced { victim: suspicion.victim(), by, how });
                 self.tell_of(Kind::FenceYes, text);
             }
+            // Not the last word: whoever is claimed over is asked about by more methods, as soon as it shows itself no more.
+            Step::Refused { .. } if suspicion.goes_on => {}
             Step::Refused { why } => {
                 suspicion.rests = Some((now.after(ASK_AGAIN), why.clone()));
                 let then = match suspicion.used {
@@ -87,14 +95,15 @@ impl Controller {
             Some(step) => {
                 self.actions.push_back(Action::StopFence { id });
                 self.follow_step(now, step);
+                self.suspicion.as_ref().is_some_and(|it| it.asked.is_some())
             }
             None => {
                 if let Some(late) = round.poll_timeout() {
                     self.wake_at(late);
                 }
+                true
             }
         }
-        true
     }
 
     /// A method has answered.

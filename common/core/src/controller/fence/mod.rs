@@ -7,14 +7,15 @@
 //! `protocol.md`, 7.
 
 mod ask;
+mod knock;
 mod show;
 
 use std::time::Duration;
 
-use super::{Action, Controller, Write};
+use self::knock::Knocks;
+use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::epoch::Epoch;
-use crate::fencing::knock::{Knocked, Reach, judge};
 use crate::fencing::{Asking, Victim};
 use crate::known::Known;
 use crate::node::Identity;
@@ -30,11 +31,8 @@ const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 /// the quorum counts as busy, which would explain the holder's silence.
 const PACE: Duration = Duration::from_millis(250);
 
-/// How long a host is knocked at: a living one answers within a few milliseconds. It fits into the answer limit.
-const KNOCK_LIMIT: Duration = Duration::from_millis(400);
-
-/// How old a host's silence may be when it is gone by.
-const SILENCE_HOLDS: Duration = Duration::from_secs(1);
+/// Why a method is not waited for any more whose answer nobody would go by.
+const NO_REASON: &str = "there is no reason to fence it any more";
 
 /// For what a holder is fenced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -66,23 +64,13 @@ pub(super) struct Suspicion {
     watched: bool,
     /// What the fence methods were asked and said.
     round: Option<Asking>,
+    /// Whether that was under way when the office was claimed: the methods that are asked only then are still to come.
+    goes_on: bool,
     /// The method that is being asked, by its place.
     asked: Option<(ActionId, usize)>,
     fenced: Option<Fenced>,
     /// Until when nothing is tried again, and why.
     rests: Option<(Time, String)>,
-}
-
-/// What came of knocking at a host.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Knocks {
-    asked: Option<ActionId>,
-    /// When it was last found silent, since the last movement.
-    silent: Option<Time>,
-    /// Whether it ever answered: only then its silence says something.
-    acquainted: bool,
-    /// When a host that has not answered yet is knocked at again.
-    again: Time,
 }
 
 impl Suspicion {
@@ -100,6 +88,7 @@ impl Suspicion {
             knocks: Knocks::default(),
             watched: false,
             round: None,
+            goes_on: false,
             asked: None,
             fenced: None,
             rests: None,
@@ -152,7 +141,7 @@ impl Controller {
     /// Standing by, with a fresh look at the office: doubts a holder that shows nothing. True if there was something to write.
     pub(super) fn suspect_holder(&mut self, now: Time) -> bool {
         let Some((over, epoch)) = self.holder_to_fence(now) else {
-            self.acquit();
+            self.set_aside();
             return false;
         };
         // What can be claimed as it is needs no fence; and one challenge after the other, on a slow quorum, would leave the
@@ -218,8 +207,25 @@ impl Controller {
 
     /// Nobody is doubted any more; a method that is being asked is not waited for.
     pub(super) fn acquit(&mut self) {
-        self.stop_asking("there is no reason to fence it any more");
+        self.stop_asking(NO_REASON);
         self.suspicion = None;
+    }
+
+    /// Nobody is doubted for now, as this headnode would not take over, or may not. Of whoever holds that office still, it stays known
+    /// that its host answers: it may die meanwhile, and then it cannot show that any more.
+    fn set_aside(&mut self) {
+        let active = self.records.active.record();
+        let holder = active.and_then(|active| Some((active.holder.as_ref()?, active.epoch)));
+        let same = |it: &Suspicion| holder.is_some_and(|(over, epoch)| it.is_about(over, epoch));
+        if !self.suspicion.as_ref().is_some_and(same) {
+            return self.acquit();
+        }
+        self.stop_asking(NO_REASON);
+        if let Some(suspicion) = &mut self.suspicion {
+            suspicion.gap();
+            (suspicion.watched, suspicion.rests) = (false, None);
+            (suspicion.round, suspicion.fenced) = (None, None);
+        }
     }
 
     /// The quorum is out of sight: what was seen of the host is no longer known, and its office cannot be claimed.
@@ -304,18 +310,23 @@ impl Controller {
     /// What moved since is a sign of life: nothing is gone by that was found before, and the methods are asked no more.
     fn heed_movement(&mut self, over: &Identity, used: Use) {
         let moved = self.last_movement(over);
+        let renewed = self.records.lease.first_seen();
         let Some(suspicion) = &mut self.suspicion else { return };
         if suspicion.used != used {
             // The claim is something new to ask about, with more methods; what is being asked goes on.
             (suspicion.used, suspicion.rests) = (used, None);
+            suspicion.goes_on = used == Use::Claimed && suspicion.asked.is_some();
         }
         if moved <= suspicion.moved {
             return;
         }
+        // A renewal dates whatever was written before it. Anything else that is read goes on being read: forgotten, it would be a
+        // movement each time that it is read anew.
+        suspicion.watched = suspicion.watched && renewed <= suspicion.moved;
         suspicion.moved = moved;
         suspicion.gap();
         suspicion.steady = Some(moved.max(self.connected_at));
-        (suspicion.watched, suspicion.rests) = (false, None);
+        suspicion.rests = None;
         self.break_off();
     }
 
@@ -413,57 +424,6 @@ impl Controller {
         }
         self.wake_at(until);
         true
-    }
-
-    /// Whether the host's silence would say anything: a host that never answered may be silent by its firewall. After a claim
-    /// that no longer matters: of a host that lives and sees the quorum a session is there.
-    fn is_acquainted(&mut self, now: Time, used: Use) -> bool {
-        let Some(suspicion) = &self.suspicion else { return false };
-        let again = suspicion.knocks.again;
-        match used {
-            Use::Claimed => return true,
-            Use::Early if suspicion.knocks.acquainted => return true,
-            Use::Early if now >= again => self.knock(now),
-            Use::Early => self.wake_at(again),
-        }
-        false
-    }
-
-    fn knock(&mut self, now: Time) {
-        let Some(suspicion) = &mut self.suspicion else { return };
-        let knocks = &mut suspicion.knocks;
-        let silent = knocks.silent.is_some_and(|at| now.since(at) < SILENCE_HOLDS);
-        if knocks.asked.is_some() || silent {
-            return;
-        }
-        let (id, node) = (self.ids.draw(), suspicion.over.node.clone());
-        (knocks.asked, knocks.silent) = (Some(id), None);
-        knocks.again = now.after(self.config.timing.period);
-        self.actions.push_back(Action::Knock { id, node, limit: KNOCK_LIMIT });
-    }
-
-    /// What came back when a host was knocked at.
-    pub(super) fn knocked(&mut self, now: Time, id: ActionId, knocked: &Knocked) {
-        let dead_after = self.config.fencing.dead_after;
-        let Some(suspicion) = self.suspicion.as_mut().filter(|it| it.knocks.asked == Some(id))
-        else {
-            return;
-        };
-        suspicion.knocks.asked = None;
-        let why = match judge(knocked) {
-            Reach::Silent => {
-                suspicion.knocks.silent = Some(now);
-                return;
-            }
-            Reach::Answers { how } => {
-                suspicion.knocks.acquainted = true;
-                how.to_owned()
-            }
-            Reach::Unknown { why } => why,
-        };
-        if suspicion.watched {
-            suspicion.rests = Some((now.after(dead_after), why));
-        }
     }
 
     /// Whether what a doubted host would show is being read.
