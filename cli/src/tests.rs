@@ -132,6 +132,7 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         attempt: None,
         fence: None,
         kept: None,
+        gave_up: None,
         rest: Rest::new(),
     };
     let health = Health {

@@ -273,6 +273,9 @@ pub struct HeadnodeState {
     /// The keep that its permit names: its services have no D.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept: Option<String>,
+    /// In office: which critical service it has given up, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gave_up: Option<String>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,

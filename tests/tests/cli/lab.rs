@@ -118,6 +118,7 @@ impl Lab {
                 attempt: None,
                 fence: None,
                 kept: None,
+                gave_up: None,
                 rest: Rest::new(),
             };
             let health = Health {

@@ -37,6 +37,9 @@ impl Controller {
         let me = self.me.node.clone();
         let fitness = self.fitness_by_heartbeat(&me, now);
         let guard = self.missing_guard(now);
+        if self.holder_gave_up() {
+            self.reluctance.holder_gave_up(now);
+        }
         self.wake_at(self.reluctance.until());
         let reluctance = self.reluctance.reason(now, |epoch| self.is_closed(epoch));
         match (fitness, guard, reluctance) {
@@ -45,6 +48,14 @@ impl Controller {
             (Fitness::Fit, None, Some(why)) => Fitness::Reluctant(why.to_owned()),
             (fitness @ (Fitness::Fit | Fitness::Reluctant(_)), None, _) => fitness,
         }
+    }
+
+    /// Whether another headnode holds office and says that it has given up a service there.
+    fn holder_gave_up(&self) -> bool {
+        let holder = self.records.active.record().and_then(|active| active.holder.as_ref());
+        let other = holder.filter(|holder| holder.node != self.me.node);
+        let state = other.and_then(|holder| self.records.headnodes.get(&holder.node)?.record());
+        state.is_some_and(|state| state.gave_up.is_some())
     }
 
     /// Without its slave-ha-service a headnode has only master-fc to stop at D: another one would do better.

@@ -150,7 +150,8 @@ impl Controller {
             self.reluctance.permit_stuck(now, epoch, what.clone());
             return Some(what);
         }
-        if let Some(what) = self.given_up_critical(now) {
+        self.gives_up = self.given_up_critical(now);
+        if let Some(what) = self.gives_up.clone() {
             self.reluctance.gave_up(now, what.clone());
             return Some(what);
         }

@@ -245,6 +245,8 @@ pub struct Controller {
     polled: Time,
     leaving: Option<Leaving>,
     reluctance: Reluctance,
+    /// In office: which critical service is given up here.
+    gives_up: Option<String>,
     services: Supervisor,
     timeline: Timeline,
     /// What the history does not have yet.
@@ -327,6 +329,7 @@ impl Controller {
             polled: Time::default(),
             leaving: None,
             reluctance: Reluctance::default(),
+            gives_up: None,
             timeline: Timeline::default(),
             transitions: Vec::new(),
             role: Role::Out,

@@ -21,6 +21,8 @@ pub(super) struct Reluctance {
     why: String,
     /// Until then at least.
     until: Time,
+    /// That is for a service that was given up.
+    service: bool,
     /// The term whose permit could not be written, until something was written beside it.
     stuck: Option<Epoch>,
     /// How often in a row a permit could not be written.
@@ -30,7 +32,15 @@ pub(super) struct Reluctance {
 impl Reluctance {
     /// A service was given up; also repeatedly, as long as it is.
     pub(super) fn gave_up(&mut self, now: Time, why: String) {
-        (self.why, self.until) = (why, now.after(AFTER_GIVING_UP));
+        (self.why, self.until, self.service) = (why, now.after(AFTER_GIVING_UP), true);
+    }
+
+    /// Whoever holds office now has given up a service as well: it is not for this headnode, which failed alike, to take office
+    /// back. Also repeatedly, as long as that is so.
+    pub(super) fn holder_gave_up(&mut self, now: Time) {
+        if self.service && now < self.until {
+            self.until = now.after(AFTER_GIVING_UP);
+        }
     }
 
     /// The permit of a term cannot be written; also repeatedly, as long as it cannot.
@@ -42,6 +52,7 @@ impl Reluctance {
         let doubled =
             AFTER_PERMIT_FAULT.saturating_mul(2u32.saturating_pow(self.times.saturating_sub(1)));
         let pause = doubled.min(AFTER_GIVING_UP);
+        self.service &= now < self.until;
         (self.why, self.stuck) = (why, Some(epoch));
         self.until = self.until.max(now.after(pause));
     }
@@ -107,6 +118,20 @@ mod tests {
         assert!(lasts(&reluctance, last + 599, true) && !lasts(&reluctance, last + 600, true));
         stuck(&mut reluctance, 20, last + 1200, last + 1200);
         assert!(lasts(&reluctance, last + 1209, true) && !lasts(&reluctance, last + 1210, true));
+    }
+
+    #[test]
+    fn who_failed_alike_does_not_take_office_back_until_ten_minutes_after_it_works_there() {
+        let mut reluctance = Reluctance::default();
+        reluctance.holder_gave_up(at(900));
+        assert!(!lasts(&reluctance, 901, false));
+        reluctance.gave_up(at(1000), "gave up livy".to_owned());
+        for second in [1100, 1599, 2100] {
+            reluctance.holder_gave_up(at(second));
+        }
+        assert!(lasts(&reluctance, 2699, false) && !lasts(&reluctance, 2700, false));
+        reluctance.holder_gave_up(at(2700));
+        assert!(!lasts(&reluctance, 2701, false), "what is over does not come back");
     }
 
     #[test]

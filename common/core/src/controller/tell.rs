@@ -177,6 +177,7 @@ impl Controller {
             attempt: self.attempt(),
             fence: self.fence_seen(),
             kept: self.kept(),
+            gave_up: self.gives_up.clone().filter(|_| self.held().is_some()),
             rest: Rest::new(),
         };
         if self.shown.as_ref() != Some(&state) {
