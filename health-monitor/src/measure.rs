@@ -2,19 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
 
 use headship_core::eligibility::Disk;
-use headship_core::say::Kind;
 use sysinfo::{Disks, MemoryRefreshKind, System};
-use tokio::task::spawn_blocking;
-use tokio::time::sleep;
 
 /// The folders that the services and the suite write to.
 const WRITTEN: [&str; 3] = ["/", "/var", "/run"];
 const MIB: u64 = 1024 * 1024;
-/// The pause before a measurement that came to nothing is begun anew.
-const AGAIN: Duration = Duration::from_secs(1);
 
 /// The file systems under the folders that are written to, by mount point. May hang with a disk that does.
 pub(crate) fn disks() -> BTreeMap<String, Disk> {
@@ -46,28 +40,9 @@ pub(crate) fn memory_available_mib() -> Option<u64> {
     (available > 0).then_some(available / MIB)
 }
 
-/// What `measure` finds, on a thread where it may hang. If it comes to nothing, that is said, and it is begun anew: who
-/// waits for its end would wait for ever.
-pub(crate) async fn apart<T: Send + 'static>(
-    measure: impl Fn() -> T + Clone + Send + 'static,
-) -> T {
-    loop {
-        match spawn_blocking(measure.clone()).await {
-            Ok(found) => return found,
-            Err(error) => tracing::error!(
-                MESSAGE_ID = Kind::MeasureFault.id(),
-                "a measurement of this host came to nothing: {error}"
-            ),
-        }
-        sleep(AGAIN).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
 
@@ -87,16 +62,5 @@ mod tests {
             let found = disks_under(&[&mount]);
             assert!(found.contains_key(&mount), "{mount}: {found:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_measurement_that_panics_is_begun_anew() {
-        let tries = Arc::new(AtomicU32::new(0));
-        let measure = {
-            let tries = Arc::clone(&tries);
-            move || assert_ne!(tries.fetch_add(1, Ordering::Relaxed), 0, "the first one fails")
-        };
-        apart(measure).await;
-        assert_eq!(tries.load(Ordering::Relaxed), 2);
     }
 }

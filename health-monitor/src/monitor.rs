@@ -25,6 +25,7 @@ use headship_drivers::host::run::{LockError, RunDir};
 use headship_drivers::process::Gated;
 use headship_zk::{Options, Quorum, Watched};
 use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 
 use crate::measure;
 
@@ -116,9 +117,12 @@ impl Monitor {
         let alone = permit.into_iter().flat_map(|permit| permit.alone.into_keys()).collect();
         tokio::spawn(async move {
             let missing_units = drivers.unusable(UNIT_LIMIT).await;
-            let local = || (measure::disks(), measure::memory_available_mib());
-            let (disks, memory_available_mib) = measure::apart(local).await;
-            drop(tell.send(Measured { disks, memory_available_mib, missing_units, alone }));
+            // On a thread of its own: it may hang with a disk.
+            let local = spawn_blocking(|| (measure::disks(), measure::memory_available_mib()));
+            // It comes to nothing only where it panics, which ends the process.
+            if let Ok((disks, memory_available_mib)) = local.await {
+                drop(tell.send(Measured { disks, memory_available_mib, missing_units, alone }));
+            }
         });
     }
 }

@@ -258,6 +258,34 @@ fn the_man_page_of_the_configuration_names_every_key() {
     assert_none(&faults);
 }
 
+/// A name in a table of tests/README.md is that of a test or a scenario; with `…` it is the beginning of some.
+#[test]
+fn the_tests_that_the_tables_name_are_there() {
+    let mut names = BTreeSet::new();
+    for file in files(&["rs"]) {
+        let text = read(&file);
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        names.extend(words.map(str::to_owned));
+    }
+    for file in files(&["txt"]) {
+        names.extend(Path::new(&file).file_stem().map(|stem| stem.display().to_string()));
+    }
+    let mut faults = Vec::new();
+    let page = read("tests/README.md");
+    for row in page.lines().filter(|line| line.starts_with('|')) {
+        for name in row.split('`').skip(1).step_by(2) {
+            let stem = name.trim_end_matches('…');
+            let is_name = stem.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            let longer = names.range(stem.to_owned()..).next();
+            let there = longer.is_some_and(|it| it == stem || stem != name && it.starts_with(stem));
+            if is_name && stem.matches('_').count() > 1 && !there {
+                faults.push(format!("tests/README.md names `{name}`, which is no test"));
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

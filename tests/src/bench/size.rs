@@ -12,8 +12,9 @@ use crate::lab::files::Sources;
 use crate::lab::{Host, Lab};
 use crate::suite;
 
-const PROGRAMS: [&str; 7] = [
+const PROGRAMS: [&str; 8] = [
     "master-fc",
+    "slave-fc",
     "master-ha-service",
     "slave-ha-service",
     "health-monitor",
@@ -22,7 +23,8 @@ const PROGRAMS: [&str; 7] = [
     "headship",
 ];
 
-const DAEMONS: [&str; 4] = ["master-fc", "master-ha-service", "slave-ha-service", "health-monitor"];
+const DAEMONS: [&str; 5] =
+    ["master-fc", "master-ha-service", "slave-fc", "slave-ha-service", "health-monitor"];
 
 const MIB: i64 = 1024 * 1024;
 /// The most that a program should be on disk, and a daemon in memory.

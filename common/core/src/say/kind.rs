@@ -167,8 +167,6 @@ kinds! {
     FileFault, Error, "4ecc7a16b7df45829abbca72bebc3fb0";
     /// What a daemon says of itself cannot be shown, or hints of files cannot be had.
     StatusFault, Warn, "eca2481e9c44487da4e142f6d4e5bfc1";
-    /// A measurement of this host came to nothing.
-    MeasureFault, Error, "d26ea55a50734970bfab93ca79a7c5e8";
     /// A daemon does not begin, as its configuration has faults.
     ConfigurationFault, Error, "03f3646db8c5445fa3c19b4ff63907ac";
     /// A daemon does not begin, for another reason.

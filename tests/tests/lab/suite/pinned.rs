@@ -77,7 +77,7 @@ fn down(cluster: &Cluster<'_>) -> Outcome {
     cluster.wait("status says that it is down", SOON, || {
         let told = other.run(&["sh", "-c", "headship status || true"]).ok()?;
         let line = told.lines().find(|line| line.contains("zeppelin"))?;
-        line.contains("hn0").then_some(())
+        line.contains(" down").then_some(())
     })?;
     assert_eq!(pid(&other), None, "on the other headnode");
     own.power_on()?;
