@@ -121,7 +121,8 @@ impl MasterFc {
         let remembered = state.seen()?;
         let found =
             Found { permit: run.readable_permit(), closed: run.readable_closed(), remembered };
-        let duty = duty::as_service(&config, crate::duty_driver(&run, arguments));
+        let driver = duty::driver(run.under_systemd(), || arguments.command(duty::NAME));
+        let duty = duty::as_service(&config, driver);
         let services = config.services.iter().cloned().chain([duty.clone()]).collect();
         let executor = Executor::new(services, &run, &arguments.programs.join("gate"))?;
         let fences = !config.fencing.methods.is_empty();

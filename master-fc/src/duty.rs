@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use headship_core::config::checked::Config;
+pub use headship_core::duty::NAME;
 use headship_core::duty::{Action, DutyKeeper, Event};
 use headship_core::lease;
 use headship_core::node::Identity;
@@ -24,8 +25,6 @@ use headship_drivers::host::run::{LockError, RunDir, Touches};
 use headship_drivers::host::{clock, identity};
 use headship_zk::{Options, Quorum, Watched};
 
-/// The program's name, and its unit's without the ending.
-pub const NAME: &str = "master-ha-service";
 /// How long the session may take to close.
 const CLOSE: Duration = Duration::from_secs(1);
 

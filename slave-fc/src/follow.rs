@@ -27,6 +27,8 @@ use headship_drivers::host::{hosts, identity};
 use headship_zk::{Options, Quorum, Watched};
 use tokio::sync::mpsc;
 
+use crate::{Step, next_of};
+
 /// The program's name, and its unit's without the ending.
 pub const NAME: &str = "slave-fc";
 /// How long the session may take to close.
@@ -61,13 +63,6 @@ enum Input {
     /// The followed office is on disk, or could not be put there.
     Remembered,
     Signal(Signal),
-}
-
-/// What is done next.
-#[derive(Debug)]
-enum Step {
-    Do(Action),
-    End,
 }
 
 impl From<Signal> for Input {
@@ -181,16 +176,9 @@ fn seed(me: &Identity) -> u64 {
     digits.fold(0, |seed, digit| seed << 4 | u64::from(digit))
 }
 
-async fn next_of(quorum: &mut Option<Quorum>) -> quorum::Event {
-    match quorum {
-        Some(quorum) => quorum.next().await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Program for SlaveFc {
     type Input = Input;
-    type Action = Step;
+    type Action = Step<Action>;
 
     async fn next(&mut self) -> Input {
         if let Some(input) = self.own.pop_front() {
@@ -221,7 +209,7 @@ impl Program for SlaveFc {
         self.follower.handle_timeout(now);
     }
 
-    fn poll_action(&mut self) -> Option<Step> {
+    fn poll_action(&mut self) -> Option<Step<Action>> {
         if self.told_to_end { Some(Step::End) } else { self.follower.poll_action().map(Step::Do) }
     }
 
@@ -229,7 +217,7 @@ impl Program for SlaveFc {
         self.follower.poll_timeout()
     }
 
-    fn carry_out(&mut self, step: Step) -> ControlFlow<Exit> {
+    fn carry_out(&mut self, step: Step<Action>) -> ControlFlow<Exit> {
         let Step::Do(action) = step else { return ControlFlow::Break(Exit::Ok) };
         match action {
             Action::Ask(ask) => {

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use headship_core::config::checked::{Config, Driver};
+use headship_core::config::checked::Config;
 use headship_core::duty;
 use headship_core::guard::{Action, Event, Guard};
 use headship_core::node::Identity;
@@ -24,6 +24,8 @@ use headship_drivers::Executor;
 use headship_drivers::host::run::{LockError, RunDir, Touches};
 use headship_drivers::host::{identity, reboot};
 use headship_zk::{Options, Quorum, Watched};
+
+use crate::{Step, next_of};
 
 /// The program's name, and its unit's without the ending.
 pub const NAME: &str = "slave-ha-service";
@@ -58,13 +60,6 @@ enum Input {
     Signal(Signal),
 }
 
-/// What is done next.
-#[derive(Debug)]
-enum Step {
-    Do(Action),
-    End,
-}
-
 impl From<Signal> for Input {
     fn from(signal: Signal) -> Self {
         Self::Signal(signal)
@@ -92,11 +87,7 @@ impl SlaveHaService {
         run: RunDir,
         arguments: &Arguments,
     ) -> Result<Self, Refusal> {
-        let driver = if run.under_systemd() {
-            Driver::Systemd { unit: "master-ha-service.service".to_owned() }
-        } else {
-            Driver::Command { start: arguments.command("master-ha-service") }
-        };
+        let driver = duty::driver(run.under_systemd(), || arguments.command(duty::NAME));
         let duty = duty::as_service(&config, driver);
         let services = config.services.iter().chain(&config.pinned).cloned();
         let services = services.chain([duty.clone()]).collect();
@@ -123,16 +114,9 @@ impl SlaveHaService {
     }
 }
 
-async fn next_of(quorum: &mut Option<Quorum>) -> quorum::Event {
-    match quorum {
-        Some(quorum) => quorum.next().await,
-        None => std::future::pending().await,
-    }
-}
-
 impl Program for SlaveHaService {
     type Input = Input;
-    type Action = Step;
+    type Action = Step<Action>;
 
     async fn next(&mut self) -> Input {
         if let Some(input) = self.own.pop_front() {
@@ -162,7 +146,7 @@ impl Program for SlaveHaService {
         self.guard.handle_timeout(now);
     }
 
-    fn poll_action(&mut self) -> Option<Step> {
+    fn poll_action(&mut self) -> Option<Step<Action>> {
         if self.told_to_end { Some(Step::End) } else { self.guard.poll_action().map(Step::Do) }
     }
 
@@ -170,7 +154,7 @@ impl Program for SlaveHaService {
         self.guard.poll_timeout()
     }
 
-    fn carry_out(&mut self, step: Step) -> ControlFlow<Exit> {
+    fn carry_out(&mut self, step: Step<Action>) -> ControlFlow<Exit> {
         let Step::Do(action) = step else { return ControlFlow::Break(Exit::Ok) };
         match action {
             Action::Ask(ask) => {

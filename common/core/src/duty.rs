@@ -17,10 +17,22 @@ use crate::say::{Kind, Line};
 use crate::services::{Desired, Ids, Report, ServiceAction, Supervisor};
 use crate::time::Time;
 
+/// The program's and the unit's name.
+pub const NAME: &str = "master-ha-service";
+
+/// How master-ha-service is started and stopped on a host: a unit where systemd runs it, `command` elsewhere.
+pub fn driver(under_systemd: bool, command: impl FnOnce() -> Vec<String>) -> Driver {
+    if under_systemd {
+        Driver::Systemd { unit: format!("{NAME}.service") }
+    } else {
+        Driver::Command { start: command() }
+    }
+}
+
 /// master-ha-service as something that master-fc starts and stops, and the guard stops. `driver` is how, on this host.
 pub fn as_service(config: &Config, driver: Driver) -> Service {
     Service {
-        name: "master-ha-service".to_owned(),
+        name: NAME.to_owned(),
         driver,
         started_by: Starter::MasterFc,
         // It starts when what master-fc starts serves, and stops before everything that it would start again.

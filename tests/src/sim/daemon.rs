@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use headship_core::config::checked::Driver;
 use headship_core::controller::{Controller, Found};
 use headship_core::duty::{self, DutyKeeper};
 use headship_core::eligibility::HealthMonitor;
@@ -354,8 +353,7 @@ impl World {
     /// A process is there: it reads what lies on the host, and connects.
     pub(super) fn start_daemon(&mut self, id: DaemonId) {
         let config = self.config_for(id.host);
-        let unit = "master-ha-service.service".to_owned();
-        let duty = duty::as_service(&config, Driver::Systemd { unit });
+        let duty = duty::as_service(&config, duty::driver(true, Vec::new));
         let timeout = config.timing.session;
         let host = self.host(id.host);
         let me = host.identity(id.kind, host.daemon(id.kind).process);
