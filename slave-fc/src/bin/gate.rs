@@ -8,7 +8,7 @@
 //! `gate [--run FOLDER] --guard-ended` is what PID 1 runs whenever the guard has ended: if it
 //! failed, and failed before within lease and kill time while a permit lets services run, the host reboots at once.
 //!
-//! The rules are in `headship_core::lease`; nothing is decided here.
+//! The rules are in `headship_core::lease`, and which exit codes are final is in `Exit`.
 
 use std::io::{self, Write};
 use std::path::Path;
