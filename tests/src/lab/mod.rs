@@ -24,6 +24,7 @@ pub mod ensemble;
 mod error;
 pub mod files;
 mod host;
+mod limits;
 mod network;
 pub mod overlap;
 mod place;
@@ -218,6 +219,7 @@ impl Lab {
         if !options.bare {
             options.sources.check(&read_lists(&options.sources, &HEADNODE_LISTS)?)?;
         }
+        limits::raise(say);
         let base = base::provide(&options.cache, say)?;
         // What a lab left behind that crashed half way, or that a reboot of this machine ended.
         lab.clear()?;
