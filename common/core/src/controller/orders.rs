@@ -253,3 +253,41 @@ fn holds(active: &Active, node: &NodeName) -> bool {
         && !matches!(active.phase, Phase::Ceded { .. })
         && active.holder.as_ref().is_some_and(|holder| holder.node == *node)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::controller::keep::tests::{acknowledged, controller, hn0};
+    use crate::epoch::Epoch;
+    use crate::quorum::{Found, Version};
+    use crate::record::{FORMAT, Rest};
+    use crate::time::WallTime;
+
+    #[test]
+    fn a_switchover_is_answered_only_once_it_is_known_what_was_ordered_beside_it() {
+        let (mut controller, now) = (controller(hn0("b0"), None), Time::from_millis(1000));
+        let settings = acknowledged("k", hn0("b0"), 7).automatic();
+        let mut active = office::unknown(settings.incarnation.clone(), Epoch(7), 6000, 2000);
+        active.holder = Some(hn0("b0"));
+        let order = SwitchoverOrder {
+            format: FORMAT,
+            order: "o".to_owned(),
+            by: "eve".to_owned(),
+            epoch: Epoch(7),
+            to: None,
+            not_after: WallTime(u64::MAX),
+            answer: None,
+            rest: Rest::new(),
+        };
+        controller.records.settings.wrote(now, settings, Version(3), None);
+        controller.records.active.wrote(now, active, Version(5), None);
+        controller.records.switchover.wrote(now, order, Version(0), None);
+        assert!(!controller.obey_switchover(now), "a failover may have been accepted");
+        let asked = controller.records.failover.next_read(&mut controller.ids);
+        let (id, _) = asked.expect("it was never read");
+        controller.records.failover.take(now, id, &Found::Missing);
+        assert!(controller.obey_switchover(now));
+        controller.records.failover.outdate();
+        assert!(!controller.obey_switchover(now), "a hint came, and it is not read yet");
+    }
+}

@@ -23,7 +23,7 @@ fn node(name: &str) -> NodeName {
 }
 
 /// A boot of hn0.
-fn hn0(boot: &str) -> Identity {
+pub(in crate::controller) fn hn0(boot: &str) -> Identity {
     let id = |what: &str| what.to_owned();
     Identity { node: node("hn0"), machine: id("m0"), boot: id(boot), process: id("p0") }
 }
@@ -33,7 +33,7 @@ fn hn1() -> Identity {
 }
 
 /// A master-fc that has just started with this permit.
-fn controller(me: Identity, permit: Option<Permit>) -> Controller {
+pub(in crate::controller) fn controller(me: Identity, permit: Option<Permit>) -> Controller {
     let fragments = [("headship.toml".to_owned(), CONFIG.to_owned())];
     let config = crate::config::load(&fragments, me.node.clone()).unwrap();
     let mut duty_service = config.services[0].clone();
@@ -42,7 +42,7 @@ fn controller(me: Identity, permit: Option<Permit>) -> Controller {
 }
 
 /// What somebody asked to be kept under this id, as it was acknowledged.
-fn acknowledged(id: &str, by: Identity, epoch: u64) -> Settings {
+pub(in crate::controller) fn acknowledged(id: &str, by: Identity, epoch: u64) -> Settings {
     let settings = Settings {
         format: FORMAT,
         incarnation: Incarnation("i".to_owned()),
