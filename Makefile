@@ -20,7 +20,7 @@ test: ## Set this machine up and run every test: at most 20 minutes.
 test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
 	@tests/run-tests --more
 
-chaos: ## Random faults on real hosts for MINUTES=10, with SEED=, PRESET=fast, ONLY=cut RUNS=50; a table at the end.
+chaos: ## Random faults on real hosts for MINUTES=10, with SEED=, PRESET=fast, ONLY=cut RUNS=50, CHAOS=--fence; a table at the end.
 	@tests/prepare
 	cargo build --release --workspace --bins
 	target/release/chaos $(and $(MINUTES),--minutes $(MINUTES)) $(and $(SEED),--seed $(SEED)) \

@@ -2,8 +2,11 @@
 //! asking the failover quorum.
 
 use headship_core::lease::Permit;
+use headship_core::say::Kind;
+use rustix::time::{ClockId, clock_gettime};
 
-use crate::lab::{HA_UNITS, Host};
+use crate::lab::service_log;
+use crate::lab::{HA_UNITS, Host, Result as LabResult};
 
 /// What a headnode's master-fc says that the headnode is, as one word; empty if it says nothing.
 #[must_use]
@@ -55,4 +58,41 @@ pub fn pair(headnodes: Vec<Host>) -> Result<(Host, Host), String> {
         ["standby", "active"] => Ok((second, first)),
         [one, other] => Err(format!("{} is {one}, {} is {other}", first.name(), second.name())),
     }
+}
+
+/// When a headnode's daemons said lines of this kind in this boot, on the clock of the service log, and what they said.
+///
+/// # Errors
+/// The host has no power.
+pub fn said(host: &Host, kind: Kind) -> LabResult<Vec<(u64, String)>> {
+    let id = format!("MESSAGE_ID={}", kind.id());
+    let journal = host.run(&["journalctl", "--boot", "--output=json", &id])?;
+    let suspended = suspended();
+    let entry = |line: &str| {
+        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
+        let at: u64 = entry.get("__MONOTONIC_TIMESTAMP")?.as_str()?.parse().ok()?;
+        Some((at * 1000 + suspended, entry.get("MESSAGE")?.as_str()?.to_owned()))
+    };
+    Ok(journal.lines().filter_map(entry).collect())
+}
+
+/// When systemd last began to start a unit, on the clock of the service log; nothing if it never did. Its gate runs after that.
+///
+/// # Errors
+/// The host has no power.
+pub fn ordered_at(host: &Host, service: &str) -> LabResult<Option<u64>> {
+    let line =
+        ["systemctl", "show", "--value", "--property", "InactiveExitTimestampMonotonic", service];
+    let micros: Option<u64> = host.run(&line)?.trim().parse().ok();
+    Ok(micros.filter(|micros| *micros > 0).map(|micros| micros * 1000 + suspended()))
+}
+
+/// How long this machine was suspended, which systemd and the journal do not count.
+fn suspended() -> u64 {
+    let time = clock_gettime(ClockId::Monotonic);
+    let unsigned = |count: i64| u64::try_from(count).unwrap_or(0);
+    let monotonic = unsigned(time.tv_sec) * 1_000_000_000 + unsigned(time.tv_nsec);
+    let suspended = service_log::now().saturating_sub(monotonic);
+    // Two clocks are not read at once: what they differ by without any suspension is noise.
+    if suspended > 1_000_000 { suspended } else { 0 }
 }

@@ -5,15 +5,17 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::thread;
 use std::time::Duration;
 
+use headship_core::say::Kind;
 use rustix::time::{ClockId, clock_gettime};
 
 use super::report::PAST_THE_WAIT;
 use super::{BenchError, Figure, Result, Unit};
 use crate::lab::overlap::End;
 use crate::lab::service_log::{self, What};
-use crate::lab::{Host, Lab, Preset, Signal, wait_for};
+use crate::lab::{Host, Lab, Preset, Signal, power, wait_for};
 use crate::suite;
 
 /// What takes a failover with the slowest preset, and some patience.
@@ -26,11 +28,12 @@ pub(super) struct Measurement {
     pub(super) take: fn(&Lab) -> Result<Vec<Figure>>,
 }
 
-pub(super) const ALL: [Measurement; 4] = [
+pub(super) const ALL: [Measurement; 5] = [
     Measurement { name: "killed services", take: killed_services },
     Measurement { name: "switchover", take: switchover },
     Measurement { name: "power loss", take: power_loss },
     Measurement { name: "cut cable", take: cut_cable },
+    Measurement { name: "power loss with a fence agent", take: fenced_power_loss },
 ];
 
 fn figure(name: &str, nanos: i64, target_micros: Option<i64>) -> Figure {
@@ -47,22 +50,10 @@ fn span(earlier: u64, later: u64) -> i64 {
     signed(later) - signed(earlier)
 }
 
-/// When systemd last began to start a unit, on the clock of the service log.
+/// When systemd last began to start a unit.
 fn ordered_at(host: &Host, service: &str) -> Result<u64> {
-    let line =
-        ["systemctl", "show", "--value", "--property", "InactiveExitTimestampMonotonic", service];
-    let text = host.run(&line)?;
-    let micros: Option<u64> = text.trim().parse().ok();
-    let micros = micros
-        .ok_or_else(|| BenchError::Odd(format!("{service} never began: `{}`", text.trim())))?;
-    Ok(micros * 1000 + suspended())
-}
-
-/// How long this machine was suspended, which systemd and the journal do not count.
-fn suspended() -> u64 {
-    let suspended = service_log::now().saturating_sub(nanos(ClockId::Monotonic));
-    // Two clocks are not read at once: what they differ by without any suspension is noise.
-    if suspended > 1_000_000 { suspended } else { 0 }
+    let ordered = suite::ordered_at(host, service)?;
+    ordered.ok_or_else(|| BenchError::Odd(format!("{service} never began on {}", host.name())))
 }
 
 fn wait_ready(lab: &Lab, host: &Host, service: &str, since: u64) -> Result<u64> {
@@ -169,18 +160,11 @@ fn unsigned(count: i64) -> u64 {
 /// When `active` came to say becoming-active, on the clock of the service log: what master-fc says when it serves names how
 /// long before that it was.
 fn office_began(active: &Host) -> Result<u64> {
-    let line = ["journalctl", "--boot", "--output=json", "--unit=master-fc", "--lines=500"];
-    let journal = active.run(&line)?;
-    let began = journal.lines().rev().find_map(|line| {
-        let entry: serde_json::Value = serde_json::from_str(line).ok()?;
-        let text = entry.get("MESSAGE")?.as_str()?;
+    let began = suite::said(active, Kind::OfficeTaken)?.into_iter().rev().find_map(|(at, text)| {
         let phases = text.strip_prefix("serving in epoch ")?;
-        let at: u64 = entry.get("__MONOTONIC_TIMESTAMP")?.as_str()?.parse().ok()?;
-        Some(at * 1000 - (phase(phases, "permit")? + phase(phases, "start")?) * 1_000_000)
+        Some(at - (phase(phases, "permit")? + phase(phases, "start")?) * 1_000_000)
     });
-    began
-        .map(|at| at + suspended())
-        .ok_or_else(|| BenchError::Odd(format!("{} does not say since when", active.name())))
+    began.ok_or_else(|| BenchError::Odd(format!("{} does not say since when", active.name())))
 }
 
 /// The milliseconds of a phase in `after detect 1 ms, wait 2 ms`.
@@ -222,6 +206,50 @@ fn power_loss(lab: &Lab) -> Result<Vec<Figure>> {
     left.retain(|node| node.name() != active.name());
     figures.extend(hosts_files(&standby, &left, "power loss")?);
     Ok(figures)
+}
+
+/// Where the fence agent's configuration lies while it is measured; without it nobody is fenced.
+const FENCE_FILE: &str = "/etc/headship/conf.d/70-fence.toml";
+
+/// The standby has to know that the active answers while it lives, or its silence says nothing: it finds out at once.
+const ACQUAINTED: Duration = Duration::from_secs(2);
+
+fn fenced_power_loss(lab: &Lab) -> Result<Vec<Figure>> {
+    let fence =
+        |text: &str| lab.headnodes().iter().try_for_each(|host| host.write_file(FENCE_FILE, text));
+    fence(&power::fence_fragment(lab.place()))?;
+    let measured = super::settle(lab).and_then(|()| {
+        thread::sleep(ACQUAINTED);
+        fenced(lab)
+    });
+    // Whoever measures next restarts master-fc.
+    fence("")?;
+    measured
+}
+
+fn fenced(lab: &Lab) -> Result<Vec<Figure>> {
+    const WHAT: &str = "power loss with a fence agent";
+    let (active, standby) = pair(lab)?;
+    let lost = service_log::now();
+    active.power_off()?;
+    wait_ready(lab, &standby, "ambari-server", lost)?;
+    let first = ordered_at(&standby, "ambari-server")?;
+    let at = |kind| -> Result<u64> {
+        let said =
+            suite::said(&standby, kind)?.into_iter().map(|(at, _)| at).rfind(|at| *at >= lost);
+        said.ok_or_else(|| BenchError::Odd(format!("{} fenced nobody", standby.name())))
+    };
+    let agent = span(at(Kind::FenceAsked)?, at(Kind::FenceYes)?);
+    let after = span(lost, first);
+    Ok(vec![
+        figure(&format!("{WHAT}: first start order on the standby"), after, None),
+        figure(&format!("{WHAT}: from the question to the agent's yes"), agent, None),
+        figure(
+            &format!("{WHAT}: first start order, less the agent's time"),
+            after - agent,
+            Some(1_500_000),
+        ),
+    ])
 }
 
 fn cut_cable(lab: &Lab) -> Result<Vec<Figure>> {

@@ -26,6 +26,9 @@ struct Arguments {
     /// Timing of the ensemble and the suite.
     #[arg(long, value_enum, default_value_t)]
     preset: Preset,
+    /// With the lab's fence agent, which takes a headnode's power for real, and is out of order now and then.
+    #[arg(long)]
+    fence: bool,
     /// These kinds alone, one fault at a time, at the active and until somebody has surely taken over.
     #[arg(long, value_enum, value_delimiter = ',', value_name = "KINDS")]
     only: Vec<Kind>,
@@ -57,7 +60,7 @@ fn main() -> ExitCode {
         eprintln!("chaos: skipped, for this machine cannot run the lab: {reason}");
         return ExitCode::SUCCESS;
     }
-    let Arguments { preset, only, dir, number, .. } = arguments;
+    let Arguments { preset, fence, only, dir, number, .. } = arguments;
     let mut lab = Options { dir, number, preset, ..Options::for_people() };
     if let Some(programs) = arguments.programs {
         lab.sources.programs = programs;
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
         seed,
         lasts: minutes.map_or(Duration::MAX, |it| Duration::from_secs_f64(it * 60.0)),
         runs: arguments.runs.unwrap_or(usize::MAX),
+        fence,
         only,
         dir: folder,
         enough: Arc::new(AtomicBool::new(false)),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use headship_tests::sim::{Broken, Shrunk, Tally, run, shrink, soak};
+use headship_tests::sim::{Broken, Count, Shrunk, Tally, run, shrink, soak};
 
 /// Runs the simulated cluster.
 #[derive(Debug, Parser)]
@@ -101,6 +101,13 @@ fn print_many(seeds: Range<u64>, keep_going: bool) -> bool {
         tally.starts,
         tally.slowest.0.as_secs_f64(),
         tally.slowest.1
+    );
+    let Count { answered, asked, cuts } = tally.fencing;
+    println!(
+        "{} seeds with fence methods: {answered} times a holder that was doubted renewed and was left alone, {asked} times a \
+         method was asked, {cuts} times a headnode was switched off; needlessly fenced: {}",
+        tally.with_fencing,
+        tally.needless()
     );
     println!("said in no seed: {}", tally.unsaid().join(", "));
     tally.failed.is_empty()

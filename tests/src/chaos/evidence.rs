@@ -44,6 +44,8 @@ pub(super) fn keep(lab: &Lab, dir: &Path, age: u64) {
             put(dir, &name, said.unwrap_or_else(|error| error.to_string()));
         }
     }
+    let power = lab.power_log(0).into_iter();
+    put(dir, "power.log", power.map(|it| format!("{}  {it}\n", Seconds(it.done))).collect());
     match lab.service_log() {
         Ok(log) => {
             let lines = |items: &mut dyn Iterator<Item = String>| items.collect::<String>();

@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::lab::Preset;
 
+use super::bound::Timing;
 use super::plan::{Daemon, Fault, Machine};
 
 /// A kind of fault. Its name is written in small letters, as in `--only power-loss`.
@@ -89,6 +90,8 @@ pub enum Kind {
     ServiceClings,
     /// No kill ends a service of the active headnode.
     ServiceUnkillable,
+    /// A service of the active headnode waits for a file system that hangs, and no kill ends that.
+    MountHangs,
     /// A switchover is ordered.
     Switchover,
     /// The active is given up by order.
@@ -105,6 +108,13 @@ pub enum Kind {
     RunFull,
     /// The disk with what a headnode remembers is full.
     StateFull,
+    /// The active's cable is cut, and the fence device is out of order.
+    AgentFails,
+    /// The active's cable is cut, and the fence device does not answer.
+    AgentHangs,
+    /// The active's cable is cut, and the fence device says that it is off, which it is not. It says so when everything there
+    /// has stopped by itself: before that two would run, and nothing that the protocol has could find out.
+    AgentLies,
 }
 
 /// How long a fault lasts.
@@ -155,6 +165,7 @@ pub(super) enum Part {
     Behaviour,
     Settings,
     Office,
+    Device,
 }
 
 impl Kind {
@@ -203,19 +214,45 @@ impl Kind {
             Self::ServiceKill | Self::ServiceStop => (1, Moment, Active, Service),
             Self::ServicesKill => (1, Moment, Active, Host),
             Self::ServiceStart => (1, Moment, Standby, Service),
-            Self::ServiceClings | Self::ServiceUnkillable => (1, Any, Active, Service),
+            Self::ServiceClings | Self::ServiceUnkillable | Self::MountHangs => {
+                (1, Any, Active, Service)
+            }
             Self::Switchover | Self::Failover => (1, Moment, Active, Host),
             Self::Pause | Self::Keep => (1, Any, Active, Host),
             Self::Maintenance => (1, Any, Standby, Host),
             Self::ServiceMaintenance => (1, Any, Active, Service),
             Self::RunFull | Self::StateFull => (1, Any, Headnode, Host),
+            Self::AgentFails | Self::AgentHangs | Self::AgentLies => (1, Long, Active, Host),
         }
     }
 
-    /// Whether it may be drawn with this preset: `fast` covers one of guard and master-fc being away, never both.
-    pub(super) const fn fits(self, preset: Preset) -> bool {
+    /// Whether it may be drawn with this preset, and with a fence agent or without: `fast` covers one of guard and master-fc
+    /// being away, never both; and what is said late enough with `tolerant` is not waited for.
+    pub(super) const fn fits(self, preset: Preset, fence: bool) -> bool {
         let takes_both = matches!(self, Self::AllKill | Self::AllStop | Self::FreezeBeyond);
-        !takes_both || !matches!(preset, Preset::Fast)
+        let of_agent = matches!(self, Self::AgentFails | Self::AgentHangs | Self::AgentLies);
+        let left_out = match preset {
+            Preset::Fast => takes_both,
+            Preset::Normal => false,
+            Preset::Tolerant => matches!(self, Self::AgentLies),
+        };
+        !left_out && (fence || !of_agent)
+    }
+
+    /// Whether a host that it hits may answer nothing: nobody is fenced for anything else.
+    pub(super) const fn silences(self) -> bool {
+        matches!(
+            self,
+            Self::PowerLoss
+                | Self::FreezeLost
+                | Self::Cut
+                | Self::Apart
+                | Self::Loss
+                | Self::Slow
+                | Self::AgentFails
+                | Self::AgentHangs
+                | Self::AgentLies
+        )
     }
 }
 
@@ -240,7 +277,12 @@ impl Fault {
                 .into_iter()
                 .flat_map(|at| [Part::Server(at), Part::Cable(at)])
                 .collect(),
+            Kind::AgentFails | Kind::AgentHangs | Kind::AgentLies => {
+                vec![Part::Device, Part::Cable(at)]
+            }
             Kind::ServiceClings => vec![Part::Behaviour],
+            // Who fills a disk looks at what is mounted in it.
+            Kind::MountHangs => vec![Part::Behaviour, Part::Run(at)],
             Kind::Pause | Kind::Keep | Kind::Maintenance | Kind::ServiceMaintenance => {
                 vec![Part::Settings]
             }
@@ -285,6 +327,7 @@ impl Fault {
             self.kind,
             Kind::Pid1Stop
                 | Kind::ServiceUnkillable
+                | Kind::MountHangs
                 | Kind::FreezeBelow
                 | Kind::FreezeBeyond
                 | Kind::FreezeLost
@@ -293,6 +336,10 @@ impl Fault {
 
     /// Whether the two may not be in one burst.
     pub(super) fn clashes_with(&self, other: &Self, preset: Preset) -> bool {
+        // Whatever else kept that host from stopping in time would make the lie one that nobody can find.
+        if self.kind == Kind::AgentLies || other.kind == Kind::AgentLies {
+            return true;
+        }
         let parts = other.parts();
         if self.parts().iter().any(|part| parts.contains(part)) {
             return true;
@@ -317,27 +364,5 @@ pub(super) fn span(lasts: Lasts, reach: u8, timing: Timing) -> (u64, u64) {
         (Lasts::Long, _) | (Lasts::Any, 2..) => (wait * 5 / 4, wait * 9 / 4),
         (Lasts::Any, 1) => (lease / 4, lease),
         (Lasts::Any, 0) => (100, lease / 4),
-    }
-}
-
-/// The figures of a preset that spans are measured by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timing {
-    /// How long an active may act without a renewal that was acknowledged.
-    pub lease: Duration,
-    /// How long after that everything must be gone.
-    pub kill: Duration,
-}
-
-impl Timing {
-    /// Those of a preset.
-    #[must_use]
-    pub const fn of(preset: Preset) -> Self {
-        let (lease, kill) = match preset {
-            Preset::Fast => (2_000, 500),
-            Preset::Normal => (6_000, 2_000),
-            Preset::Tolerant => (16_000, 2_000),
-        };
-        Self { lease: Duration::from_millis(lease), kill: Duration::from_millis(kill) }
     }
 }

@@ -4,6 +4,7 @@
 //! two headnodes at once, and the cluster has to be in order again within a limit: one headnode active with all services,
 //! the other ready, every node following. What comes when is a function of the seed; what comes of it is real.
 
+mod bound;
 mod evidence;
 mod kind;
 mod log;
@@ -21,11 +22,13 @@ use std::sync::{Arc, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lab::power::FENCE;
 use crate::lab::service_log;
 use crate::lab::{self, Lab, LabError};
 use crate::suite;
 
-pub use kind::{Kind, Timing};
+pub use bound::Timing;
+pub use kind::Kind;
 pub use plan::{Burst, Daemon, Fault, Machine, Plan};
 pub use report::Report;
 
@@ -68,6 +71,8 @@ pub struct Options {
     pub lasts: Duration,
     /// How many bursts there are at most.
     pub runs: usize,
+    /// Whether the suite is configured with the lab's fence agent.
+    pub fence: bool,
     /// These kinds alone, one at a time, at the active and for long; all kinds if empty.
     pub only: Vec<Kind>,
     /// Where the log is kept, and all that is known of a failure.
@@ -99,6 +104,18 @@ pub enum ChaosError {
         seed: u64,
         /// What ran where.
         what: String,
+        /// Where everything is that is known.
+        dir: PathBuf,
+    },
+    /// A headnode was fenced that nothing had kept from answering.
+    #[error("burst {burst} of seed {seed}: {host} was fenced needlessly; log and journals are in `{}`", dir.display())]
+    Needless {
+        /// The number of the burst, from 1.
+        burst: usize,
+        /// The seed.
+        seed: u64,
+        /// The headnode.
+        host: String,
         /// Where everything is that is known.
         dir: PathBuf,
     },
@@ -140,14 +157,20 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Chaos
     let of_lab = |source| ChaosError::Lab { burst: 0, dir: dir.clone(), source };
     let mut options = options.clone();
     options.lab.fragments.push(("60-chaos".to_owned(), BUDGETS.to_owned()));
-    let preset = options.lab.preset;
-    log.write(&format!("seed {seed}, preset {}, kinds {:?}", preset.name(), options.only));
+    let (preset, fence) = (options.lab.preset, options.fence);
+    if fence {
+        options.lab.fragments.push(("70-fence".to_owned(), FENCE.to_owned()));
+    }
+    let with = if fence { "a fence agent" } else { "no fence agent" };
+    let only = &options.only;
+    log.write(&format!("seed {seed}, preset {}, {with}, kinds {only:?}", preset.name()));
     let lab = Lab::up(&options.lab, say).map_err(of_lab)?;
     let mut run = Run {
         lab: &lab,
         log: &log,
         options: &options,
-        report: Report::default(),
+        timing: Timing::of(preset),
+        report: Report { fence, ..Report::default() },
         still: Vec::new(),
     };
     let ended = run.bursts(say);
@@ -167,15 +190,16 @@ struct Run<'a> {
     lab: &'a Lab,
     log: &'a Log,
     options: &'a Options,
+    timing: Timing,
     report: Report,
     still: Vec<Still>,
 }
 
 impl Run<'_> {
     fn bursts(&mut self, say: &mut dyn FnMut(&str)) -> Result<(), ChaosError> {
-        let Options { seed, lasts, runs, only, lab, .. } = self.options;
+        let Options { seed, lasts, runs, only, lab, fence, .. } = self.options;
         let plan = if only.is_empty() {
-            Plan::new(*seed, lab.preset)
+            Plan::new(*seed, lab.preset, *fence)
         } else {
             Plan::only(*seed, lab.preset, only)
         };
@@ -201,25 +225,35 @@ impl Run<'_> {
         let roles = Roles::find(self.lab).map_err(failed)?;
         let from = service_log::now();
         self.log.write(&format!("burst {number}"));
-        let stage = Stage::new(self.lab, roles, self.log);
-        let done: Vec<bool> = thread::scope(|scope| {
-            let faults = burst.faults.iter();
-            let threads: Vec<_> = faults.map(|fault| scope.spawn(|| stage.suffer(fault))).collect();
-            let ends = threads.into_iter().map(|thread| thread.join());
-            ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-        });
-        self.still.extend(stage.still.into_inner().unwrap_or_else(PoisonError::into_inner));
+        let stage = Stage::new(self.lab, roles, self.log, self.timing);
+        let began = self.play(&stage, burst);
+        self.still.append(&mut stage.still.lock().unwrap_or_else(PoisonError::into_inner));
         let settled = self.in_order(number, from)?;
+        self.report.fenced += self.fenced(number, burst, &stage, from)?;
         self.judge(number, from, first)?;
         let to = service_log::now();
-        let outage = self.outage(number, from, to)?;
+        let of_lab = |source| self.of_lab(number, source);
+        let services = self.lab.service_log().map_err(of_lab)?;
+        let outage = Duration::from_nanos(outage::longest(&services, from, to));
         let alone = burst.faults.len() == 1;
-        for (fault, done) in burst.faults.iter().zip(done) {
-            if done {
-                self.report.seen.push(Seen { kind: fault.kind, alone, outage, settled });
-            } else {
+        for (fault, began) in burst.faults.iter().zip(began) {
+            let Some(began) = began else {
                 self.report.not_done += 1;
-            }
+                continue;
+            };
+            let recovery = Duration::from_nanos(outage::recovery(&services, began, to));
+            let bound = fault.bound(&self.timing, self.options.fence);
+            self.report.seen.push(Seen {
+                kind: fault.kind,
+                alone,
+                recovery,
+                bound,
+                outage,
+                settled,
+            });
+        }
+        if burst.faults.iter().any(|fault| fault.kind == Kind::AgentLies) {
+            self.believe_agent(number)?;
         }
         let line = format!(
             "{}; longest outage {:.1} s, in order after {:.1} s",
@@ -231,12 +265,60 @@ impl Run<'_> {
         Ok(line)
     }
 
+    /// Has all faults of a burst happen, each in its time; returns when each began.
+    fn play(&self, stage: &Stage<'_>, burst: &Burst) -> Vec<Option<u64>> {
+        let over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            if self.options.fence {
+                scope.spawn(|| stage.switch_fenced_on(&burst.faults, &over));
+            }
+            let faults = burst.faults.iter();
+            let threads: Vec<_> = faults.map(|fault| scope.spawn(|| stage.suffer(fault))).collect();
+            let ends: Vec<_> = threads.into_iter().map(|thread| thread.join()).collect();
+            over.store(true, Ordering::Relaxed);
+            let ends = ends.into_iter();
+            ends.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+        })
+    }
+
+    /// How often a headnode was fenced since `from`; each has to have been kept from answering.
+    fn fenced(
+        &self,
+        burst: usize,
+        faults: &Burst,
+        stage: &Stage<'_>,
+        from: u64,
+    ) -> Result<usize, ChaosError> {
+        let log = self.lab.power_log(from);
+        let offs: Vec<&str> =
+            log.iter().filter(|it| it.order == "off").map(|it| it.host.as_str()).collect();
+        let needless = offs.iter().find(|host| !stage.is_silenced(&faults.faults, host));
+        let Some(host) = needless else { return Ok(offs.len()) };
+        let Options { seed, dir, .. } = self.options;
+        evidence::keep(self.lab, dir, age(from));
+        let host = (*host).to_owned();
+        Err(ChaosError::Needless { burst, seed: *seed, host, dir: dir.clone() })
+    }
+
+    /// Whoever was lied to asks that agent no more: the operator who repaired it starts master-fc anew.
+    fn believe_agent(&self, burst: usize) -> Result<(), ChaosError> {
+        for host in self.lab.headnodes() {
+            let restarted = host.run(&["systemctl", "restart", "master-fc"]);
+            restarted.map_err(|source| self.of_lab(burst, source))?;
+        }
+        self.in_order(burst, service_log::now()).map(drop)
+    }
+
+    fn of_lab(&self, burst: usize, source: LabError) -> ChaosError {
+        ChaosError::Lab { burst, dir: self.options.dir.clone(), source }
+    }
+
     /// Heals what did not heal by itself, and waits until all is in order.
     fn in_order(&self, burst: usize, from: u64) -> Result<Duration, ChaosError> {
         let begun = Instant::now();
         if let Err(source) = order::heal(self.lab, self.log) {
             evidence::keep(self.lab, &self.options.dir, age(from));
-            return Err(ChaosError::Lab { burst, dir: self.options.dir.clone(), source });
+            return Err(self.of_lab(burst, source));
         }
         match order::wait(self.lab, ORDER_LIMIT) {
             Ok(last) => {
@@ -260,8 +342,7 @@ impl Run<'_> {
     fn judge(&self, burst: usize, from: u64, first: u64) -> Result<(), ChaosError> {
         let Options { seed, dir, .. } = self.options;
         let overlaps = self.lab.overlaps_since(first);
-        let mut overlaps =
-            overlaps.map_err(|source| ChaosError::Lab { burst, dir: dir.clone(), source })?;
+        let mut overlaps = overlaps.map_err(|source| self.of_lab(burst, source))?;
         overlaps.retain(|overlap| !self.still.iter().any(|still| still.explains(overlap)));
         if overlaps.is_empty() {
             return Ok(());
@@ -269,13 +350,6 @@ impl Run<'_> {
         evidence::keep(self.lab, dir, age(from));
         let what: Vec<String> = overlaps.iter().map(ToString::to_string).collect();
         Err(ChaosError::Overlap { burst, seed: *seed, what: what.join("; "), dir: dir.clone() })
-    }
-
-    fn outage(&self, burst: usize, from: u64, to: u64) -> Result<Duration, ChaosError> {
-        let dir = || self.options.dir.clone();
-        let log = self.lab.service_log();
-        let log = log.map_err(|source| ChaosError::Lab { burst, dir: dir(), source })?;
-        Ok(Duration::from_nanos(outage::longest(&log, from, to)))
     }
 
     /// The highest epoch of a permit.

@@ -6,17 +6,30 @@ use crate::lab::service_log::{ServiceLog, What};
 /// The longest stretch between `from` and `to` in which no headnode had all services serving; all in nanoseconds on the
 /// clock of the service log.
 pub(super) fn longest(log: &ServiceLog, from: u64, to: u64) -> u64 {
+    let (gaps, until) = gaps(log, from, to);
+    let ended = gaps.into_iter().map(|(begin, end)| end - begin);
+    ended.chain([to.saturating_sub(until)]).max().unwrap_or(0)
+}
+
+/// How long after `from` some headnode came to have all services serving, the last time before `to`; 0 if one had them all
+/// the time. For a cluster that is in order at `to`: what was seen alive a moment before that lives.
+pub(super) fn recovery(log: &ServiceLog, from: u64, to: u64) -> u64 {
+    gaps(log, from, to).0.last().map_or(0, |(_, end)| end - from)
+}
+
+/// The stretches between `from` and `to` in which no headnode had all services serving and after which one had, and until when
+/// one is known to have had them.
+fn gaps(log: &ServiceLog, from: u64, to: u64) -> (Vec<(u64, u64)>, u64) {
     let mut covered = stretches(log);
     covered.sort_unstable();
-    let (mut longest, mut until) = (0, from);
-    for (begin, end) in covered {
-        if begin > to {
-            break;
+    let (mut gaps, mut until) = (Vec::new(), from);
+    for (begin, end) in covered.into_iter().filter(|(begin, _)| *begin <= to) {
+        if begin > until {
+            gaps.push((until, begin));
         }
-        longest = longest.max(begin.saturating_sub(until));
         until = until.max(end);
     }
-    longest.max(to.saturating_sub(until))
+    (gaps, until)
 }
 
 /// From when to when all services served on one host.
@@ -75,6 +88,11 @@ mod tests {
         assert_eq!(longest(&log(&lives), 5 * SECOND, 25 * SECOND), 8 * SECOND);
         assert_eq!(longest(&log(&lives), 18 * SECOND, 25 * SECOND), 0);
         assert_eq!(longest(&log(&lives), 18 * SECOND, 33 * SECOND), 3 * SECOND);
+        let recovered = |from: u64, to: u64| recovery(&log(&lives), from * SECOND, to * SECOND);
+        assert_eq!(recovered(5, 25), 12 * SECOND, "from the fault, not from the first end");
+        assert_eq!(recovered(16, 25), SECOND, "an outage that was there already counts, too");
+        assert_eq!(recovered(18, 25), 0);
+        assert_eq!(recovered(18, 31), 0, "what was alive a moment ago lives");
     }
 
     #[test]

@@ -11,7 +11,8 @@ use fastrand::Rng;
 
 use crate::lab::Preset;
 
-use super::kind::{Hits, Kind, Lasts, Tells, Timing, span};
+use super::bound::Timing;
+use super::kind::{Hits, Kind, Lasts, Tells, span};
 
 /// The HA services of the lab that a fault may hit.
 const SERVICES: [&str; 4] = ["ambari-server", "timeline-server", "job-history", "livy"];
@@ -133,6 +134,7 @@ pub struct Burst {
 pub struct Plan {
     rng: Rng,
     preset: Preset,
+    timing: Timing,
     /// The kinds that are dealt, each as often as it weighs.
     deck: Vec<Kind>,
     /// What of the deck was not dealt yet.
@@ -142,19 +144,20 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Of all kinds that fit the preset.
+    /// Of all kinds that fit the preset, and a fence agent or none.
     #[must_use]
-    pub fn new(seed: u64, preset: Preset) -> Self {
-        let kinds = Kind::all().iter().filter(|kind| kind.fits(preset));
+    pub fn new(seed: u64, preset: Preset, fence: bool) -> Self {
+        let kinds = Kind::all().iter().filter(|kind| kind.fits(preset, fence));
         let deck = kinds.flat_map(|kind| std::iter::repeat_n(*kind, kind.traits().0)).collect();
-        Self { rng: Rng::with_seed(seed), preset, deck, left: VecDeque::new(), alone: false }
+        let (timing, left) = (Timing::of(preset), VecDeque::new());
+        Self { rng: Rng::with_seed(seed), preset, timing, deck, left, alone: false }
     }
 
     /// Of these kinds alone, one fault a burst, at the active where it hits headnodes, and until somebody has surely taken
     /// over.
     #[must_use]
     pub fn only(seed: u64, preset: Preset, kinds: &[Kind]) -> Self {
-        Self { deck: kinds.to_vec(), alone: true, ..Self::new(seed, preset) }
+        Self { deck: kinds.to_vec(), alone: true, ..Self::new(seed, preset, false) }
     }
 
     fn deal(&mut self) -> Option<Kind> {
@@ -203,7 +206,7 @@ impl Plan {
             lasts @ (Lasts::Any | Lasts::Moment | Lasts::Short | Lasts::Long) => lasts,
         };
         let reach = self.rng.u8(0..3);
-        let (shortest, longest) = span(lasts, reach, Timing::of(self.preset));
+        let (shortest, longest) = span(lasts, reach, self.timing);
         let begins = if first { 0 } else { self.rng.u64(0..SPREAD_MS) };
         let ends = begins + self.rng.u64(shortest..=longest);
         let [begins, ends] = [begins, ends].map(Duration::from_millis);
@@ -261,7 +264,7 @@ mod tests {
     const PRESETS: [Preset; 3] = [Preset::Fast, Preset::Normal, Preset::Tolerant];
 
     fn bursts(seed: u64, preset: Preset, count: usize) -> Vec<Burst> {
-        Plan::new(seed, preset).take(count).collect()
+        Plan::new(seed, preset, true).take(count).collect()
     }
 
     /// All faults of many bursts of several seeds.
@@ -282,11 +285,13 @@ mod tests {
                 let bursts = bursts(seed, preset, 60);
                 let drawn: BTreeSet<Kind> =
                     bursts.iter().flat_map(|burst| &burst.faults).map(|it| it.kind).collect();
-                let all = Kind::all().iter().copied().filter(|kind| kind.fits(preset));
+                let all = Kind::all().iter().copied().filter(|kind| kind.fits(preset, true));
                 assert_eq!(drawn, all.collect(), "{preset:?}, seed {seed}");
             }
         }
-        assert!(Kind::all().iter().all(|kind| kind.fits(Preset::Normal)));
+        assert!(Kind::all().iter().all(|kind| kind.fits(Preset::Normal, true)));
+        let of_agent = [Kind::AgentFails, Kind::AgentHangs, Kind::AgentLies];
+        assert!(of_agent.into_iter().all(|kind| !kind.fits(Preset::Normal, false)));
     }
 
     #[test]
@@ -353,7 +358,7 @@ mod tests {
                     let taken: Vec<Daemon> = here().flat_map(taken).collect();
                     let stands = |fault: &&Fault| {
                         let froze = [Kind::FreezeBelow, Kind::FreezeBeyond, Kind::FreezeLost];
-                        let bare = [Kind::Pid1Stop, Kind::ServiceUnkillable];
+                        let bare = [Kind::Pid1Stop, Kind::ServiceUnkillable, Kind::MountHangs];
                         froze.contains(&fault.kind) || bare.contains(&fault.kind)
                     };
                     let standing = here().filter(stands).count();
@@ -362,6 +367,14 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn an_agent_lies_only_where_nothing_else_happens() {
+        let lies = |burst: &&Burst| burst.faults.iter().any(|it| it.kind == Kind::AgentLies);
+        let bursts = many(Preset::Normal);
+        assert!(bursts.iter().any(|burst| lies(&burst)));
+        assert!(bursts.iter().filter(lies).all(|burst| burst.faults.len() == 1));
     }
 
     #[test]

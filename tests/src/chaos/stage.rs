@@ -1,18 +1,21 @@
 //! Where a burst plays: the hosts by their roles, and the steps of its faults, carried out on them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::lab::overlap::Overlap;
+use crate::lab::power::Manner;
 use crate::lab::service_log;
-use crate::lab::{Host, Lab, LabError, Result, Signal};
+use crate::lab::{Disk, HUNG_MOUNT, Host, Lab, LabError, Result, Signal};
 use crate::suite;
 
-use super::kind::{Kind, Timing};
+use super::bound::Timing;
+use super::kind::Kind;
 use super::log::Log;
 use super::plan::{Fault, Machine};
-use super::step::{Line, Order, Send, Step, Until};
+use super::step::{Device, Line, Order, Send, Step, Until};
 
 /// How long a command may take on a host that may be cut, frozen or without power meanwhile.
 const COMMAND_LIMIT: &str = "30";
@@ -25,6 +28,12 @@ const KILL_EVERY: Duration = Duration::from_millis(50);
 
 /// How long before D a host that is to wake before D wakes.
 const BEFORE_D: Duration = Duration::from_millis(500);
+
+/// How long a host that was fenced is left without power.
+const OFF_FOR: Duration = Duration::from_secs(4);
+
+/// How often it is looked whether one was.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// Who is what when a burst begins.
 #[derive(Clone, Debug)]
@@ -96,15 +105,23 @@ pub(super) struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    pub(super) fn new(lab: &'a Lab, roles: Roles, log: &'a Log) -> Self {
-        let timing = Timing::of(lab.settings().preset);
+    pub(super) fn new(lab: &'a Lab, roles: Roles, log: &'a Log, timing: Timing) -> Self {
         let (still, network) = (Mutex::default(), Mutex::default());
         Self { lab, roles, log, timing, began: Instant::now(), still, network }
     }
 
-    /// Carries a fault out, from its beginning to its end; false if nothing of it could be done.
-    pub(super) fn suffer(&self, fault: &Fault) -> bool {
+    /// Whether any of these faults may have kept a host from answering another one.
+    pub(super) fn is_silenced(&self, faults: &[Fault], host: &str) -> bool {
+        let here =
+            |fault: &Fault| fault.kind == Kind::Apart || self.roles.host(fault.at).name() == host;
+        faults.iter().any(|fault| fault.kind.silences() && here(fault))
+    }
+
+    /// Carries a fault out, from its beginning to its end. Returns when it began, on the clock of the service log; nothing if
+    /// nothing of it could be done.
+    pub(super) fn suffer(&self, fault: &Fault) -> Option<u64> {
         sleep_until(self.began + fault.begins);
+        let began = service_log::now();
         let name = self.roles.host(fault.at).name();
         self.log.write(&format!("begins on {name}: {fault}"));
         let (mut end, mut done) = (self.began + fault.ends, Vec::new());
@@ -127,7 +144,7 @@ impl<'a> Stage<'a> {
             }
         }
         self.log.write(&format!("ended on {name}: {}", fault.kind.name()));
-        !done.is_empty()
+        (!done.is_empty()).then_some(began)
     }
 
     fn kill_until(&self, end: Instant, fault: &Fault) {
@@ -151,7 +168,11 @@ impl<'a> Stage<'a> {
             Step::Freeze(at, until) => return self.freeze(host(at), until),
             Step::Thaw(at) => host(at).thaw_all(),
             Step::PowerCycle(at) => {
-                host(at).power_off()?;
+                match host(at).power_off() {
+                    // It was fenced meanwhile.
+                    Ok(()) | Err(LabError::PoweredOff(_)) => {}
+                    Err(error) => return Err(error),
+                }
                 self.stands_still_no_more(host(at));
                 self.power_on(host(at))
             }
@@ -163,6 +184,9 @@ impl<'a> Stage<'a> {
             Step::FreezeBeyondKill(at, unit) => host(at).freeze_beyond_kill(unit),
             Step::ThawBeyondKill(at) => host(at).thaw_beyond_kill(),
             Step::Cling(service, clings) => self.cling(service, clings),
+            Step::HangMount(at, service) => self.hang_mount(host(at), service),
+            Step::EndHungMount(at, service) => self.end_hung_mount(host(at), service),
+            Step::Device(manner) => self.device(manner),
             Step::Fill(at, disk) => host(at).fill(disk),
             Step::Empty(at, disk) => host(at).empty(disk),
             Step::Order(at, Order { line, .. }) => self.order(host(at), line),
@@ -270,6 +294,56 @@ impl<'a> Stage<'a> {
             .into_iter()
             .filter(|host| host.has_power())
             .try_for_each(|host| self.lab.set_behaviour(host.name(), service, behaviour))
+    }
+
+    fn hang_mount(&self, host: &Host, service: &str) -> Result<()> {
+        host.mount_hung()?;
+        let behaviour = format!("refuse_term = true\nlooks_at = \"{HUNG_MOUNT}/file\"");
+        self.lab.set_behaviour(host.name(), service, &behaviour)
+    }
+
+    fn end_hung_mount(&self, host: &Host, service: &str) -> Result<()> {
+        // A host that went down for it boots without.
+        self.lab.set_behaviour(host.name(), service, "")?;
+        host.unmount_hung()
+    }
+
+    fn device(&self, manner: Device) -> Result<()> {
+        // `off`, whether it is off, and that once more, which no agent is asked in less.
+        let delay = u64::try_from(self.timing.lie().as_millis() / 3).unwrap_or(u64::MAX);
+        self.lab.set_power_manner(&match manner {
+            Device::Works => Manner::default(),
+            Device::Fails => Manner { fails: true, ..Manner::default() },
+            Device::Hangs => Manner { hangs: true, ..Manner::default() },
+            Device::Lies => Manner { lies: true, delay_ms: delay, ..Manner::default() },
+        })
+    }
+
+    /// Until `over`, gives a host its power back some time after the fence device took it, as an operator would; but not
+    /// while a fault keeps it without.
+    pub(super) fn switch_fenced_on(&self, faults: &[Fault], over: &AtomicBool) {
+        let begin = service_log::now();
+        let keeps_off = |fault: &Fault, host: &Host| {
+            matches!(fault.kind, Kind::PowerLoss | Kind::FreezeLost)
+                && self.roles.host(fault.at).name() == host.name()
+                && Instant::now() < self.began + fault.ends
+        };
+        while !over.load(Ordering::Relaxed) {
+            thread::sleep(LOOK_EVERY);
+            let due = service_log::now().saturating_sub(nanos(OFF_FOR));
+            let log = self.lab.power_log(begin);
+            for host in self.lab.headnodes() {
+                let fenced = log.iter().rev().find(|it| it.is_off() && it.host == host.name());
+                let waits = fenced.is_some_and(|off| off.done < due) && !host.has_power();
+                if waits && !faults.iter().any(|fault| keeps_off(fault, &host)) {
+                    let back = self
+                        .power_on(&host)
+                        .map_or_else(|why| why.to_string(), |()| "on".to_owned());
+                    self.log
+                        .write(&format!("{} was fenced, and is switched on: {back}", host.name()));
+                }
+            }
+        }
     }
 
     fn order(&self, host: &Host, line: Line) -> Result<()> {

@@ -24,6 +24,16 @@ pub(super) enum Until {
     Lost,
 }
 
+/// How the fence device behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Device {
+    Works,
+    Fails,
+    Hangs,
+    /// Until everything on the host that it lies about has stopped by itself.
+    Lies,
+}
+
 /// One thing that is done to the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -59,6 +69,10 @@ pub(super) enum Step {
     FreezeBeyondKill(Machine, &'static str),
     ThawBeyondKill(Machine),
     Cling(&'static str, bool),
+    /// A file system that hangs, which a service looks at that does not stop when told so.
+    HangMount(Machine, &'static str),
+    EndHungMount(Machine, &'static str),
+    Device(Device),
     Fill(Machine, Disk),
     Empty(Machine, Disk),
     /// A command on a host, and what ends its effect.
@@ -117,6 +131,10 @@ impl Step {
             Self::FreezePid1(at) => Self::ThawPid1(at),
             Self::FreezeBeyondKill(at, _) => Self::ThawBeyondKill(at),
             Self::Cling(service, true) => Self::Cling(service, false),
+            Self::HangMount(at, service) => Self::EndHungMount(at, service),
+            Self::Device(Device::Fails | Device::Hangs | Device::Lies) => {
+                Self::Device(Device::Works)
+            }
             Self::Fill(at, disk) => Self::Empty(at, disk),
             Self::Order(at, Order { undo: Some(line), .. }) => {
                 Self::Order(at, Order { line, undo: None })
@@ -134,6 +152,8 @@ impl Step {
             | Self::ThawPid1(_)
             | Self::ThawBeyondKill(_)
             | Self::Cling(_, false)
+            | Self::EndHungMount(..)
+            | Self::Device(Device::Works)
             | Self::Empty(..)
             | Self::Order(_, Order { undo: None, .. }) => return None,
         })
@@ -223,6 +243,7 @@ impl Fault {
             Kind::ServiceStart => vec![tell("systemctl start $1", unit)],
             Kind::ServiceClings => vec![Step::Cling(service, true)],
             Kind::ServiceUnkillable => vec![Step::FreezeBeyondKill(at, unit)],
+            Kind::MountHangs => vec![Step::HangMount(at, service)],
             Kind::Switchover => vec![tell("headship switchover", "")],
             Kind::Failover => vec![tell("headship failover --from $2 --yes", "")],
             Kind::Pause => vec![Step::Order(at, PAUSED)],
@@ -231,6 +252,9 @@ impl Fault {
             Kind::ServiceMaintenance => vec![Step::Order(at, in_maintenance(service))],
             Kind::RunFull => vec![Step::Fill(at, Disk::Run)],
             Kind::StateFull => vec![Step::Fill(at, Disk::State)],
+            Kind::AgentFails => vec![Step::Device(Device::Fails), Step::Cut(at)],
+            Kind::AgentHangs => vec![Step::Device(Device::Hangs), Step::Cut(at)],
+            Kind::AgentLies => vec![Step::Device(Device::Lies), Step::Cut(at)],
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use rustix::fs::{FlockOperation, flock};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use rustix::process::{Pid, Signal};
 
@@ -152,6 +153,7 @@ impl Host {
     /// # Errors
     /// It has power already, or a part of it cannot be set up.
     pub fn switch_on(&self) -> Result<()> {
+        let _turn = self.at_the_plug()?;
         if self.has_power() {
             return Err(LabError::PoweredOn(self.name().to_owned()));
         }
@@ -235,11 +237,21 @@ impl Host {
     /// # Errors
     /// It has no power.
     pub fn power_off(&self) -> Result<()> {
+        let _turn = self.at_the_plug()?;
         let pid1 = self.pid1().ok_or_else(|| LabError::PoweredOff(self.name().to_owned()))?;
         network::set_link(&self.place, self.spec, false)?;
         cgroup::signal(&[pid1], Signal::KILL);
         self.let_nspawn_end();
         self.clear_remains()
+    }
+
+    /// One at a time has a hand at the plug: the fence device is a process of its own.
+    fn at_the_plug(&self) -> Result<fs::File> {
+        let file = self.place.plug_file(self.spec);
+        let plug = fs::File::create(&file).tried(|| format!("create `{}`", file.display()))?;
+        flock(&plug, FlockOperation::LockExclusive)
+            .tried(|| format!("lock `{}`", file.display()))?;
+        Ok(plug)
     }
 
     /// nspawn tidies up after itself when its host is gone; if it does not in time, it is killed with the rest.
@@ -418,6 +430,10 @@ impl Host {
 
     pub(super) fn group(&self) -> String {
         format!("{}/{}", self.place.prefix(), self.name())
+    }
+
+    pub(super) fn hung_marker(&self) -> PathBuf {
+        self.place.hung_file(self.spec)
     }
 
     fn loop_group(&self) -> String {

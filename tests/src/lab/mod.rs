@@ -24,6 +24,7 @@ pub mod ensemble;
 mod error;
 pub mod files;
 mod host;
+mod hung_mount;
 mod limits;
 mod network;
 pub mod overlap;
@@ -46,6 +47,7 @@ pub use disk::Disk;
 pub use ensemble::Preset;
 pub use error::{LabError, Result};
 pub use host::{Host, SERVICE_LOG_INSIDE};
+pub use hung_mount::{HUNG_MOUNT, can_hang_mounts};
 pub use place::{CACHE_DIR, DEFAULT_DIR, HOSTS, HostSpec, Place, Role};
 pub use rustix::process::Signal;
 

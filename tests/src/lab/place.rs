@@ -136,6 +136,21 @@ impl Place {
         self.cuts_dir().join("power.conf")
     }
 
+    /// Present while a file system hangs on `host`.
+    pub(crate) fn hung_file(&self, host: HostSpec) -> PathBuf {
+        self.cuts_dir().join(format!("{}.hung", host.name))
+    }
+
+    /// Locked by whoever takes the power of `host` away, or gives it back.
+    pub(crate) fn plug_file(&self, host: HostSpec) -> PathBuf {
+        self.cuts_dir().join(format!("{}.plug", host.name))
+    }
+
+    /// What the power distribution was told, and did.
+    pub(crate) fn power_log_file(&self) -> PathBuf {
+        self.dir.join("console/power-log")
+    }
+
     pub(crate) fn cuts_dir(&self) -> PathBuf {
         self.dir.join("cuts")
     }

@@ -2,10 +2,11 @@
 //!
 //! It listens where the lab's network meets this machine, in a process of its own that lives as long as the lab. A
 //! connection brings one line (`off hn0`, `on hn0`, `status hn0`, `list`, `monitor`) and gets the answer. What it does wrong,
-//! it does on request: by a file that a test can change while it runs.
+//! it does on request: by a file that a test can change while it runs. What it was told and did, it writes down.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -21,7 +22,8 @@ use super::error::{LabError, Result, Tried};
 use super::files::Sources;
 use super::host::Host;
 use super::place::{HOSTS, Place};
-use super::{Lab, cgroup};
+use super::service_log::now;
+use super::{HA_UNITS, Lab, cgroup};
 
 /// Port of the device, at the address that this machine has on the lab's network.
 pub const PORT: u16 = 6230;
@@ -60,7 +62,63 @@ node.hn1 = { ip = "10.79.0.1", plug = "hn1" }
 limit_ms = 10000
 "#;
 
+/// What the device did for somebody who asked: a line of its log, `ASKED DONE ORDER HOST ANSWER`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obeyed {
+    /// When it was asked, as [`now`] counts.
+    pub asked: u64,
+    /// When it was done, just before the answer; when it was asked, if it never answered.
+    pub done: u64,
+    /// What it was told: `off`, `on` or `status`.
+    pub order: String,
+    /// About which host.
+    pub host: String,
+    /// What it answered; `-` if nothing.
+    pub answer: String,
+}
+
+impl Obeyed {
+    /// Whether a host was switched off, or was off already.
+    #[must_use]
+    pub fn is_off(&self) -> bool {
+        self.order == "off" && self.answer == "ok"
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.splitn(5, ' ');
+        let mut word = || words.next().map(str::to_owned);
+        Some(Self {
+            asked: word()?.parse().ok()?,
+            done: word()?.parse().ok()?,
+            order: word()?,
+            host: word()?,
+            answer: word()?,
+        })
+    }
+}
+
+impl fmt::Display for Obeyed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { asked, done, order, host, answer } = self;
+        write!(f, "{asked} {done} {order} {host} {answer}")
+    }
+}
+
+/// [`FENCE`] for the lab at `place`, for whoever writes it to a host that is up.
+#[must_use]
+pub fn fence_fragment(place: &Place) -> String {
+    FENCE.replace("10.79.0.", &place.network())
+}
+
 impl Lab {
+    /// What the power distribution was told about hosts since `since`, and did, in the order in which it was done.
+    #[must_use]
+    pub fn power_log(&self, since: u64) -> Vec<Obeyed> {
+        // Nobody asked it yet, if there is none.
+        let text = fs::read_to_string(self.place.power_log_file()).unwrap_or_default();
+        text.lines().filter_map(Obeyed::parse).filter(|it| it.asked >= since).collect()
+    }
+
     /// Starts the device, in a control group of the lab's, so that it ends with it.
     pub(super) fn start_power(&self, sources: &Sources) -> Result<()> {
         let program = sources.find("target/release/lab-power");
@@ -113,6 +171,9 @@ pub fn serve(place: &Place) -> Result<()> {
     Ok(())
 }
 
+/// What it is told about one host.
+const OF_HOSTS: [&str; 3] = ["off", "on", "status"];
+
 #[derive(Debug)]
 struct Device<'a> {
     place: &'a Place,
@@ -126,17 +187,34 @@ impl Device<'_> {
         let mut reader = BufReader::new(client);
         let mut order = String::new();
         reader.read_line(&mut order)?;
+        let asked = now();
         let manner = manner(&self.place.power_file());
         thread::sleep(Duration::from_millis(manner.delay_ms));
         if manner.hangs {
+            self.note(asked, &order, "-")?;
             client.set_read_timeout(None)?;
             // Until the client gives up.
             reader.read_line(&mut order)?;
             return Ok(());
         }
         let answer = self.obey(order.trim(), &manner).unwrap_or_else(|why| format!("error: {why}"));
+        self.note(asked, &order, &answer)?;
         let mut to = client;
         to.write_all(format!("{answer}\n").as_bytes())
+    }
+
+    /// Writes down what is done about a host: before the answer, so that whoever goes by that comes later.
+    fn note(&self, asked: u64, order: &str, answer: &str) -> std::io::Result<()> {
+        let Some((order, host)) = order.trim().split_once(' ') else { return Ok(()) };
+        if !OF_HOSTS.contains(&order) {
+            return Ok(());
+        }
+        let (order, host, answer) = (order.to_owned(), host.to_owned(), answer.to_owned());
+        let line = Obeyed { asked, done: now(), order, host, answer };
+        let file = self.place.power_log_file();
+        // One write: lines of several clients never mix.
+        let mut log = OpenOptions::new().create(true).append(true).open(file)?;
+        log.write_all(format!("{line}\n").as_bytes())
     }
 
     fn obey(&self, order: &str, manner: &Manner) -> std::result::Result<String, String> {
@@ -147,7 +225,7 @@ impl Device<'_> {
         match verb {
             "monitor" => return Ok("ok".to_owned()),
             "list" => return Ok(HOSTS.map(|host| format!("{0},{0}", host.name)).join("\n")),
-            "off" | "on" | "status" => {}
+            verb if OF_HOSTS.contains(&verb) => {}
             _ => return Err(format!("no order `{verb}`")),
         }
         let host = Host::named(self.place, name).map_err(|error| error.to_string())?;
@@ -172,8 +250,10 @@ impl Device<'_> {
     }
 }
 
+/// A host that goes down by itself has lost its PID 1 some milliseconds before the last of its services.
 fn is_on(host: &Host, lied: bool) -> String {
-    if host.has_power() && !lied { "on" } else { "off" }.to_owned()
+    let lives = || host.has_power() || HA_UNITS.into_iter().any(|unit| host.runs(unit));
+    if !lied && lives() { "on" } else { "off" }.to_owned()
 }
 
 fn manner(file: &Path) -> Manner {
@@ -345,6 +425,14 @@ mod tests {
             assert_eq!(agent(&told(port, "status")).map(|ended| ended.status), Ok(status));
             assert_eq!(heard.recv().as_deref(), Ok("status hn0"));
         }
+    }
+
+    #[test]
+    fn a_line_of_the_devices_log_is_read_as_it_was_written() {
+        for line in ["12 340 off hn0 ok", "12 13 status hn1 error: it fails, as it was told to"] {
+            assert_eq!(Obeyed::parse(line).unwrap().to_string(), line);
+        }
+        assert_eq!(Obeyed::parse("12 340 off hn0"), None);
     }
 
     #[test]

@@ -135,9 +135,10 @@ impl Host {
         Ok(())
     }
 
-    /// Ends every kind of freeze on this host.
+    /// Ends every kind of freeze on this host, and what hangs.
     pub(super) fn thaw_everything(&self) -> Result<()> {
         self.thaw_all()?;
+        self.unmount_hung()?;
         cgroup::signal(&self.processes(), Signal::CONT);
         match cgroup::hard_freezer(&self.beyond_kill_group()) {
             Some(group) if group.exists() => self.thaw_beyond_kill(),

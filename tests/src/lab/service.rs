@@ -59,6 +59,8 @@ pub struct Behaviour {
     pub die_after_ms: Option<u64>,
     /// Takes so much memory, in mebibytes, and uses it.
     pub eat_mib: usize,
+    /// Looks at this file, once, beside all else.
+    pub looks_at: Option<PathBuf>,
     /// Accepts connections and never answers.
     pub silent: bool,
     /// Answers HTTP requests with this status instead of 200.
@@ -94,12 +96,18 @@ impl Service {
         notify("READY=1")?;
         log.write(What::Ready)?;
         let mut eaten: Vec<u8> = Vec::new();
+        let mut looks = false;
         loop {
             let told = beat_until(&log, &stop, Instant::now())?;
             let behaviour = self.behaviour()?;
             // Not zero, which would be memory in name only.
             eaten.resize(behaviour.eat_mib << 20, 1);
             std::hint::black_box(&eaten);
+            if let Some(file) = behaviour.looks_at.filter(|_| !looks) {
+                looks = true;
+                // What it finds there does not matter: it may never be told.
+                thread::spawn(move || std::fs::metadata(file).ok());
+            }
             if told {
                 log.write(What::Term)?;
                 if !behaviour.refuse_term {

@@ -118,9 +118,11 @@ impl World {
                     let lease = node
                         .as_ref()
                         .and_then(|node| record::parse::<Lease>(&Key::Lease, &node.data).ok());
+                    lease.iter().for_each(|lease| self.holder_renewed(lease));
                     let known = self.checker.renewed;
                     self.checker.renewed = lease.map_or(Epoch(0), |lease| lease.epoch.max(known));
                 }
+                (Key::Challenge, Some(node)) => self.holder_doubted(&node.data),
                 (Key::Switchover, Some(node)) => self.order_written::<SwitchoverOrder>(&node.data),
                 (Key::Failover, Some(node)) => self.order_written::<FailoverOrder>(&node.data),
                 (Key::Confirm, Some(node)) => self.confirm_written(&node.data),

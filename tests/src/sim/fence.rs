@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use headship_core::config::checked::FenceKind;
+use headship_core::epoch::Epoch;
 use headship_core::fencing::knock::{Back, Knocked};
 use headship_core::fencing::{Answer, Victim};
 use headship_core::quorum::ActionId;
+use headship_core::record::{self, Challenge, Key, Lease};
 
 use super::clock::micros;
 use super::command::seconds;
@@ -24,6 +26,9 @@ const SSH: Duration = Duration::from_millis(800);
 
 /// A network that was put right, or a host that came back, is not noticed at once by who knocks.
 const NOTICED: Duration = Duration::from_millis(1500);
+
+/// The word by which a fence without need is known among the violations.
+pub(super) const NEEDLESSLY: &str = "needlessly";
 
 /// How the fence device, or its agent, behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,14 +51,27 @@ pub(super) struct Device {
     pub(super) manner: Manner,
     /// Who waits for an answer.
     asked: Vec<(DaemonId, u64, ActionId)>,
-    /// How often it cut a host's power.
-    pub(super) cuts: u64,
+    /// The epoch whose holder was challenged last, until it renews.
+    doubted: Option<Epoch>,
+    /// What came of all that.
+    pub(super) count: Count,
+}
+
+/// How often a holder was doubted, and fenced. Without need nobody may be: that is a violation, and ends a seed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// A holder that was challenged renewed, and kept its office.
+    pub answered: u64,
+    /// A fence method was asked about a headnode.
+    pub asked: u64,
+    /// A headnode was switched off.
+    pub cuts: u64,
 }
 
 impl Default for Device {
     fn default() -> Self {
         let manner = Manner::Cuts(Duration::from_millis(500));
-        Self { manner, asked: Vec::new(), cuts: 0 }
+        Self { manner, asked: Vec::new(), doubted: None, count: Count::default() }
     }
 }
 
@@ -101,6 +119,7 @@ impl World {
         limit: Duration,
     ) {
         self.check_fence(id, &victim);
+        self.device.count.asked += 1;
         let by = (id, self.process(id), action);
         self.device.asked.push(by);
         let config = self.config_for(id.host);
@@ -175,7 +194,7 @@ impl World {
 
     /// What is off stays off until somebody switches it on.
     fn cut_power(&mut self, host: HostId) {
-        self.device.cuts += 1;
+        self.device.count.cuts += 1;
         let name = self.host(host).name.to_string();
         if self.host(host).powered {
             self.notice("agent", format!("{name} loses its power"));
@@ -227,6 +246,20 @@ impl World {
         self.input_at(self.now + way, id, process, Input::Told(heard));
     }
 
+    /// A challenge was written.
+    pub(super) fn holder_doubted(&mut self, data: &str) {
+        let challenge = record::parse::<Challenge>(&Key::Challenge, data).ok();
+        self.device.doubted = challenge.map(|challenge| challenge.epoch);
+    }
+
+    /// A renewal was written.
+    pub(super) fn holder_renewed(&mut self, lease: &Lease) {
+        if self.device.doubted == Some(lease.epoch) {
+            self.device.doubted = None;
+            self.device.count.answered += 1;
+        }
+    }
+
     /// Nobody asks for the power of a host that is up, answers, or renews.
     fn check_fence(&mut self, by: DaemonId, victim: &Victim) {
         let Some(host) = self.host_by_name(victim.node.as_str()) else { return };
@@ -247,7 +280,7 @@ impl World {
         };
         if let Some(fault) = fault {
             let who = self.who(by);
-            self.violation(format!("{who} fences {node} needlessly: {fault}"));
+            self.violation(format!("{who} fences {node} {NEEDLESSLY}: {fault}"));
         }
     }
 

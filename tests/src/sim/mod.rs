@@ -31,6 +31,7 @@ mod watch;
 mod world;
 mod writes;
 
+pub use fence::Count;
 pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
 pub use setup::{Broken, Fencing, Setup};

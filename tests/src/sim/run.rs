@@ -6,6 +6,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use headship_core::say::Kind;
 
+use super::fence::Count;
 use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
 
@@ -29,6 +30,8 @@ pub struct Verdict {
     pub offices: u64,
     /// How often a service was started.
     pub starts: u64,
+    /// How often a holder was doubted and fenced; nothing where no fence method is configured.
+    pub fencing: Option<Count>,
     /// How long the healed cluster took to settle.
     pub settled_after: Duration,
     /// Which kinds of lines the daemons have said.
@@ -112,6 +115,7 @@ fn run_setup(setup: Setup) -> Verdict {
         simulated: world.now(),
         offices: world.checker.offices,
         starts: world.checker.starts,
+        fencing: (world.setup.fencing != Fencing::No).then_some(world.device.count),
         settled_after,
         said: world.checker.said.clone(),
         faults,

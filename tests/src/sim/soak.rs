@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use headship_core::say::Kind;
 
+use super::fence::{Count, NEEDLESSLY};
 use super::run::{Verdict, run};
 use super::setup::Broken;
 
@@ -24,6 +25,10 @@ pub struct Tally {
     pub offices: u64,
     /// How often a service was started.
     pub starts: u64,
+    /// How many seeds had fence methods.
+    pub with_fencing: u64,
+    /// How often holders were doubted and fenced in these.
+    pub fencing: Count,
     /// The longest that a healed cluster took to settle, and the seed.
     pub slowest: (Duration, u64),
     /// Which kinds of lines were said.
@@ -38,9 +43,21 @@ impl Tally {
         self.simulated += verdict.simulated;
         self.offices += verdict.offices;
         self.starts += verdict.starts;
+        if let Some(count) = verdict.fencing {
+            self.with_fencing += 1;
+            self.fencing.answered += count.answered;
+            self.fencing.asked += count.asked;
+            self.fencing.cuts += count.cuts;
+        }
         self.slowest = self.slowest.max((verdict.settled_after, verdict.seed));
         self.said.extend(&verdict.said);
         self.failed.extend(verdict.violation.iter().map(|why| (verdict.seed, why.clone())));
+    }
+
+    /// How many seeds failed because a headnode was fenced without need.
+    #[must_use]
+    pub fn needless(&self) -> usize {
+        self.failed.iter().filter(|(_, why)| why.contains(NEEDLESSLY)).count()
     }
 
     /// The kinds of lines that none of the daemons has said in any seed, by their names: what the seeds have not reached.

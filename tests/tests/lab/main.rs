@@ -1,7 +1,7 @@
 //! Tests on real hosts. Where this machine grants none, each counts as skipped, and says why.
 //!
 //! One lab is up at a time, and serves all tests of its kind, one after the other: the lab itself without the suite, then
-//! the suite with the presets `normal` and `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead.
+//! the suite with the preset `normal`, without a fence agent and with one, and with `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead.
 //! `HEADSHIP_LAB_NUMBER` moves the lab out of the way of another test run's.
 #![expect(clippy::print_stderr, reason = "a test program of its own")]
 
@@ -35,6 +35,8 @@ enum Kind {
     Bare,
     /// The suite with the preset `normal`.
     Normal,
+    /// The same, and a fence agent.
+    Fenced,
     /// The suite with the preset `fast`.
     Fast,
 }
@@ -44,6 +46,7 @@ impl Kind {
         let options = match self {
             Self::Bare => Options { bare: true, ..Options::for_tests() },
             Self::Normal => suite::options(Preset::Normal),
+            Self::Fenced => suite::fenced_options(),
             Self::Fast => suite::options(Preset::Fast),
         };
         match env::var("HEADSHIP_LAB_NUMBER").ok().and_then(|number| number.parse().ok()) {
@@ -147,6 +150,8 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
         let mut long = suite(Kind::Normal, suite::more_normal());
         long.extend(beyond_kill(suite(Kind::Normal, suite::more_beyond_kill())));
+        long.extend(hung_mounts(suite(Kind::Normal, suite::more_hung_mounts())));
+        long.extend(suite(Kind::Fenced, suite::more_fenced()));
         long.extend(suite(Kind::Fast, suite::more_fast()));
         return long;
     }
@@ -160,8 +165,17 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     all.extend(beyond_kill(bare(&bare::BEYOND_KILL)));
     all.extend(suite(Kind::Normal, suite::normal()));
     all.extend(beyond_kill(suite(Kind::Normal, suite::beyond_kill())));
+    all.extend(suite(Kind::Fenced, suite::fenced()));
     all.extend(suite(Kind::Fast, suite::fast()));
     all
+}
+
+/// Tests with a file system that hangs, as this machine can make one or not.
+fn hung_mounts(trials: Vec<Trial>) -> Vec<Trial> {
+    match lab::can_hang_mounts() {
+        Ok(()) => trials,
+        Err(why) => skipped(trials, &format!("skipped, as no mount can hang here: {why}")),
+    }
 }
 
 /// Tests with a process that no kill ends, as this machine can make one or not.

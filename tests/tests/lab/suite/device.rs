@@ -1,7 +1,7 @@
 //! The lab's own fence device: that it does what the tests of fencing rely on, and lies, hangs and fails on request.
 
 use headship_tests::lab::Host;
-use headship_tests::lab::power::{FENCE, Manner};
+use headship_tests::lab::power::{Manner, fence_fragment};
 
 use super::cluster::{Cluster, SOON};
 use super::{Answer, Test};
@@ -28,9 +28,7 @@ fn agent(at: &Host, about: &Host, action: &str) -> Answer<(Option<i32>, String)>
 
 fn checked(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = cluster.pair()?;
-    let address = standby.address();
-    let (network, _) = address.rsplit_once('.').ok_or("no address")?;
-    standby.write_file(FRAGMENT, &FENCE.replace("10.79.0", network))?;
+    standby.write_file(FRAGMENT, &fence_fragment(cluster.lab().place()))?;
     let output = standby.output(&["headship", "check", "--json"])?;
     standby.run(&["rm", FRAGMENT])?;
     let page: serde_json::Value = serde_json::from_slice(&output.stdout)?;

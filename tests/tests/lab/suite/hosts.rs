@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use headship_tests::lab::ensemble;
 use headship_tests::lab::service_log::{self, What};
-use headship_tests::lab::{HA_UNITS, Host};
+use headship_tests::lab::{HA_UNITS, HUNG_MOUNT, Host};
 
-use super::cluster::{Cluster, DAEMONS, FAILOVER, SERVICES};
+use super::cluster::{Cluster, DAEMONS, FAILOVER, SERVICES, SOON};
 use super::{Answer, Test, bystander};
 use crate::Outcome;
 
@@ -34,6 +34,12 @@ pub(super) const NORMAL: [Test; 8] = [
 pub(super) const BEYOND_KILL: [Test; 1] = [(
     "a_cut_headnode_that_cannot_kill_a_service_has_gone_down_before_the_other_starts",
     survives_its_kill,
+)];
+
+/// With a file system that hangs: skipped where this machine cannot make one.
+pub(super) const HUNG_MOUNTS: [Test; 1] = [(
+    "a_cut_headnode_with_a_service_that_waits_for_a_hung_mount_has_gone_down_before_the_other_starts",
+    waits_for_a_mount,
 )];
 
 pub(super) const MORE: [Test; 2] = [
@@ -132,9 +138,26 @@ fn refuses_to_stop(cluster: &Cluster<'_>) -> Outcome {
 
 // B-40, and the last resort: what cannot be killed within the kill time takes its host down with it.
 fn survives_its_kill(cluster: &Cluster<'_>) -> Outcome {
+    goes_down(cluster, |active| Ok(active.freeze_beyond_kill("livy.service")?))
+}
+
+// The same, and livy beats on until it is killed, and is not gone then: it waits in the kernel, as for a disk.
+fn waits_for_a_mount(cluster: &Cluster<'_>) -> Outcome {
+    goes_down(cluster, |active| {
+        active.mount_hung()?;
+        let behaviour = format!("refuse_term = true\nlooks_at = \"{HUNG_MOUNT}/file\"");
+        cluster.lab().set_behaviour(active.name(), "livy", &behaviour)?;
+        cluster.wait("livy waits for what no kill ends", SOON, || {
+            active.waits_beyond_kill("livy.service").ok()?.then_some(())
+        })
+    })
+}
+
+/// Cuts the active, on which no kill ends livy, and sees that its host has gone down before the other one starts.
+fn goes_down(cluster: &Cluster<'_>, make_unkillable: impl FnOnce(&Host) -> Answer<()>) -> Outcome {
     let (active, standby) = cluster.pair()?;
     let (epoch, boot) = (cluster.epoch(&active)?, active.boot_id()?);
-    active.freeze_beyond_kill("livy.service")?;
+    make_unkillable(&active)?;
     let (cut, deadline) = cut_and_read_deadline(cluster, &active)?;
     cluster.wait("the host goes down", FAILOVER, || (!active.has_power()).then_some(()))?;
     let down = service_log::now();

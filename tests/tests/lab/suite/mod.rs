@@ -11,6 +11,7 @@ mod cluster;
 mod daemons;
 mod device;
 mod diagnosis;
+mod fenced;
 mod fencing;
 mod followers;
 mod health;
@@ -29,6 +30,7 @@ mod upkeep;
 
 use std::error::Error;
 
+use headship_tests::lab::power::FENCE;
 use headship_tests::lab::{Lab, Options, Preset};
 
 use crate::{Outcome, caught, chain};
@@ -79,6 +81,13 @@ pub(crate) fn options(preset: Preset) -> Options {
     Options { preset, fragments, ..Options::for_tests() }
 }
 
+/// The lab for the tests with a fence agent, whose figures are those of `normal`.
+pub(crate) fn fenced_options() -> Options {
+    let mut options = options(Preset::Normal);
+    options.fragments.push(("70-fence".to_owned(), FENCE.to_owned()));
+    options
+}
+
 /// With the preset `normal`: what its figures matter for.
 pub(crate) fn normal() -> Vec<Test> {
     [&hosts::NORMAL[..], &fencing::NORMAL, &daemons::NORMAL, &quorum::NORMAL].concat()
@@ -87,6 +96,11 @@ pub(crate) fn normal() -> Vec<Test> {
 /// With the preset `normal`, and a process that no kill ends.
 pub(crate) fn beyond_kill() -> Vec<Test> {
     hosts::BEYOND_KILL.to_vec()
+}
+
+/// With a fence agent.
+pub(crate) fn fenced() -> Vec<Test> {
+    fenced::FENCED.to_vec()
 }
 
 /// With the preset `fast`: what takes several failovers, or none.
@@ -107,6 +121,16 @@ pub(crate) fn more_normal() -> Vec<Test> {
 /// The same, and a process that no kill ends.
 pub(crate) fn more_beyond_kill() -> Vec<Test> {
     standstill::BEYOND_KILL.to_vec()
+}
+
+/// The same, and a file system that hangs.
+pub(crate) fn more_hung_mounts() -> Vec<Test> {
+    hosts::HUNG_MOUNTS.to_vec()
+}
+
+/// The same with a fence agent.
+pub(crate) fn more_fenced() -> Vec<Test> {
+    fenced::MORE.to_vec()
 }
 
 /// The same with the preset `fast`.
