@@ -320,7 +320,7 @@ impl Run<'_> {
             evidence::keep(self.lab, &self.options.dir, age(from));
             return Err(self.of_lab(burst, source));
         }
-        match order::wait(self.lab, ORDER_LIMIT) {
+        match order::wait(self.lab, self.log, ORDER_LIMIT) {
             Ok(last) => {
                 if let Some(last) = last {
                     self.log.write(&format!("the last to be in order: {last}"));

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::lab::ensemble;
 use crate::lab::service_log::What;
 use crate::lab::{Disk, HA_UNITS, Host, Lab, Result, Role, wait_until};
 use crate::suite;
@@ -14,6 +15,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How long a host that reboots may be without a PID 1.
 const POWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How long all servers may answer and carry nothing out before they are restarted, as an operator would. Seen with ZooKeeper 3.8
+/// after all three had stood still: a follower whose request processor had ended stayed in the ensemble. No client can mend that.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// The exit code by which `headship status` tells that the failover quorum gives no answer.
+const QUORUM_AWAY: i32 = 9;
 
 /// What is said of a host once: how it is put right where its fault did not end by itself.
 const MEND: &str = "systemctl start slave-fc slave-ha-service";
@@ -52,16 +60,42 @@ pub(super) fn heal(lab: &Lab, log: &Log) -> Result<()> {
 ///
 /// # Errors
 /// What is missing still, after `limit`.
-pub(super) fn wait(lab: &Lab, limit: Duration) -> std::result::Result<Option<String>, String> {
-    let (begun, mut last) = (Instant::now(), None);
+pub(super) fn wait(
+    lab: &Lab,
+    log: &Log,
+    limit: Duration,
+) -> std::result::Result<Option<String>, String> {
+    let (mut begun, mut last, mut restarted) = (Instant::now(), None, false);
     loop {
         match missing(lab) {
             None => return Ok(last),
             Some(what) if begun.elapsed() > limit => return Err(what),
+            Some(_) if !restarted && begun.elapsed() > STUCK_AFTER && is_stuck(lab) => {
+                log.write("all servers answer and carry nothing out: they are restarted");
+                restart_servers(lab).map_err(|error| error.to_string())?;
+                (begun, restarted) = (Instant::now(), true);
+            }
             what @ Some(_) => last = what,
         }
         thread::sleep(LOOK_EVERY);
     }
+}
+
+/// Whether no headnode gets an answer from the failover quorum, though each server says that it serves.
+fn is_stuck(lab: &Lab) -> bool {
+    let asked = |host: &Host| host.output(&["timeout", "20", "headship", "status"]);
+    lab.servers().iter().all(|server| ensemble::mode(server).is_some())
+        && lab
+            .headnodes()
+            .iter()
+            .all(|host| asked(host).is_ok_and(|it| it.status.code() == Some(QUORUM_AWAY)))
+}
+
+fn restart_servers(lab: &Lab) -> Result<()> {
+    for server in lab.servers() {
+        server.run(&["systemctl", "restart", ensemble::UNIT])?;
+    }
+    lab.repair()
 }
 
 /// What is missing, if anything is; what costs least is looked at first.

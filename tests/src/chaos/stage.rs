@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::lab::overlap::Overlap;
 use crate::lab::power::Manner;
 use crate::lab::service_log;
-use crate::lab::{Disk, HUNG_MOUNT, Host, Lab, LabError, Result, Signal};
+use crate::lab::{HUNG_MOUNT, Host, Lab, LabError, Result, Signal};
 use crate::suite;
 
 use super::bound::Timing;
