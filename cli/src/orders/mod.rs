@@ -166,10 +166,7 @@ impl<'a, K: Kind> Journey<'a, K> {
             let late = elapsed >= ANSWER_LIMIT;
             if !follow.answered && (late || interrupted) {
                 let why = if late {
-                    format!(
-                        "{} did not answer within {ANSWER_LIMIT:?} (see its master-fc, and whether the clocks agree)",
-                        K::answerer(office)
-                    )
+                    K::unanswered(office, ANSWER_LIMIT)
                 } else {
                     "interrupted".to_owned()
                 };
@@ -211,17 +208,22 @@ impl<'a, K: Kind> Journey<'a, K> {
         let end = follow.see::<K>(self.begin.elapsed(), &order, &records);
         self.tell()?;
         Ok(end.map(|end| match end {
-            End::Done { node, epoch } => {
+            End::Done { node, epoch, otherwise } => {
                 let services = self.config.services.iter();
                 let names: Vec<String> = services.map(|service| service.name.clone()).collect();
                 let seen = outcome::seen(&names, &node, &records);
                 // Office is announced once those marked `announce` serve, whatever the last look of another daemon says.
                 let others = self.config.services.iter().filter(|service| !service.announce);
                 let others: Vec<String> = others.map(|service| service.name.clone()).collect();
+                let settings = understood(&records.settings);
+                let alone = settings.map(|settings| &settings.maintenance.services);
+                let otherwise = otherwise.map_or_else(String::new, |how| format!("{how}; "));
                 let sentence = format!(
-                    "{node} is active in epoch {epoch}; it took {:.3} s; {}",
+                    "{node} is active in epoch {epoch}; it took {:.3} s; {otherwise}{}",
                     self.begin.elapsed().as_secs_f64(),
-                    outcome::sentence(&others, &seen)
+                    outcome::sentence(&others, &seen, |name| {
+                        alone.is_some_and(|alone| alone.contains_key(name))
+                    })
                 );
                 Conclusion { services: Some(seen), ..Conclusion::new(Exit::Ok, sentence) }
             }

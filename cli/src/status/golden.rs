@@ -17,9 +17,9 @@ use super::{json, text};
 use crate::apache::{Component, Kind};
 use crate::followers::Follower;
 use crate::followers::tests::follower;
-use crate::standing;
-use crate::tests::{BEGIN, config, duty, given_up, identity, kept, node, records};
+use crate::tests::{BEGIN, config, duty, given_up, identity, kept, node, overtaken, records};
 use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
+use crate::{past, standing};
 
 /// Whether the JSON is compared, too.
 #[derive(PartialEq)]
@@ -183,6 +183,23 @@ fn automatic_failover_is_paused() {
 }
 
 #[test]
+fn a_pause_with_the_active_dead_is_told_with_the_way_out() {
+    let mut records = Records { pulse: Pulse::Still(Duration::from_secs(5)), ..records() };
+    if let Content::Record(settings) = &mut records.settings {
+        settings.paused = Some("root@hn1: work on the racks".to_owned());
+    }
+    records.lock = Content::Missing;
+    let lost = &mut records.headnodes[0];
+    (lost.state, lost.health, lost.services) =
+        (Content::Missing, Content::Missing, Content::Missing);
+    with_state(&mut records, 1, |state| {
+        state.role = Role::Out;
+        state.why = "automatic failover is paused: root@hn1: work on the racks".to_owned();
+    });
+    golden("paused-nobody", in_sight(records), Json::No);
+}
+
+#[test]
 fn the_active_is_asked_to_keep_its_services_does_and_may_still_do() {
     let change = |records: &mut Records, change: fn(&Settings) -> Settings| {
         if let Content::Record(settings) = &mut records.settings {
@@ -334,6 +351,15 @@ fn the_standby_claims_after_a_loss() {
     lost.health = Content::Missing;
     lost.services = Content::Missing;
     golden("claimed", in_sight(records), Json::Yes);
+}
+
+/// The seconds after a fence agent's yes: the old holder's session, with all that its daemons said, outlives it.
+#[test]
+fn what_the_old_holder_last_said_is_not_shown_as_the_present() {
+    golden("overtaken", in_sight(past::without(overtaken())), Json::Yes);
+    let mut records = overtaken();
+    records.headnodes[0].state = Content::Missing;
+    golden("overtaken-services-only", in_sight(past::without(records)), Json::No);
 }
 
 #[test]
