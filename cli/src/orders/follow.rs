@@ -136,16 +136,17 @@ impl Follow {
         if self.stage() < Stage::Stopping {
             return Some(End::Refused(why.to_owned()));
         }
-        // It was accepted first, and what was stopped is started again; unless it was given up already.
         let from = &self.office.from;
-        let given_up = active
-            .is_some_and(|it| it.claimant.is_some() || matches!(it.phase, Phase::Ceded { .. }));
-        let how = if given_up {
-            format!("{from} has given up office: see `headship status`")
-        } else {
-            format!("{from} stays in office")
+        let claimant = active.and_then(|active| active.claimant.as_ref());
+        let ceded = active.is_some_and(|active| matches!(active.phase, Phase::Ceded { .. }));
+        let how = match claimant {
+            Some(claimant) => format!("{} claims the office of {from}", claimant.node),
+            None if ceded => format!("{from} has ceded: see `headship status`"),
+            // What was stopped is started again.
+            None => format!("{from} stays in office"),
         };
-        Some(End::Otherwise(format!("given up half way, {how}: {why}")))
+        let what = if self.accepted { "given up half way" } else { "refused" };
+        Some(End::Otherwise(format!("{what}, {how}: {why}")))
     }
 
     /// That the office passed by another way than this order, in a phrase, if it is so.
@@ -369,7 +370,7 @@ mod tests {
         let refused = order(Some(Answer::Refused { why: "no".to_owned() }));
         let end = follow.see::<Switchover>(Duration::ZERO, &refused, &ceded);
         assert!(
-            matches!(&end, Some(End::Otherwise(why)) if why.contains("hn0 has given up office")),
+            matches!(&end, Some(End::Otherwise(why)) if why.starts_with("given up half way, hn0 has ceded")),
             "{end:?}"
         );
     }

@@ -170,13 +170,16 @@ impl<'a, K: Kind> Journey<'a, K> {
                 } else {
                     "interrupted".to_owned()
                 };
+                let moves = !follow.steps.is_empty();
                 let Some(cluster) = link else {
                     let sentence = format!(
                         "{why}, and the failover quorum is out of sight: the order may still be accepted until it runs out"
                     );
                     return Ok(Conclusion::new(Exit::TimedOut, sentence));
                 };
-                if let Some(conclusion) = withdraw::<K::Order>(cluster, id, &why, late).await {
+                if let Some(conclusion) =
+                    withdraw::<K::Order>(cluster, id, &why, (late, moves)).await
+                {
                     return Ok(conclusion);
                 }
                 continue;
@@ -418,12 +421,14 @@ async fn withdraw<O: Order + DeserializeOwned>(
     cluster: &mut Cluster,
     id: &str,
     why: &str,
-    late: bool,
+    (late, moves): (bool, bool),
 ) -> Option<Conclusion> {
     let exit = if late { Exit::TimedOut } else { Exit::Refused };
+    let end =
+        if moves { "see `headship status` for what moves without it" } else { "and nothing moved" };
     let (order, version) = cluster.one::<O>(&O::KEY).await.ok()?;
     let Some(given) = understood(&order).map(Order::given).filter(|given| given.id == id) else {
-        return Some(Conclusion::new(exit, format!("{why}: the order is gone, and nothing moved")));
+        return Some(Conclusion::new(exit, format!("{why}: the order is gone, {end}")));
     };
     if given.answer.is_some() {
         return None;
@@ -431,7 +436,7 @@ async fn withdraw<O: Order + DeserializeOwned>(
     let op = Op::Delete { key: O::KEY, version };
     match cluster.link().write(vec![op]).await {
         Outcome::Done { .. } => {
-            Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, and nothing moved")))
+            Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, {end}")))
         }
         Outcome::Refused { .. } | Outcome::Unknown => None,
     }
