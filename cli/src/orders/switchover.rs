@@ -157,7 +157,7 @@ mod tests {
         let (exit, sentence) = refused(&in_phase(Phase::BecomingStandby), None);
         assert_eq!(exit, Exit::NobodyActive);
         assert!(sentence.starts_with("nobody is active: hn0 is stopping"), "{sentence}");
-        let still = Pulse::Still(std::time::Duration::from_secs(5));
+        let still = Pulse::Still(Duration::from_secs(5));
         let dead = Records { pulse: still, ..in_phase(Phase::BecomingActive) };
         let (exit, sentence) = refused(&dead, None);
         assert_eq!(exit, Exit::NobodyActive);
