@@ -9,14 +9,14 @@ use headship_daemon::configuration::FOLDER;
 use headship_drivers::host::run::RUN;
 
 const AFTER: &str = "\
-Exit codes (all of them in headship(1)):
+Exit codes (one table for all programs; headship(1) has it in full):
    0  done; healthy                       6  refused, nothing moved
-   1  failed, the message tells why       8  no headnode is active
-   2  arguments not understood            9  the failover quorum cannot be reached
-   3  the configuration has faults       10  not in time; it may still happen
-                                         11  it works, but something is missing
-   4  not a headnode                      7  another headnode is active (is-active)
-   4, 5 and 7 of the daemons: not for this node, runs already, not active
+   1  failed, the message tells why       7  another headnode is active (is-active)
+   2  arguments not understood            8  no headnode is active
+   3  the configuration has faults        9  the failover quorum cannot be reached
+   4  no headnode (is-active)            10  not in time; it may still happen
+   5  a daemon runs here already         11  it works, but something is missing
+   Daemons end with 4 on a node that they have no task on, and with 7 where they are not active.
 
 Examples:
   headship status                  who is active, is the other one ready, and why not
@@ -171,6 +171,9 @@ pub(crate) struct History {
 /// `headship switchover`
 #[derive(Debug, Args)]
 pub(crate) struct Switchover {
+    /// The headnode that shall be active, as after `--to`
+    #[arg(value_name = "NODE", value_parser = node, conflicts_with = "to")]
+    pub(crate) node: Option<NodeName>,
     /// The headnode that shall be active; without it, the one that is ready
     #[arg(long, value_name = "NODE", value_parser = node)]
     pub(crate) to: Option<NodeName>,
@@ -334,7 +337,8 @@ mod tests {
             &["headship"][..],
             &["headship", "failback"],
             &["headship", "active", "--host", "--ip"],
-            &["headship", "switchover", "hn1"],
+            &["headship", "switchover", "hn1", "--to", "hn1"],
+            &["headship", "switchover", "a/b"],
             &["headship", "switchover", "--to", "a/b"],
             &["headship", "status", "--timeout", "0"],
             &["headship", "status", "--timeout", "soon"],

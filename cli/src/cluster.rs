@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use crate::followers::{self, Follower};
+use crate::past;
 use crate::view::{self, Headnode, Pulse, Quorum, Records, Server, View};
 
 /// How long one server may take to say what it is.
@@ -87,7 +88,7 @@ impl Cluster {
         Ok(records)
     }
 
-    /// All records, without a wait: a lost lock reads as a pulse that stood still for no time.
+    /// All records but what is past, without a wait: a lost lock reads as a pulse that stood still for no time.
     ///
     /// # Errors
     /// The sentence why the quorum is out of sight.
@@ -109,7 +110,8 @@ impl Cluster {
         let headnodes = self.config.headnodes.iter();
         let headnodes = headnodes.map(|headnode| headnode_seen(headnode, &mut found)).collect();
         let pulse = pulse(view::record(&active), view::record(&lock));
-        Ok(Records { settings, active, of_active, lock, pulse, history, headnodes })
+        let records = Records { settings, active, of_active, lock, pulse, history, headnodes };
+        Ok(past::without(records))
     }
 
     /// The nodes that show how far they follow; where any does, each headnode should.
@@ -252,6 +254,7 @@ fn headnode_seen(headnode: &checked::Headnode, found: &mut Answers) -> Headnode 
         services: found.next(),
         duty: found.next(),
         promise: found.next(),
+        past: None,
     }
 }
 

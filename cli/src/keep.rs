@@ -87,7 +87,8 @@ fn not_over(settings: &Settings, kept: &Kept) -> String {
     }
 }
 
-/// What a keep means where nobody is active, in a phrase: whose services may run all the same, or that it left a pause behind.
+/// What a pause means where nobody is active, in a phrase: whose services may run all the same by a keep, or that nobody takes
+/// office before it ends.
 pub(crate) fn beside_nobody(records: &Records) -> Option<String> {
     let settings = record(&records.settings)?;
     match settings.pausing() {
@@ -107,8 +108,17 @@ pub(crate) fn beside_nobody(records: &Records) -> Option<String> {
                 None => format!("{node} may keep its services all the same (pause --keep)"),
             })
         }
-        Pausing::Automatic | Pausing::Paused(_) | Pausing::Asked { .. } => None,
+        // Who claimed before the pause goes on.
+        Pausing::Paused(_) | Pausing::Asked { .. } if claimed(records) => None,
+        Pausing::Paused(by) | Pausing::Asked { by, .. } => Some(format!(
+            "automatic failover is paused ({by}), and nobody takes office until `headship resume`"
+        )),
+        Pausing::Automatic => None,
     }
+}
+
+fn claimed(records: &Records) -> bool {
+    record(&records.active).is_some_and(|active| active.claimant.is_some())
 }
 
 /// What is still missing of a keep that was asked for, if anything.

@@ -14,6 +14,7 @@ mod keep;
 mod local;
 mod orders;
 mod output;
+mod past;
 mod say;
 mod settings;
 mod standing;

@@ -178,6 +178,9 @@ fn condition_of(headnode: &Headnode) -> String {
 /// Why there is no record of a headnode's master-fc.
 fn absent(headnode: &Headnode) -> String {
     let name = &headnode.name;
+    if let Some(past) = &headnode.past {
+        return format!("{name} {past}");
+    }
     corrupt(&headnode.state).map_or_else(
         || format!("{name} is not there (its master-fc has no session)"),
         |corrupt| format!("{name} is unknown ({corrupt})"),
@@ -309,7 +312,10 @@ pub(crate) fn readiness(headnode: &Headnode) -> Result<(), String> {
     let state = match &headnode.state {
         Content::Record(state) => state,
         Content::Corrupt(corrupt) => return Err(corrupt.to_string()),
-        Content::Missing | Content::Unread => return Err("its master-fc has no session".to_owned()),
+        Content::Missing | Content::Unread => {
+            let past = headnode.past.as_ref().map(|past| format!("it {past}"));
+            return Err(past.unwrap_or_else(|| "its master-fc has no session".to_owned()));
+        }
     };
     if state.role != Role::Standby {
         return Err(format!("it is {}: {}", state.role.as_str(), state.why));
@@ -325,6 +331,12 @@ pub(crate) fn readiness(headnode: &Headnode) -> Result<(), String> {
         Verdict::Eligible => Ok(()),
         Verdict::Reluctant | Verdict::Ineligible => Err(health.reasons.join("; ")),
     }
+}
+
+/// That a headnode is in maintenance, and how that ends, if it is.
+pub(crate) fn maintained(records: &Records, node: &NodeName) -> Option<String> {
+    let by = record(&records.settings)?.maintenance.nodes.get(node)?;
+    Some(format!("{node} is in maintenance ({by}): `headship maintenance {node} off` first"))
 }
 
 /// That a node is no headnode, and which nodes are.

@@ -163,7 +163,23 @@ fn headnode(name: &str, role: Role, why: &str, observed: &str) -> Headnode {
         services: Content::Record(services),
         duty: Content::Missing,
         promise: Content::Missing,
+        past: None,
     }
+}
+
+/// hn0 lost its power in epoch 7, and hn1 is active in epoch 8; all that hn0 last said is there still.
+pub(crate) fn overtaken() -> Records {
+    let mut records = records();
+    if let Content::Record(active) = &mut records.active {
+        (active.epoch, active.holder) = (Epoch(8), Some(identity("hn1")));
+    }
+    records.lock = Content::Record(Lock { format: FORMAT, by: identity("hn1") });
+    let taker = headnode("hn1", Role::Active, "holds office", "running");
+    records.headnodes[1] = taker;
+    if let Content::Record(state) = &mut records.headnodes[1].state {
+        state.epoch = Epoch(8);
+    }
+    records
 }
 
 /// A service whose restarts did not help.

@@ -108,6 +108,8 @@ pub(crate) struct Headnode {
     pub(crate) services: Content<ServicesState>,
     pub(crate) duty: Content<Duty>,
     pub(crate) promise: Content<Promise>,
+    /// What it was in an office that is over, if that was all there was to read of its master-fc (`past::without`).
+    pub(crate) past: Option<String>,
 }
 
 /// What this host knows by itself, from its run folder.

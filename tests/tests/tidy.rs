@@ -241,6 +241,28 @@ fn every_man_page_is_installed() {
     }
 }
 
+/// A macro for fonts sets all words of its line without blanks between them: text belongs on the next line.
+#[test]
+fn no_sentence_of_a_man_page_is_swallowed_by_a_macro_for_fonts() {
+    const FONTS: [&str; 6] = [".BR ", ".RB ", ".BI ", ".IB ", ".IR ", ".RI "];
+    let pages = fs::read_dir(repository().join("packaging/man")).unwrap();
+    let mut faults = Vec::new();
+    for page in pages.map(|page| page.unwrap().file_name().into_string().unwrap()) {
+        let text = read(&format!("packaging/man/{page}"));
+        for (number, line) in (1..).zip(text.lines()) {
+            // What stands in quotes is one word.
+            let bare: String = line.split('"').step_by(2).collect::<Vec<_>>().join("_");
+            if FONTS.iter().any(|font| line.starts_with(font)) && bare.contains(" . ") {
+                faults.push(format!("{page}:{number}: {line}"));
+            }
+        }
+        if !text.contains("\n.SH SEE ALSO\n") {
+            faults.push(format!("{page} has no SEE ALSO"));
+        }
+    }
+    assert_none(&faults);
+}
+
 #[test]
 fn the_man_page_of_the_configuration_names_every_key() {
     let page = read("packaging/man/headship.toml.5");

@@ -1,8 +1,9 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `names`, `quorum`, `timing`, `stops`, `fencing`, `proof` and `hadoop`; what a
+//! What each part looks at is in `host`, `agent`, `names`, `address`, `quorum`, `timing`, `stops`, `fencing`, `proof` and `hadoop`; what a
 //! configuration must be like is decided in `headship_core::config`.
 
+mod address;
 mod agent;
 mod fencing;
 mod hadoop;
@@ -131,11 +132,12 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             findings.extend(host::findings(&config, &seen));
             findings.extend(agent::findings(&config));
             findings.extend(names::findings(&config).await);
+            let own = address::look(&config).await;
+            findings.extend(own.iter().flat_map(|seen| address::findings(&config, seen)));
             findings.extend(quorum::findings(&config, place.timeout).await);
             findings.extend(timing::findings(&config, seen.stop));
-            findings.extend(
-                stops::look(&config).map_or_else(Vec::new, |it| stops::findings(&config, &it)),
-            );
+            let stops = stops::look(&config).await;
+            findings.extend(stops.iter().flat_map(|told| stops::findings(&config, told)));
             findings.extend(fencing::findings(&config, &fencing::look(&config, place).await));
             findings.extend(proof::findings(&config, &seen));
             findings.extend(hadoop::findings(&config));

@@ -2,13 +2,15 @@
 //! them. Nobody writes that down for this: systemd says of each stop when it began and ended.
 
 use std::collections::BTreeMap;
-use std::process::Command;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use headship_core::config::Config;
 use headship_core::config::checked::Service;
 use headship_drivers::host::reboot::booted_by_systemd;
 use serde::Deserialize;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 use super::host::unit_of;
 use super::{Area, Finding, timing};
@@ -16,6 +18,9 @@ use super::{Area, Finding, timing};
 /// `MESSAGE_ID` of systemd's "Stopping …" and "Stopped …" (systemd's catalogue).
 const STOPPING: &str = "de5b426a63be47a7b6ac3eaac82e2f6f";
 const STOPPED: &str = "9d1aaa27d60140bd96365438aad20286";
+
+/// How long journalctl may take: a long journal on a slow disk takes seconds.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// The newest lines that are read of the journal.
 const LINES: &str = "5000";
@@ -37,21 +42,55 @@ struct Line {
     at: String,
 }
 
+/// What the journal tells.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    /// The stops in it; none is an answer, too.
+    Stops(Stops),
+    /// Nothing to this user.
+    NotToUs,
+    /// Nothing, and why.
+    Nothing(String),
+}
+
 /// Reads the journal of this host, where it has one.
-pub(super) fn look(config: &Config) -> Option<Stops> {
+pub(super) async fn look(config: &Config) -> Option<Told> {
     if !config.is_headnode() || !booted_by_systemd() {
         return None;
     }
     let units = config.services.iter().filter_map(unit_of).map(|unit| format!("UNIT={unit}"));
     let ids = [STOPPING, STOPPED].map(|id| format!("MESSAGE_ID={id}"));
+    // Not quiet: that it may not be read is said by a hint only.
     let output = Command::new("journalctl")
-        .args(["--quiet", "--output=json", "--output-fields=UNIT,MESSAGE_ID"])
+        .args(["--no-pager", "--output=json", "--output-fields=UNIT,MESSAGE_ID"])
         .args([&format!("--lines={LINES}"), "_PID=1"])
         .args(ids)
         .args(units)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output();
-    let output = output.ok().filter(|output| output.status.success())?;
-    Some(stops(&String::from_utf8_lossy(&output.stdout)))
+    Some(match timeout(LIMIT, output).await {
+        Ok(Ok(output)) => told(&output),
+        Ok(Err(error)) => Told::Nothing(format!("journalctl does not run ({error})")),
+        Err(_) => Told::Nothing(format!("journalctl did not end within {LIMIT:?}")),
+    })
+}
+
+/// What journalctl's answer means.
+fn told(output: &Output) -> Told {
+    let said = String::from_utf8_lossy(&output.stderr);
+    // Whoever may not read the system's journal is shown his own, if he has one.
+    let hints = ["insufficient permissions", "not seeing messages from other users"];
+    if hints.iter().any(|hint| said.contains(hint)) {
+        return Told::NotToUs;
+    }
+    let stops = stops(&String::from_utf8_lossy(&output.stdout));
+    // Older ones end with an error where nothing matches.
+    if output.status.success() || said.trim().is_empty() {
+        Told::Stops(stops)
+    } else {
+        Told::Nothing(format!("journalctl failed ({})", said.trim()))
+    }
 }
 
 /// From each beginning to the next end of the same unit in the same boot. A line that is no such entry tells nothing.
@@ -79,12 +118,24 @@ fn p99(stops: &[Duration]) -> Option<Duration> {
 }
 
 /// What was measured, held against the grace and each service's own limit.
-pub(super) fn findings(config: &Config, stops: &Stops) -> Vec<Finding> {
+pub(super) fn findings(config: &Config, told: &Told) -> Vec<Finding> {
+    let unknown = |why: &str| {
+        Area::Timing.ok(format!("how long the services take to stop is not known: {why}"))
+    };
+    let stops = match told {
+        Told::Stops(stops) => stops,
+        Told::NotToUs => {
+            return vec![unknown(
+                "this user may not read the system's journal: run `headship check` as root",
+            )];
+        }
+        Told::Nothing(why) => return vec![unknown(why)],
+    };
     let of = |service: &Service| p99(stops.get(unit_of(service)?)?);
     let measured = config.services.iter().filter_map(|service| Some((service, of(service)?)));
     let measured: Vec<(&Service, Duration)> = measured.collect();
     if measured.is_empty() {
-        return vec![Area::Timing.ok("how long the services take to stop is not known: this host's journal tells of no stop of any")];
+        return vec![unknown("this host's journal tells of no stop of any")];
     }
     let words: Vec<String> = measured
         .iter()
@@ -119,6 +170,9 @@ pub(super) fn findings(config: &Config, stops: &Stops) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::ExitStatus;
+
     use super::*;
     use crate::check::Level;
     use crate::tests::config;
@@ -164,7 +218,7 @@ mod tests {
     #[test]
     fn stops_are_held_against_the_grace_and_their_own_limit() {
         let judged = |millis: &[u64]| {
-            let findings = findings(&config(), &measured(millis));
+            let findings = findings(&config(), &Told::Stops(measured(millis)));
             findings.into_iter().map(|it| (it.level, it.text)).collect::<Vec<_>>()
         };
         let levels = |millis: &[u64]| judged(millis).iter().map(|it| it.0).collect::<Vec<_>>();
@@ -173,6 +227,25 @@ mod tests {
         assert_eq!(levels(&[60_000]), [Level::Advice, Level::Warning]);
         let text = &judged(&[300, 350])[0].1;
         assert!(text.contains("ambari-server 350.00ms (2)"), "{text}");
-        assert!(findings(&config(), &Stops::new())[0].text.contains("not known"));
+    }
+
+    #[test]
+    fn a_journal_that_tells_nothing_is_not_one_that_may_not_be_read() {
+        let output = |code: i32, said: &str| Output {
+            status: ExitStatus::from_raw(code << 8),
+            stdout: Vec::new(),
+            stderr: said.as_bytes().to_vec(),
+        };
+        let text = |output: &Output| findings(&config(), &told(output)).remove(0).text;
+        assert!(text(&output(0, "")).ends_with("this host's journal tells of no stop of any"));
+        let not_ours = [
+            (1, "No journal files were opened due to insufficient permissions.\n"),
+            (0, "Hint: You are currently not seeing messages from other users and the system.\n"),
+        ];
+        for (code, said) in not_ours {
+            assert!(text(&output(code, said)).ends_with("run `headship check` as root"), "{said}");
+        }
+        let broken = text(&output(1, "Failed to open files: Bad message\n"));
+        assert!(broken.ends_with("journalctl failed (Failed to open files: Bad message)"));
     }
 }

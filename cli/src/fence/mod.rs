@@ -194,6 +194,11 @@ pub(crate) async fn confirm(
 
 /// The claim for which a headnode may be confirmed to be off, or else the keep; or why it may not.
 fn possible(config: &Config, seen: &Seen, node: &NodeName) -> Result<Agreed, Refusal> {
+    // A keep may be of one that the configuration has no more.
+    let kept = seen.keep.as_ref().is_some_and(|keep| keep.kept.by.node == *node);
+    if !kept && !config.headnodes.iter().any(|headnode| headnode.name == *node) {
+        return Err(Refusal::new(standing::no_headnode(config, node)));
+    }
     match (possible_for_claim(config, seen, node), &seen.keep) {
         (Ok(claim), _) => Ok(Agreed::Claim(claim)),
         (Err(_), Some(keep)) if keep.kept.by.node == *node => {

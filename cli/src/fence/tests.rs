@@ -8,6 +8,7 @@ use headship_core::time::WallTime;
 
 use super::*;
 use crate::tests::{BEGIN, config, identity, node, records};
+use crate::view::Pulse;
 
 /// hn1 claims over hn0, which is silent.
 pub(crate) fn claimed() -> Records {
@@ -80,6 +81,28 @@ fn a_claim_is_listed_with_each_way_and_what_can_be_confirmed() {
     let alive = page_of(&seen(&claimed(), Some("its master-fc has a session (boot b)")));
     let last = "hn0 cannot be confirmed to be off: its master-fc has a session (boot b)";
     assert_eq!(alive.lines().last(), Some(last));
+}
+
+#[test]
+fn a_pause_that_keeps_everybody_from_a_claim_is_named_with_the_way_out() {
+    let mut records = records();
+    records.pulse = Pulse::Still(std::time::Duration::from_secs(5));
+    if let Content::Record(settings) = &mut records.settings {
+        settings.paused = Some("eve@hn1".to_owned());
+    }
+    const OUT: &str = "is paused (eve@hn1), and nobody takes office until `headship resume`";
+    assert!(page_of(&seen(&records, None)).contains(OUT));
+    let why = possible(&config(), &seen(&records, None), &node("hn0")).unwrap_err().sentence;
+    assert!(why.starts_with("nobody claims office: ") && why.contains(OUT), "{why}");
+}
+
+#[test]
+fn a_word_about_no_headnode_is_told_which_there_are() {
+    for seen in [seen(&records(), None), seen(&claimed(), None), resuming(None, true, None)] {
+        let refusal = possible(&config(), &seen, &node("hn9")).unwrap_err();
+        let why = "hn9 is not a headnode of this cluster: say one of hn0, hn1";
+        assert_eq!((refusal.exit, refusal.sentence.as_str()), (Exit::Refused, why));
+    }
 }
 
 #[test]

@@ -23,7 +23,8 @@ pub(crate) async fn switch_over(
     place: &Place,
     arguments: &args::Switchover,
 ) -> Result<Exit> {
-    run(config, place, Switchover { to: arguments.to.clone() }, arguments.json).await
+    let to = arguments.node.as_ref().or(arguments.to.as_ref()).cloned();
+    run(config, place, Switchover { to }, arguments.json).await
 }
 
 /// Runs `headship failover`.

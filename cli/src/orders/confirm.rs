@@ -1,13 +1,15 @@
 //! What an operator's word that a headnode is powered off meets before it is given. Whether it is believed is judged by the
 //! claimant, when it answers.
 
+use std::time::Duration;
+
 use headship_core::config::Config;
 use headship_core::node::NodeName;
 use headship_core::quorum::{Op, Version};
 use headship_core::record::{Answer, ConfirmOrder, FORMAT, Given, Key, Order, Rest};
 use headship_core::time::WallTime;
 
-use super::kind::{Kind, New, Office, Refusal, in_the_way};
+use super::kind::{self, Kind, New, Office, Refusal, in_the_way};
 use crate::fence::{self, Claim};
 use crate::view::Records;
 
@@ -59,8 +61,9 @@ impl Kind for Confirm {
         format!("{} accepts: {} counts as powered off", order.claimant.node, order.node)
     }
 
-    fn answerer(office: &Office) -> String {
-        office.claim.as_ref().map_or_else(|| "nobody".to_owned(), |claim| claim.by.node.to_string())
+    fn unanswered(office: &Office, limit: Duration) -> String {
+        let claimant = office.claim.as_ref().map_or("whoever claims", |it| it.by.node.as_str());
+        kind::silent(claimant, limit)
     }
 }
 

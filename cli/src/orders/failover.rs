@@ -1,5 +1,7 @@
 //! What an order to fail over meets before it is given. Whether this standby takes over is judged by itself, when it answers.
 
+use std::time::Duration;
+
 use headship_core::config::Config;
 use headship_core::lease;
 use headship_core::node::NodeName;
@@ -30,7 +32,10 @@ impl Kind for Failover {
         let others = || records.headnodes.iter().filter(|headnode| headnode.name != *from);
         if !others().any(|other| may_answer(records, other)) {
             let why = others().filter_map(|other| {
-                Some(format!("{} cannot ({})", other.name, standing::readiness(other).err()?))
+                standing::maintained(records, &other.name).or_else(|| {
+                    let why = standing::readiness(other).err()?;
+                    Some(format!("{} cannot ({why})", other.name))
+                })
             });
             let why = why.collect::<Vec<_>>().join("; ");
             return Err(Refusal::new(format!("no headnode could take over from {from}: {why}")));
@@ -54,8 +59,11 @@ impl Kind for Failover {
         format!("{taker} accepts: {} is given up", office.from)
     }
 
-    fn answerer(_office: &Office) -> String {
-        "no standby that could".to_owned()
+    fn unanswered(office: &Office, limit: Duration) -> String {
+        format!(
+            "no headnode that could take over from {} answered within {limit:?} (see `headship status`, their master-fc, and whether the clocks agree)",
+            office.from
+        )
     }
 }
 
@@ -88,8 +96,7 @@ fn held(records: &Records, from: &NodeName) -> Result<Office, Refusal> {
 
 /// Whether a headnode may take over, reluctant or not: it is there, not in maintenance and not ineligible.
 fn may_answer(records: &Records, headnode: &Headnode) -> bool {
-    let settings = record(&records.settings);
-    let maintained = settings.is_some_and(|it| it.maintenance.nodes.contains_key(&headnode.name));
+    let maintained = standing::maintained(records, &headnode.name).is_some();
     let unfit =
         record(&headnode.health).is_some_and(|health| health.verdict == Verdict::Ineligible);
     record(&headnode.state).is_some() && !maintained && !unfit
@@ -129,12 +136,14 @@ fn may_move(records: &Records, settings: &Settings) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use headship_core::epoch::Epoch;
     use headship_core::known::Content;
     use headship_core::record::Role;
     use headship_daemon::Exit;
 
     use super::*;
-    use crate::tests::{config, identity, node, records};
+    use crate::past;
+    use crate::tests::{config, identity, node, overtaken, records};
 
     fn refused(records: &Records, from: &str) -> (Exit, String) {
         let refusal = Failover { from: node(from) }.office(&config(), records).unwrap_err();
@@ -179,6 +188,35 @@ mod tests {
         assert_eq!(
             why,
             "no headnode could take over from hn0: hn1 cannot (its master-fc has no session)"
+        );
+    }
+
+    #[test]
+    fn who_lost_its_power_in_office_is_not_waited_for() {
+        let records = past::without(overtaken());
+        assert_eq!(
+            refused(&records, "hn1").1,
+            "no headnode could take over from hn1: hn0 cannot (it was active in epoch 7 and has said nothing since it lost office)"
+        );
+    }
+
+    #[test]
+    fn an_order_that_nobody_answers_is_said_in_a_sentence() {
+        let office = Office { from: node("hn1"), epoch: Epoch(8), claim: None };
+        let said = Failover::unanswered(&office, Duration::from_secs(30));
+        let begin = "no headnode that could take over from hn1 answered within 30s (";
+        assert!(said.starts_with(begin), "{said}");
+    }
+
+    #[test]
+    fn who_is_in_maintenance_is_named_with_the_way_out() {
+        let mut records = records();
+        if let Content::Record(settings) = &mut records.settings {
+            settings.maintenance.nodes.insert(node("hn1"), "eve@hn0: disk".to_owned());
+        }
+        assert_eq!(
+            refused(&records, "hn0").1,
+            "no headnode could take over from hn0: hn1 is in maintenance (eve@hn0: disk): `headship maintenance hn1 off` first"
         );
     }
 

@@ -57,8 +57,8 @@ pub(super) struct Step {
 /// How it ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// The headnode that should be active is.
-    Done { node: NodeName, epoch: Epoch },
+    /// The headnode that should be active is; by another way where nobody had accepted the order.
+    Done { node: NodeName, epoch: Epoch, otherwise: Option<String> },
     /// The active refused, and nothing moved.
     Refused(String),
     /// It was accepted and came out otherwise.
@@ -73,12 +73,13 @@ pub(super) struct Follow {
     to: Option<NodeName>,
     pub(super) steps: Vec<Step>,
     pub(super) answered: bool,
+    accepted: bool,
 }
 
 impl Follow {
     /// The order `id` was given just now.
     pub(super) fn new(id: String, office: Office, to: Option<NodeName>) -> Self {
-        Self { id, office, to, steps: Vec::new(), answered: false }
+        Self { id, office, to, steps: Vec::new(), answered: false, accepted: false }
     }
 
     /// How far it is.
@@ -97,17 +98,13 @@ impl Follow {
             match order.given().answer {
                 Some(Answer::Refused { why }) => {
                     self.answered = true;
-                    let from = &self.office.from;
-                    // It was accepted first, and what was stopped is started again.
-                    return Some(if self.stage() >= Stage::Stopping {
-                        End::Otherwise(format!("given up half way, {from} stays in office: {why}"))
-                    } else {
-                        End::Refused(why.clone())
-                    });
+                    if let Some(end) = self.refused(why, record(&records.active)) {
+                        return Some(end);
+                    }
                 }
                 Some(Answer::Accepted) => {
                     self.reach(Stage::Accepted, at, K::accepted(order, &self.office));
-                    self.answered = true;
+                    (self.answered, self.accepted) = (true, true);
                 }
                 None => {}
             }
@@ -128,6 +125,36 @@ impl Follow {
                 active.epoch
             )))
         }
+    }
+
+    /// The end that a refusal is. It is none where the office has passed to somebody meanwhile, who refuses every order of an
+    /// earlier epoch: what becomes of that office tells how it ends.
+    fn refused(&self, why: &str, active: Option<&Active>) -> Option<End> {
+        if active.is_some_and(|active| active.epoch > self.office.epoch) {
+            return None;
+        }
+        if self.stage() < Stage::Stopping {
+            return Some(End::Refused(why.to_owned()));
+        }
+        let from = &self.office.from;
+        let claimant = active.and_then(|active| active.claimant.as_ref());
+        let ceded = active.is_some_and(|active| matches!(active.phase, Phase::Ceded { .. }));
+        let how = match claimant {
+            Some(claimant) => format!("{} claims the office of {from}", claimant.node),
+            None if ceded => format!("{from} has ceded: see `headship status`"),
+            // What was stopped is started again.
+            None => format!("{from} stays in office"),
+        };
+        let what = if self.accepted { "given up half way" } else { "refused" };
+        Some(End::Otherwise(format!("{what}, {how}: {why}")))
+    }
+
+    /// That the office passed by another way than this order, in a phrase, if it is so.
+    fn otherwise(&self) -> Option<String> {
+        let Office { from, epoch, .. } = &self.office;
+        (!self.accepted).then(|| {
+            format!("not by this order: {from} had lost office of epoch {epoch} before anybody accepted it")
+        })
     }
 
     fn same_epoch(&mut self, at: Duration, active: &Active) -> Option<End> {
@@ -174,7 +201,12 @@ impl Follow {
                 };
                 let text = format!("{node} is active in epoch {epoch}");
                 self.reach(Stage::Active, at, text.clone());
-                Some(if wanted { End::Done { node, epoch } } else { End::Otherwise(text) })
+                let otherwise = self.otherwise();
+                Some(match (wanted, otherwise) {
+                    (true, otherwise) => End::Done { node, epoch, otherwise },
+                    (false, Some(otherwise)) => End::Otherwise(format!("{text}, {otherwise}")),
+                    (false, None) => End::Otherwise(text),
+                })
             }
             Phase::BecomingStandby | Phase::Ceded { .. } => Some(End::Otherwise(format!(
                 "{node} took office in epoch {epoch} and gives it up again: see `headship status`"
@@ -206,6 +238,11 @@ mod tests {
     fn follow(to: Option<&str>) -> Follow {
         let office = Office { from: node("hn0"), epoch: Epoch(7), claim: None };
         Follow::new("mine".to_owned(), office, to.map(node))
+    }
+
+    fn done(node_name: &str, otherwise: Option<&str>) -> End {
+        let otherwise = otherwise.map(str::to_owned);
+        End::Done { node: node(node_name), epoch: Epoch(8), otherwise }
     }
 
     fn order(answer: Option<Answer>) -> Content<SwitchoverOrder> {
@@ -263,7 +300,7 @@ mod tests {
         }
         let end =
             follow.see::<Switchover>(Duration::ZERO, &accepted, &moved("hn1", 8, Phase::Active));
-        assert_eq!(end, Some(End::Done { node: node("hn1"), epoch: Epoch(8) }));
+        assert_eq!(end, Some(done("hn1", None)));
         let told: Vec<&str> = follow.steps.iter().map(|step| step.text.as_str()).collect();
         assert_eq!(
             told,
@@ -297,6 +334,45 @@ mod tests {
         let end = follow.see::<Switchover>(Duration::ZERO, &refused, &stopping);
         let why = "given up half way, hn0 stays in office: somebody paused".to_owned();
         assert_eq!(end, Some(End::Otherwise(why)));
+    }
+
+    /// The active loses its power with an order unanswered; its successor refuses what was ordered of an earlier epoch.
+    #[test]
+    fn a_failover_in_between_ends_as_the_office_does_and_not_by_its_refusal() {
+        const OTHERWISE: &str =
+            "not by this order: hn0 had lost office of epoch 7 before anybody accepted it";
+        let why = "it was ordered in epoch 7, and this is epoch 8".to_owned();
+        let refused = order(Some(Answer::Refused { why }));
+        for seen_while_it_starts in [true, false] {
+            let mut follow = follow(Some("hn1"));
+            let claimed = after(|active| active.claimant = Some(identity("hn1")));
+            assert_eq!(follow.see::<Switchover>(Duration::ZERO, &order(None), &claimed), None);
+            if seen_while_it_starts {
+                let starts = moved("hn1", 8, Phase::BecomingActive);
+                assert_eq!(follow.see::<Switchover>(Duration::ZERO, &refused, &starts), None);
+            }
+            let serves = moved("hn1", 8, Phase::Active);
+            let end = follow.see::<Switchover>(Duration::ZERO, &refused, &serves);
+            assert_eq!(end, Some(done("hn1", Some(OTHERWISE))));
+        }
+        let mut elsewhere = follow(Some("hn1"));
+        let back = moved("hn0", 8, Phase::Active);
+        let end = elsewhere.see::<Switchover>(Duration::ZERO, &refused, &back);
+        assert_eq!(end, Some(End::Otherwise(format!("hn0 is active in epoch 8, {OTHERWISE}"))));
+    }
+
+    #[test]
+    fn who_has_ceded_does_not_stay_in_office_whatever_is_refused() {
+        let mut follow = follow(None);
+        let ceded = after(|active| active.phase = ceded());
+        let accepted = order(Some(Answer::Accepted));
+        assert_eq!(follow.see::<Switchover>(Duration::ZERO, &accepted, &ceded), None);
+        let refused = order(Some(Answer::Refused { why: "no".to_owned() }));
+        let end = follow.see::<Switchover>(Duration::ZERO, &refused, &ceded);
+        assert!(
+            matches!(&end, Some(End::Otherwise(why)) if why.starts_with("given up half way, hn0 has ceded")),
+            "{end:?}"
+        );
     }
 
     #[test]
@@ -346,7 +422,7 @@ mod tests {
         assert_eq!(follow.see::<Failover>(Duration::ZERO, &accepted, &claimed), None);
         let moved = moved("hn1", 8, Phase::Active);
         let end = follow.see::<Failover>(Duration::ZERO, &accepted, &moved);
-        assert_eq!(end, Some(End::Done { node: node("hn1"), epoch: Epoch(8) }));
+        assert_eq!(end, Some(done("hn1", None)));
         let told: Vec<&str> = follow.steps.iter().map(|step| step.text.as_str()).collect();
         assert_eq!(
             told,

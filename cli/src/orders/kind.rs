@@ -1,5 +1,7 @@
 //! What the kinds of order share, and what tells them apart.
 
+use std::time::Duration;
+
 use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
@@ -61,8 +63,15 @@ pub(super) trait Kind {
     /// What it means that this order was accepted, in a sentence.
     fn accepted(order: &Self::Order, office: &Office) -> String;
 
-    /// Who has to answer.
-    fn answerer(office: &Office) -> String;
+    /// That nobody answered the order in this time, with where to look, in a sentence.
+    fn unanswered(office: &Office, limit: Duration) -> String;
+}
+
+/// That the one who has to answer does not, with where to look.
+pub(super) fn silent(who: &str, limit: Duration) -> String {
+    format!(
+        "{who} did not answer within {limit:?} (see its master-fc, and whether the clocks agree)"
+    )
 }
 
 /// That an order is in the way of a new one for this epoch, in a sentence. One that was refused, that ran out, or that was
@@ -72,7 +81,7 @@ pub(super) fn in_the_way(given: &Given<'_>, epoch: Epoch, now: WallTime) -> Opti
         return None;
     }
     let Given { what, by, .. } = given;
-    let left = say::span(std::time::Duration::from_millis(given.not_after.0 - now.0));
+    let left = say::span(Duration::from_millis(given.not_after.0 - now.0));
     match given.answer {
         None => Some(format!(
             "{by} ordered {what}, which is not answered yet: wait for it; it runs out in {left}"

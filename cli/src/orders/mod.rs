@@ -166,20 +166,20 @@ impl<'a, K: Kind> Journey<'a, K> {
             let late = elapsed >= ANSWER_LIMIT;
             if !follow.answered && (late || interrupted) {
                 let why = if late {
-                    format!(
-                        "{} did not answer within {ANSWER_LIMIT:?} (see its master-fc, and whether the clocks agree)",
-                        K::answerer(office)
-                    )
+                    K::unanswered(office, ANSWER_LIMIT)
                 } else {
                     "interrupted".to_owned()
                 };
+                let moves = !follow.steps.is_empty();
                 let Some(cluster) = link else {
                     let sentence = format!(
                         "{why}, and the failover quorum is out of sight: the order may still be accepted until it runs out"
                     );
                     return Ok(Conclusion::new(Exit::TimedOut, sentence));
                 };
-                if let Some(conclusion) = withdraw::<K::Order>(cluster, id, &why, late).await {
+                if let Some(conclusion) =
+                    withdraw::<K::Order>(cluster, id, &why, (late, moves)).await
+                {
                     return Ok(conclusion);
                 }
                 continue;
@@ -211,17 +211,22 @@ impl<'a, K: Kind> Journey<'a, K> {
         let end = follow.see::<K>(self.begin.elapsed(), &order, &records);
         self.tell()?;
         Ok(end.map(|end| match end {
-            End::Done { node, epoch } => {
+            End::Done { node, epoch, otherwise } => {
                 let services = self.config.services.iter();
                 let names: Vec<String> = services.map(|service| service.name.clone()).collect();
                 let seen = outcome::seen(&names, &node, &records);
                 // Office is announced once those marked `announce` serve, whatever the last look of another daemon says.
                 let others = self.config.services.iter().filter(|service| !service.announce);
                 let others: Vec<String> = others.map(|service| service.name.clone()).collect();
+                let settings = understood(&records.settings);
+                let alone = settings.map(|settings| &settings.maintenance.services);
+                let otherwise = otherwise.map_or_else(String::new, |how| format!("{how}; "));
                 let sentence = format!(
-                    "{node} is active in epoch {epoch}; it took {:.3} s; {}",
+                    "{node} is active in epoch {epoch}; it took {:.3} s; {otherwise}{}",
                     self.begin.elapsed().as_secs_f64(),
-                    outcome::sentence(&others, &seen)
+                    outcome::sentence(&others, &seen, |name| {
+                        alone.is_some_and(|alone| alone.contains_key(name))
+                    })
                 );
                 Conclusion { services: Some(seen), ..Conclusion::new(Exit::Ok, sentence) }
             }
@@ -416,12 +421,14 @@ async fn withdraw<O: Order + DeserializeOwned>(
     cluster: &mut Cluster,
     id: &str,
     why: &str,
-    late: bool,
+    (late, moves): (bool, bool),
 ) -> Option<Conclusion> {
     let exit = if late { Exit::TimedOut } else { Exit::Refused };
+    let end =
+        if moves { "see `headship status` for what moves without it" } else { "and nothing moved" };
     let (order, version) = cluster.one::<O>(&O::KEY).await.ok()?;
     let Some(given) = understood(&order).map(Order::given).filter(|given| given.id == id) else {
-        return Some(Conclusion::new(exit, format!("{why}: the order is gone, and nothing moved")));
+        return Some(Conclusion::new(exit, format!("{why}: the order is gone, {end}")));
     };
     if given.answer.is_some() {
         return None;
@@ -429,7 +436,7 @@ async fn withdraw<O: Order + DeserializeOwned>(
     let op = Op::Delete { key: O::KEY, version };
     match cluster.link().write(vec![op]).await {
         Outcome::Done { .. } => {
-            Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, and nothing moved")))
+            Some(Conclusion::new(exit, format!("{why}: the order is withdrawn, {end}")))
         }
         Outcome::Refused { .. } | Outcome::Unknown => None,
     }

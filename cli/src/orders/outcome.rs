@@ -17,24 +17,32 @@ pub(super) fn seen(services: &[String], node: &NodeName, records: &Records) -> S
     services.iter().map(|name| (name.clone(), of(name))).collect()
 }
 
-/// The end of the last line: which services were not seen running yet, in the order of `services`.
-pub(super) fn sentence(services: &[String], seen: &Seen) -> String {
-    let missing: Vec<String> = services
-        .iter()
-        .filter_map(|name| match seen.get(name).and_then(Option::as_ref) {
-            Some(service) if service.is_running() => None,
-            Some(service) if service.given_up => Some(format!("{name} (given up)")),
-            Some(service) => Some(format!("{name} ({})", service.observed)),
-            None => Some(format!("{name} (unknown)")),
-        })
-        .collect();
-    if missing.is_empty() {
-        return "all services run".to_owned();
+/// The end of the last line: which services are on their way and which are not, in the order of `services`. What is in
+/// maintenance (`alone`) nobody starts.
+pub(super) fn sentence(services: &[String], seen: &Seen, alone: impl Fn(&str) -> bool) -> String {
+    let (mut starting, mut given_up, mut left) = (Vec::new(), Vec::new(), Vec::new());
+    for name in services {
+        match seen.get(name).and_then(Option::as_ref) {
+            Some(service) if service.is_running() => {}
+            Some(_) | None if alone(name) => left.push(name.clone()),
+            Some(service) if service.given_up => given_up.push(name.clone()),
+            // It was stopped until now, and is started in its turn.
+            Some(service) if matches!(service.observed.as_str(), "stopped" | "starting") => {
+                starting.push(name.clone());
+            }
+            Some(service) => starting.push(format!("{name} (now {})", service.observed)),
+            None => starting.push(format!("{name} (not seen yet)")),
+        }
     }
-    format!(
-        "not seen running yet: {}; `headship status --watch` shows when they are",
-        missing.join(", ")
-    )
+    let told = [
+        ("still starting there: ", starting, " (`headship status --watch` shows when they run)"),
+        ("given up there: ", given_up, " (see `headship status`)"),
+        ("in maintenance: ", left, ""),
+    ];
+    let told = told.into_iter().filter(|(_, names, _)| !names.is_empty());
+    let told: Vec<String> =
+        told.map(|(what, names, see)| format!("{what}{}{see}", names.join(", "))).collect();
+    if told.is_empty() { "all services run".to_owned() } else { told.join("; ") }
 }
 
 #[cfg(test)]
@@ -49,7 +57,7 @@ mod tests {
     }
 
     fn told(records: &Records) -> String {
-        sentence(&names(), &seen(&names(), &node("hn0"), records))
+        sentence(&names(), &seen(&names(), &node("hn0"), records), |_| false)
     }
 
     #[test]
@@ -66,10 +74,19 @@ mod tests {
         }
         assert_eq!(
             told(&records),
-            "not seen running yet: job-history (stopped), livy (starting); `headship status --watch` shows when they are"
+            "still starting there: job-history, livy (`headship status --watch` shows when they run)"
+        );
+        let alone = |name: &str| name == "job-history";
+        assert_eq!(
+            sentence(&names(), &seen(&names(), &node("hn0"), &records), alone),
+            "still starting there: livy (`headship status --watch` shows when they run); in maintenance: job-history"
         );
         records.headnodes[0].duty = duty("hn0", "livy", given_up());
-        assert!(told(&records).contains("livy (given up)"));
+        assert!(told(&records).ends_with("; given up there: livy (see `headship status`)"));
+        if let Content::Record(services) = &mut records.headnodes[0].services {
+            services.services.insert("job-history".to_owned(), "failed".to_owned());
+        }
+        assert!(told(&records).starts_with("still starting there: job-history (now failed)"));
     }
 
     #[test]
@@ -77,7 +94,7 @@ mod tests {
         let mut records = records();
         records.headnodes[0].services = Content::Missing;
         assert!(told(&records).starts_with(
-            "not seen running yet: ambari-server (unknown), job-history (unknown), livy (unknown);"
+            "still starting there: ambari-server (not seen yet), job-history (not seen yet), livy (not seen yet) ("
         ));
     }
 }

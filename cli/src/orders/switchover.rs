@@ -2,11 +2,13 @@
 //!
 //! Whether the other headnode is eligible and ready is judged by the active itself, which knows best, when it answers.
 
+use std::time::Duration;
+
 use headship_core::config::Config;
 use headship_core::node::NodeName;
 use headship_core::record::{FORMAT, Rest, SwitchoverOrder};
 
-use super::kind::{Kind, New, Office, Refusal};
+use super::kind::{self, Kind, New, Office, Refusal};
 use crate::standing::{self, Holder};
 use crate::view::Records;
 
@@ -38,8 +40,8 @@ impl Kind for Switchover {
         format!("{} accepts: {whom} shall be active", office.from)
     }
 
-    fn answerer(office: &Office) -> String {
-        office.from.to_string()
+    fn unanswered(office: &Office, limit: Duration) -> String {
+        kind::silent(office.from.as_str(), limit)
     }
 }
 
@@ -68,6 +70,15 @@ pub(super) fn office(
         return refuse(format!(
             "{node} holds office already (epoch {epoch}) and is starting the services"
         ));
+    }
+    // All else that speaks against another one the active itself knows better.
+    let others = records.headnodes.iter().map(|headnode| &headnode.name);
+    let candidates: Vec<&NodeName> =
+        others.filter(|other| to.map_or(*other != node, |to| *other == to)).collect();
+    let kept_out: Vec<String> =
+        candidates.iter().filter_map(|other| standing::maintained(records, other)).collect();
+    if !kept_out.is_empty() && kept_out.len() == candidates.len() {
+        return refuse(kept_out.join("; "));
     }
     Ok(Office { from: node.clone(), epoch, claim: None })
 }
@@ -110,6 +121,17 @@ mod tests {
         assert_eq!(refused(&records(), Some("hn0")), (Exit::Refused, already.to_owned()));
     }
 
+    #[test]
+    fn a_headnode_in_maintenance_is_named_with_the_way_out() {
+        let mut records = records();
+        if let Content::Record(settings) = &mut records.settings {
+            settings.maintenance.nodes.insert(node("hn1"), "eve@hn0: disk".to_owned());
+        }
+        let why = "hn1 is in maintenance (eve@hn0: disk): `headship maintenance hn1 off` first";
+        assert_eq!(refused(&records, Some("hn1")), (Exit::Refused, why.to_owned()));
+        assert_eq!(refused(&records, None), (Exit::Refused, why.to_owned()));
+    }
+
     fn in_phase(phase: Phase) -> Records {
         let mut records = records();
         if let Content::Record(active) = &mut records.active {
@@ -135,7 +157,7 @@ mod tests {
         let (exit, sentence) = refused(&in_phase(Phase::BecomingStandby), None);
         assert_eq!(exit, Exit::NobodyActive);
         assert!(sentence.starts_with("nobody is active: hn0 is stopping"), "{sentence}");
-        let still = Pulse::Still(std::time::Duration::from_secs(5));
+        let still = Pulse::Still(Duration::from_secs(5));
         let dead = Records { pulse: still, ..in_phase(Phase::BecomingActive) };
         let (exit, sentence) = refused(&dead, None);
         assert_eq!(exit, Exit::NobodyActive);

@@ -382,10 +382,7 @@ fn holds(config: &Config, place: &Place, records: &Records, wish: &Wish) -> Stri
                         say::span(lease)
                     )
                 }
-                (None, Err(nobody)) => format!(
-                    "{}; nobody takes office until `headship resume`",
-                    nobody.sentence.trim_end_matches('.')
-                ),
+                (None, Err(nobody)) => nobody.sentence,
             }
         }
         Wish::Begin(Subject::Service(name)) if pinned_to(config, name).is_some() => format!(

@@ -75,7 +75,9 @@ fn paused(
         Pausing::Paused(earlier)
         | Pausing::Asked { by: earlier, .. }
         | Pausing::Kept { by: earlier, .. } => {
-            return refuse(format!("automatic failover is paused already: {earlier}"));
+            return refuse(format!(
+                "automatic failover is paused already: {earlier} (`headship resume` ends that)"
+            ));
         }
         Pausing::Resuming { .. } => {
             let how = keep::phrase(records, settings).unwrap_or_default();

@@ -42,7 +42,10 @@ fn a_pause_is_written_once_and_the_second_is_refused_by_the_name_of_the_first() 
     assert_eq!(done, "automatic failover is paused: root@hn0: work on the racks");
     settings(&mut records).paused = Some("eve@hn1: mine".to_owned());
     let why = refused(planned(&records, &Wish::Pause));
-    assert_eq!(why, "automatic failover is paused already: eve@hn1: mine");
+    assert_eq!(
+        why,
+        "automatic failover is paused already: eve@hn1: mine (`headship resume` ends that)"
+    );
     let Plan::Write(new, done) = planned(&records, &Wish::Resume) else { panic!() };
     assert_eq!(new.paused, None);
     assert_eq!(done, "automatic failover is on again; it was paused: eve@hn1: mine");

@@ -17,9 +17,9 @@ use super::{json, text};
 use crate::apache::{Component, Kind};
 use crate::followers::Follower;
 use crate::followers::tests::follower;
-use crate::standing;
-use crate::tests::{BEGIN, config, duty, given_up, identity, kept, node, records};
-use crate::view::{Daemon, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
+use crate::tests::{BEGIN, config, duty, given_up, identity, kept, node, overtaken, records};
+use crate::view::{Daemon, Headnode, Left, Local, Permit, Pulse, Quorum, Records, Server, View};
+use crate::{past, standing};
 
 /// Whether the JSON is compared, too.
 #[derive(PartialEq)]
@@ -99,6 +99,12 @@ fn with_health(records: &mut Records, index: usize, change: impl FnOnce(&mut Hea
     }
 }
 
+/// No daemon of it has a session any more.
+fn lose(lost: &mut Headnode) {
+    (lost.state, lost.health, lost.services) =
+        (Content::Missing, Content::Missing, Content::Missing);
+}
+
 /// Changes what was observed of the services on hn0.
 fn with_services(records: &mut Records, change: impl FnOnce(&mut BTreeMap<String, String>)) {
     if let Content::Record(services) = &mut records.headnodes[0].services {
@@ -153,10 +159,7 @@ fn some_nodes_do_not_follow_and_are_named() {
 #[test]
 fn the_standby_is_missing() {
     let mut records = records();
-    let standby = &mut records.headnodes[1];
-    standby.state = Content::Missing;
-    standby.health = Content::Missing;
-    standby.services = Content::Missing;
+    lose(&mut records.headnodes[1]);
     golden("standby-missing", in_sight(records), Json::No);
 }
 
@@ -180,6 +183,21 @@ fn automatic_failover_is_paused() {
         settings.paused = Some("root@hn1: work on the racks".to_owned());
     }
     golden("paused", in_sight(records), Json::No);
+}
+
+#[test]
+fn a_pause_with_the_active_dead_is_told_with_the_way_out() {
+    let mut records = Records { pulse: Pulse::Still(Duration::from_secs(5)), ..records() };
+    if let Content::Record(settings) = &mut records.settings {
+        settings.paused = Some("root@hn1: work on the racks".to_owned());
+    }
+    records.lock = Content::Missing;
+    lose(&mut records.headnodes[0]);
+    with_state(&mut records, 1, |state| {
+        state.role = Role::Out;
+        state.why = "automatic failover is paused: root@hn1: work on the racks".to_owned();
+    });
+    golden("paused-nobody", in_sight(records), Json::No);
 }
 
 #[test]
@@ -329,11 +347,17 @@ fn the_standby_claims_after_a_loss() {
     with_state(&mut records, 1, |state| {
         (state.role, state.why) = (Role::BecomingActive, "waits out the lease of hn0".to_owned());
     });
-    let lost = &mut records.headnodes[0];
-    lost.state = Content::Missing;
-    lost.health = Content::Missing;
-    lost.services = Content::Missing;
+    lose(&mut records.headnodes[0]);
     golden("claimed", in_sight(records), Json::Yes);
+}
+
+/// The seconds after a fence agent's yes: the old holder's session, with all that its daemons said, outlives it.
+#[test]
+fn what_the_old_holder_last_said_is_not_shown_as_the_present() {
+    golden("overtaken", in_sight(past::without(overtaken())), Json::Yes);
+    let mut records = overtaken();
+    records.headnodes[0].state = Content::Missing;
+    golden("overtaken-services-only", in_sight(past::without(records)), Json::No);
 }
 
 #[test]
@@ -364,11 +388,7 @@ fn nobody_ever_held_office() {
         pulse: Pulse::NoHolder,
         ..records()
     };
-    for headnode in &mut records.headnodes {
-        headnode.state = Content::Missing;
-        headnode.health = Content::Missing;
-        headnode.services = Content::Missing;
-    }
+    records.headnodes.iter_mut().for_each(lose);
     golden("fresh", in_sight(records), Json::No);
 }
 

@@ -276,7 +276,7 @@ fn headnode_seen(view: &View, headnode: &Headnode) -> HeadnodeSeen {
         name: headnode.name.to_string(),
         address: headnode.address.clone(),
         role: state.map(|state| state.role.as_str()),
-        why: state.map(|state| state.why.clone()),
+        why: state.map(|state| state.why.clone()).or_else(|| headnode.past.clone()),
         verdict: health.map(|health| verdict(health.verdict)),
         reasons: health.map_or_else(Vec::new, |health| health.reasons.clone()),
         checks: health.map_or_else(BTreeMap::new, |health| health.checks.clone()),

@@ -198,7 +198,9 @@ fn role(headnode: &Headnode) -> (Cell, String) {
             return (Cell::styled(BAD, "unknown"), "its record is corrupt".to_owned());
         }
         Content::Missing | Content::Unread => {
-            return (Cell::styled(BAD, "absent"), "its master-fc has no session".to_owned());
+            let why = headnode.past.clone();
+            let why = why.unwrap_or_else(|| "its master-fc has no session".to_owned());
+            return (Cell::styled(BAD, "absent"), why);
         }
     };
     let style = match state.role {
@@ -213,6 +215,9 @@ fn verdict(headnode: &Headnode) -> (Cell, String) {
     let health = match &headnode.health {
         Content::Record(health) => health,
         Content::Corrupt(_) => return (Cell::styled(BAD, "unknown"), String::new()),
+        Content::Missing | Content::Unread if headnode.past.is_some() => {
+            return (Cell::plain("unknown"), String::new());
+        }
         Content::Missing | Content::Unread => {
             return (
                 Cell::styled(WARN, "no heartbeat"),
@@ -232,13 +237,19 @@ fn services(view: &View, records: &Records) -> String {
     let mut names = vec!["SERVICE"];
     names.extend(records.headnodes.iter().map(|headnode| headnode.name.as_str()));
     let mut table = Table::new(&names);
-    let settings = record(&records.settings);
+    let (settings, active) = (record(&records.settings), record(&records.active));
     let alone =
         |name: &String| settings.is_some_and(|it| it.maintenance.services.contains_key(name));
     for name in &view.services {
         let mut row = vec![Cell::plain(name)];
         let alone = alone(name);
-        row.extend(records.headnodes.iter().map(|headnode| service(headnode, name, alone)));
+        row.extend(records.headnodes.iter().map(|headnode| {
+            if outlives(headnode, name, active) {
+                Cell::styled(WARN, "last seen running")
+            } else {
+                service(headnode, name, alone)
+            }
+        }));
         table.row(row);
     }
     for (name, node) in &view.pinned {
@@ -255,8 +266,19 @@ fn services(view: &View, records: &Records) -> String {
     table.to_text()
 }
 
+/// Whether a moving service is said to run where nobody is in office and no master-fc has a session: the sessions of a host that
+/// lost its power do not end all at once.
+fn outlives(headnode: &Headnode, name: &str, active: Option<&Active>) -> bool {
+    let absent = matches!(headnode.state, Content::Missing);
+    let elsewhere = active.and_then(|active| active.holder.as_ref());
+    let elsewhere = elsewhere.is_some_and(|holder| holder.node != headnode.name);
+    absent && elsewhere && headnode.service(name).is_some_and(|seen| seen.is_running())
+}
+
 fn service(headnode: &Headnode, name: &str, alone: bool) -> Cell {
-    let Some(seen) = headnode.service(name) else { return Cell::plain("-") };
+    let Some(seen) = headnode.service(name) else {
+        return Cell::plain(if headnode.past.is_some() { "unknown" } else { "-" });
+    };
     let mut text = seen.observed.clone();
     match seen.restarts {
         0 => {}

@@ -9,6 +9,7 @@ mod keep;
 mod key;
 mod node;
 mod orders;
+mod past;
 
 use std::collections::{BTreeMap, BTreeSet};
 

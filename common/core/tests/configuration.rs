@@ -39,6 +39,30 @@ fn the_sample_written_out_says_exactly_the_defaults() {
 }
 
 #[test]
+fn what_the_sample_says_can_be_left_out_can() {
+    const OPTIONAL: [&str; 3] = ["[apache_quorum]", "[follow]", "[[service.probe]]"];
+    let (head, _) = SAMPLE.split_once("\n\n").unwrap();
+    let mut left_out = false;
+    let kept = SAMPLE.lines().filter(|line| {
+        if line.starts_with('[') {
+            left_out = OPTIONAL.contains(line);
+        }
+        !left_out
+    });
+    let text: String = kept.map(|line| format!("{line}\n")).collect();
+    let config = load(&[("sample", &text)]);
+    assert!(config.apache_quorum.is_none() && config.follow.is_none());
+    assert!(config.services.iter().all(|service| service.probes.is_empty()));
+    for table in OPTIONAL {
+        assert!(head.contains(table), "{table} is left out without a word at the top");
+    }
+    // They stand behind a `#` though they have no default.
+    for example in ["node", "agent_command", "start", "pinned"] {
+        assert!(head.contains(&format!("`{example}`")), "{example}");
+    }
+}
+
+#[test]
 fn the_sample_names_every_key() {
     // An unknown key is told together with all known ones: ask in every table.
     let ask = |table: &str| {

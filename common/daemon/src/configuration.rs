@@ -31,7 +31,7 @@ pub enum ConfigurationError {
         path: PathBuf,
     },
     /// A file or folder is there, but cannot be read.
-    #[error("cannot read `{}`", path.display())]
+    #[error("cannot read `{}`{}", path.display(), way_out(source))]
     Unreadable {
         /// Which.
         path: PathBuf,
@@ -58,6 +58,15 @@ impl ConfigurationError {
             }
             Self::Unreadable { .. } => Exit::Failed,
         }
+    }
+}
+
+/// What helps where a file may not be read, as the end of a sentence.
+fn way_out(source: &io::Error) -> &'static str {
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        " (say it as root, or give everybody who shall look the right to read it)"
+    } else {
+        ""
     }
 }
 
@@ -207,6 +216,18 @@ service = [{ name = "a", unit = "a.service", announce = true }]
              /etc/headship/conf.d/20-second.toml:2: unknown key `lease`: remove it, or write one of `preset`, `lease_ms`, `session_ms`, `renew_ms`, `kill_ms`, `grace_ms`, `period_ms`, `lonely_after_ms`, `stay_out_ms`, `fence_budget_ms`, `dead_after_ms`"
         );
         assert_eq!(folder.load().unwrap_err().exit(), Exit::Configuration);
+    }
+
+    /// Root may read everything, so the error is made up.
+    #[test]
+    fn a_file_that_may_not_be_read_is_told_with_the_way_out() {
+        let source = io::Error::from(io::ErrorKind::PermissionDenied);
+        let path = PathBuf::from("/etc/headship/headship.toml");
+        let said = ConfigurationError::Unreadable { path, source }.to_string();
+        assert_eq!(
+            said,
+            "cannot read `/etc/headship/headship.toml` (say it as root, or give everybody who shall look the right to read it)"
+        );
     }
 
     #[test]

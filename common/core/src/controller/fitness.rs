@@ -76,8 +76,12 @@ impl Controller {
         if let Some(why) = self.in_maintenance(peer) {
             return Fitness::Unfit(why);
         }
+        let active = self.records.active.record();
         match state {
             None => Fitness::Unfit(format!("{peer} is not there: its master-fc has no session")),
+            Some(state) if active.is_some_and(|active| state.is_past(active)) => {
+                Fitness::Reluctant(format!("{peer} {}", state.was()))
+            }
             Some(state) if state.role != Role::Standby => {
                 Fitness::Reluctant(format!("{peer} is {}: {}", state.role.as_str(), state.why))
             }

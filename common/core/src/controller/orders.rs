@@ -132,10 +132,10 @@ impl Controller {
         match self.records.settings.record().map(Settings::pausing) {
             None | Some(Pausing::Automatic) => Ok(()),
             Some(Pausing::Paused(by) | Pausing::Asked { by, .. } | Pausing::Kept { by, .. }) => {
-                Err(format!("automatic failover is paused ({by}): that must end first"))
+                Err(format!("automatic failover is paused ({by}): `headship resume` first"))
             }
             Some(Pausing::Resuming { kept }) => Err(format!(
-                "{} has not acknowledged yet that automatic failover is resumed: that must end first",
+                "{} has not acknowledged yet that automatic failover is resumed: wait for that (see `headship status`)",
                 kept.by.node
             )),
         }
