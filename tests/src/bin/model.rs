@@ -30,9 +30,12 @@ struct Arguments {
     /// How many faults may happen in one run.
     #[arg(long, default_value_t = 2)]
     faults: u8,
-    /// Give up on a scope after so many seconds.
+    /// Give up on a large scope after so many seconds.
     #[arg(long, default_value_t = 600)]
     limit: u64,
+    /// And on that of a rule, which has to be explored to its end.
+    #[arg(long, default_value_t = 600)]
+    rule_limit: u64,
     /// Leave out the table of the rules.
     #[arg(long)]
     no_rules: bool,
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
     let mut fine = true;
     println!("{:<66} result", "scope, with all rules");
     for (name, scope) in scopes(&arguments) {
-        let verdict = run(scope, &arguments);
+        let verdict = run(scope, arguments.limit);
         println!("{name:<66} {verdict}");
         fine &= verdict.violated.is_none();
         tell(&verdict);
@@ -51,14 +54,14 @@ fn main() -> ExitCode {
     if !arguments.no_rules {
         println!("\n{:<66} with it · without it", "rule");
         for rule in Rule::ALL {
-            fine &= compare(*rule, &arguments);
+            fine &= compare(*rule, arguments.rule_limit);
         }
     }
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Explores one scope within the limit, on every processor.
-fn run(scope: Scope, arguments: &Arguments) -> Verdict {
+fn run(scope: Scope, limit: u64) -> Verdict {
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let (end, ended) = channel::<()>();
     let began = Instant::now();
@@ -68,7 +71,7 @@ fn run(scope: Scope, arguments: &Arguments) -> Verdict {
             eprintln!("model: still exploring this scope, {} s so far", began.elapsed().as_secs());
         }
     });
-    let verdict = explore(scope, threads, Some(Duration::from_secs(arguments.limit)));
+    let verdict = explore(scope, threads, Some(Duration::from_secs(limit)));
     drop(end);
     clock.join().ok();
     verdict
@@ -82,9 +85,9 @@ fn tell(verdict: &Verdict) {
 }
 
 /// Prints what one rule is needed for; whether it is what the protocol's table says.
-fn compare(rule: Rule, arguments: &Arguments) -> bool {
-    let with = run(Scope::showing(rule), arguments);
-    let without = run(Scope::showing(rule).without(rule), arguments);
+fn compare(rule: Rule, limit: u64) -> bool {
+    let with = run(Scope::showing(rule), limit);
+    let without = run(Scope::showing(rule).without(rule), limit);
     println!("{:<66} {with} · {without}", rule.sentence());
     let found = without.violated.is_some();
     let expected = rule.shown() != Shown::Nothing;

@@ -53,9 +53,11 @@ impl Controller {
     /// Whether another headnode holds office and says that it has given up a service there.
     fn holder_gave_up(&self) -> bool {
         let holder = self.records.active.record().and_then(|active| active.holder.as_ref());
-        let other = holder.filter(|holder| holder.node != self.me.node);
-        let state = other.and_then(|holder| self.records.headnodes.get(&holder.node)?.record());
-        state.is_some_and(|state| state.gave_up.is_some())
+        let Some(holder) = holder.filter(|holder| holder.node != self.me.node) else {
+            return false;
+        };
+        let state = self.records.headnodes.get(&holder.node).and_then(Known::record);
+        state.is_some_and(|state| state.by.same_boot(holder) && state.gave_up.is_some())
     }
 
     /// Without its slave-ha-service a headnode has only master-fc to stop at D: another one would do better.
