@@ -173,6 +173,19 @@ impl View {
             quorum,
         }
     }
+
+    /// The leader of a failover quorum that seems well and gives no answer: seen with ZooKeeper 3.8 after all servers had stood
+    /// still, for as long as nobody restarted one.
+    pub(crate) fn stuck_leader(&self) -> Option<&str> {
+        let answering = self.servers.iter().filter(|server| server.answer.is_ok()).count();
+        let most = answering * 2 > self.servers.len();
+        let leads = |server: &&Server| server.answer.as_deref() == Ok("leader");
+        let leader = self.servers.iter().find(leads).map(|server| server.address.as_str());
+        match self.quorum {
+            Quorum::Away { .. } => leader.filter(|_| most),
+            Quorum::InSight(_) => None,
+        }
+    }
 }
 
 impl Headnode {
@@ -237,5 +250,39 @@ pub(crate) fn corrupt<T>(content: &Content<T>) -> Option<String> {
     match content {
         Content::Corrupt(corrupt) => Some(corrupt.to_string()),
         Content::Unread | Content::Missing | Content::Record(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests;
+
+    #[test]
+    fn a_quorum_that_seems_well_and_gives_no_answer_has_a_leader_to_restart() {
+        let local = Local {
+            folder: String::new(),
+            permit: Ok(None),
+            closed: Ok(None),
+            daemons: Ok(Vec::new()),
+        };
+        let away = Quorum::Away { why: String::new(), local };
+        let leader = |answers: [Result<&str, &str>; 3], quorum: &Quorum| {
+            let mut view = View::new(&tests::config(), tests::BEGIN, quorum.clone());
+            view.servers = (0..)
+                .zip(answers)
+                .map(|(n, answer)| Server {
+                    address: format!("zk{n}:2181"),
+                    answer: answer.map(str::to_owned).map_err(str::to_owned),
+                })
+                .collect();
+            view.stuck_leader().map(str::to_owned)
+        };
+        let well = [Ok("follower"), Ok("leader"), Err("it does not answer")];
+        assert_eq!(leader(well, &away).as_deref(), Some("zk1:2181"));
+        assert_eq!(leader(well, &Quorum::InSight(Box::new(tests::records()))), None);
+        let alone = [Err("it does not answer"), Ok("leader"), Err("it does not answer")];
+        assert_eq!(leader(alone, &away), None);
+        assert_eq!(leader([Ok("unknown"); 3], &away), None);
     }
 }

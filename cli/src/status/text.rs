@@ -60,6 +60,12 @@ fn head(view: &View) -> String {
         "failover quorum",
         &format!("{} ({})", styled(style, &count), servers.join(", ")),
     );
+    if let Some(leader) = view.stuck_leader() {
+        let stuck = format!(
+            "most of them answer, {leader} leads, and yet nothing is carried out: if that lasts, restart ZooKeeper there"
+        );
+        line(&mut text, "", &styled(WARN, &stuck));
+    }
     let Quorum::InSight(records) = &view.quorum else { return text };
     let failover = match &records.settings {
         Content::Record(settings) => {
