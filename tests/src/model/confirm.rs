@@ -5,7 +5,15 @@
 
 use super::rules::Rule;
 use super::scope::Scope;
-use super::state::{Node, Role, Settings, State, Yes};
+use super::state::{Host, Node, Role, Service, Settings, State, Yes};
+
+impl Host {
+    /// Whether this host can tell that nothing runs here by a keep: the permit is gone with the services, or with the boot.
+    pub(super) fn keeps_nothing(&self) -> bool {
+        let outside = self.controller.role == Role::Standby;
+        outside && !self.permit.present && self.service == Service::Stopped && !self.order
+    }
+}
 
 impl Scope {
     /// Whether the holder of office shows that it lives: its session, which a host without power soon has no more.

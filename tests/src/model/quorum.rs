@@ -96,7 +96,8 @@ impl Scope {
             Settings::Resuming => Claims::Resuming,
         };
         let promise = state.host(active.node).promised;
-        let off = self.fenced(state, by) || self.kept_is_off(state);
+        let own = by == active.node && state.host(by).keeps_nothing();
+        let off = own || self.fenced(state, by) || self.kept_is_off(state);
         claims_are_allowed(claims, active.ceded.is_some(), promise, off)
     }
 
