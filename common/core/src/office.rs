@@ -112,7 +112,8 @@ pub fn take(active: Version, office: &Active) -> Vec<Op> {
 }
 
 /// Write 6: succeeding myself, as a new process or with a new session. Bumping `active` makes every late write of the
-/// earlier process or session fail.
+/// earlier process or session fail. Whatever lock is there is replaced: over an office or a claim that is mine none can come from
+/// a claim, which is one write with the lock and `active`.
 pub fn succeed(
     active: Version,
     office: &Active,

@@ -379,6 +379,7 @@ impl World {
             "write lease garbage",
             "delete lease",
             "write lock garbage",
+            "lock by hand",
             "write orders/switchover garbage",
             "write history garbage",
         ]);

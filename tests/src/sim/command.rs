@@ -64,7 +64,7 @@ impl World {
                 let kind = Kind::by_name(daemon).ok_or_else(|| format!("no daemon `{daemon}`"))?;
                 self.daemon_command(DaemonId { host, kind }, &words)
             }
-            ["write" | "delete" | "another", ..] => self.record_command(&words),
+            ["write" | "delete" | "another" | "lock", ..] => self.record_command(&words),
             ["deafen", host, "to", path] => {
                 let key = Key::from_path(path).ok_or_else(|| format!("no record `{path}`"))?;
                 self.deaf.insert((self.named_host(host)?, key));
@@ -327,12 +327,10 @@ impl World {
     fn record_command(&mut self, words: &[&str]) -> Result<(), String> {
         let key = |path: &str| Key::from_path(path).ok_or_else(|| format!("no record `{path}`"));
         match words {
-            ["delete", path, "garbage"] => {
-                let key = key(path)?;
-                let ours = |data: &str| data.starts_with('{');
-                if self.ensemble.head.get(&key).is_some_and(|node| !ours(&node.data)) {
-                    self.write_by_hand(&[Op::Delete { key, version: None }]);
-                }
+            // Of nobody's session, as a person makes it.
+            ["lock", "by", "hand"] => {
+                let _there = self.write_by_hand(&[Op::Delete { key: Key::Lock, version: None }]);
+                self.by_hand(&[Op::Create { key: Key::Lock, data: "not ours".to_owned() }])?;
             }
             ["delete", path] => {
                 let key = key(path)?;

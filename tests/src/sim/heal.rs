@@ -27,7 +27,6 @@ impl World {
         let soon = Duration::from_secs(15);
         self.after(soon, Happening::Command("resume".to_owned()));
         self.after(soon, Happening::Command("maintenance all off".to_owned()));
-        self.after(soon, Happening::Command("delete lock garbage".to_owned()));
         if self.lives > 0 {
             self.adopt_thoroughly(soon);
         }

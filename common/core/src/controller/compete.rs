@@ -101,16 +101,14 @@ impl Controller {
             return;
         };
         let lock = &self.records.lock;
-        // Only my own old lock is removed. A lock of another over my unclaimed office cannot come from a claim.
-        let foreign = lock.record().is_some_and(|lock| !lock.by.same_boot(&self.me));
-        if foreign || matches!(lock.content(), Content::Corrupt(_)) {
-            let path = format!("/headship/{}/lock", self.config.cluster);
-            self.course = format!(
-                "somebody holds `{path}` without a claim: delete it by hand, as with zkCli's `delete`"
-            );
-            return;
-        }
+        let foreign = lock.record().is_some_and(|lock| !lock.by.same_boot(&self.me))
+            || matches!(lock.content(), Content::Corrupt(_));
         let (ops, active) = office::succeed(version, active, lock.version(), &self.me);
+        if foreign {
+            // It comes from no claim, which would stand in `active`: office is not lost for what somebody wrote by hand.
+            let text = "`lock` was there without a claim, as if somebody had written it by hand: it is replaced";
+            self.tell_of(Kind::LockReplaced, text.to_owned());
+        }
         self.write(now, ops, Write::Succeed(active));
     }
 

@@ -99,6 +99,8 @@ kinds! {
     MaintenanceEnded, Info, "914ad302bfd9475da2cb8a8183caf221";
     /// A record of the failover quorum cannot be understood.
     CorruptRecord, Error, "4c13bf4e3eee475ba07d367e773fe15a";
+    /// A lock that comes from no claim is replaced.
+    LockReplaced, Warn, "7a87c529409844dc8633ed81528bddea";
     /// The failover quorum denies what a daemon writes.
     WritesDenied, Error, "deaadf5ea9b849098abf65a3bd9c6fa0";
     /// The permit cannot be written or removed.
