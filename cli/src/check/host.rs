@@ -375,7 +375,8 @@ mod tests {
         assert_eq!(told(&oneshot), (Level::Advice, Exit::Ok));
         let second = Duration::from_secs(1);
         let kind = ProbeKind::Tcp { address: "localhost:1".to_owned() };
-        let probe = Probe { kind, interval: second, limit: second, rise: 1, fall: 1 };
+        let probe =
+            Probe { kind, interval: second, limit: second, rise: 1, fall: 1, fall_unanswered: 1 };
         assert_eq!(found(&oneshot, vec![probe]).level, Level::Ok);
         // The end of any other unit's process is seen by the driver.
         assert_eq!(told(&with("RemainAfterExit", "yes")), (Level::Ok, Exit::Ok));

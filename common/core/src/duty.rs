@@ -251,7 +251,7 @@ impl DutyKeeper {
                 given_up,
                 critical: service.critical,
                 alone: alone.is_some(),
-                why: alone.map_or_else(|| why.to_owned(), |by| format!("in maintenance: {by}")),
+                why: alone.map_or(why, |by| format!("in maintenance: {by}")),
             };
             (service.name.clone(), duty)
         });

@@ -1,15 +1,19 @@
 //! Asks a service whether it serves.
 //!
-//! No answer within the limit is no data: a service under load is slow, not dead. A refused connection, a reset or a wrong
-//! status is an answer, and a bad one.
+//! No answer within the limit is no data: a service under load is slow, not dead. A refused connection, a reset, a wrong status
+//! or a body without what is looked for is an answer, and a bad one. One asking of a probe ends before the next begins, and reads
+//! so much and no more: a service that talks without end does not take its headnode down.
 
 use headship_core::config::checked::{Probe, ProbeKind};
+use regex_lite::Regex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How much of an answer is read: the status line is all that is looked at.
+/// How much of an answer is read where only its status counts.
 const STATUS_LINE: u64 = 512;
+/// And where its body is looked at.
+const BODY: u64 = 64 * 1024;
 
 /// Whether it serves; none if there is no data.
 pub(crate) async fn ask(probe: &Probe) -> Option<bool> {
@@ -19,21 +23,43 @@ pub(crate) async fn ask(probe: &Probe) -> Option<bool> {
 async fn answer(kind: &ProbeKind) -> bool {
     match kind {
         ProbeKind::Tcp { address } => TcpStream::connect(address).await.is_ok(),
-        ProbeKind::Http { address, path, status } => {
-            get(address, path).await.is_ok_and(|answered| answered == Some(*status))
+        ProbeKind::Http { address, path, status, body } => {
+            get(address, path, *status, body.as_deref()).await.is_ok_and(|right| right)
         }
     }
 }
 
-/// The status of a plain GET.
-async fn get(address: &str, path: &str) -> std::io::Result<Option<u16>> {
+/// A plain GET: whether it is answered as expected.
+async fn get(
+    address: &str,
+    path: &str,
+    expected: u16,
+    body: Option<&str>,
+) -> std::io::Result<bool> {
+    let pattern = body.map(Regex::new).transpose().map_err(std::io::Error::other)?;
     let mut stream = TcpStream::connect(address).await?;
     let request = format!("GET {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
-    let mut head = Vec::new();
-    let mut stream = stream.take(STATUS_LINE);
-    while !head.contains(&b'\n') && stream.read_buf(&mut head).await? > 0 {}
-    Ok(status(&String::from_utf8_lossy(&head)))
+    let mut told = Vec::new();
+    let mut stream = stream.take(if pattern.is_some() { BODY } else { STATUS_LINE });
+    loop {
+        let over = stream.read_buf(&mut told).await? == 0;
+        let text = String::from_utf8_lossy(&told);
+        let Some((line, rest)) = text.split_once('\n') else {
+            if over {
+                return Ok(false);
+            }
+            continue;
+        };
+        let Some(pattern) = pattern.as_ref().filter(|_| status(line) == Some(expected)) else {
+            return Ok(status(line) == Some(expected));
+        };
+        // As soon as it is there: some servers keep a connection open that they were asked to close.
+        let body = rest.split_once("\r\n\r\n").map(|(_, body)| body);
+        if over || body.is_some_and(|body| pattern.is_match(body)) {
+            return Ok(body.is_some_and(|body| pattern.is_match(body)));
+        }
+    }
 }
 
 /// The status in `HTTP/1.1 200 OK`.
@@ -52,8 +78,8 @@ mod tests {
     use super::*;
 
     fn http(address: String, limit: Duration) -> Probe {
-        let kind = ProbeKind::Http { address, path: "/".to_owned(), status: 200 };
-        Probe { kind, interval: Duration::from_secs(1), limit, rise: 1, fall: 1 }
+        let kind = ProbeKind::Http { address, path: "/".to_owned(), status: 200, body: None };
+        Probe { kind, interval: Duration::from_secs(1), limit, rise: 1, fall: 1, fall_unanswered: 1 }
     }
 
     async fn server(answer: &'static str) -> String {
@@ -82,5 +108,27 @@ mod tests {
         assert_eq!(ask(&http(server("").await, Duration::from_millis(50))).await, None);
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         assert_eq!(ask(&http(closed.to_string(), long)).await, Some(false));
+    }
+    #[tokio::test]
+    async fn a_body_is_looked_through_and_need_not_end() {
+        let with = |address, pattern: &str| {
+            let mut probe = http(address, Duration::from_secs(10));
+            if let ProbeKind::Http { body, .. } = &mut probe.kind {
+                *body = Some(pattern.to_owned());
+            }
+            probe
+        };
+        let right = "HTTP/1.1 200 OK\r\nServer: RUNNING\r\n\r\n{\"state\": \"RUNNING\"}";
+        let headers = "HTTP/1.1 200 OK\r\nServer: RUNNING\r\n\r\n{}";
+        let other = "HTTP/1.1 500 No\r\n\r\n{\"state\": \"RUNNING\"}";
+        let pattern = r#""state": *"RUN+ING""#;
+        assert_eq!(ask(&with(server(right).await, pattern)).await, Some(true));
+        assert_eq!(ask(&with(server(other).await, pattern)).await, Some(false));
+        let mut unended = with(server(headers).await, "RUNNING");
+        unended.limit = Duration::from_millis(50);
+        assert_eq!(ask(&unended).await, None);
+        let endless: &str = "x".repeat(BODY as usize).leak();
+        let long: &str = format!("HTTP/1.1 200 OK\r\n\r\n{endless}").leak();
+        assert_eq!(ask(&with(server(long).await, "RUNNING")).await, Some(false));
     }
 }

@@ -271,7 +271,7 @@ impl World {
             }
             6 => {}
             7 if self.rng.bool() => {
-                let deaf = self.one_of(&["answers nobody", "never answers"]);
+                let deaf = self.one_of(&["answers nobody", "never answers", "hangs"]);
                 self.do_for(&say(deaf), &well, 5000, 60_000);
             }
             7 => self.do_for(&say("dies after 2s"), &well, 5000, 40_000),

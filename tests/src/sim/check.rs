@@ -16,7 +16,7 @@ use headship_core::services::{Order, ServiceAction};
 use super::host::{DaemonId, HostId, Kind, Life};
 use super::machine::Machine;
 use super::tree::{Change, Tree};
-use super::unit::State;
+use super::unit::{Reply, State};
 use super::world::World;
 
 /// What a file's outcome takes to come back.
@@ -319,7 +319,8 @@ impl World {
     /// Whether a service runs and answers, for long enough that everybody has had time to see it.
     fn is_sound(&self, host: HostId, service: &str) -> bool {
         let unit = self.unit(host, service);
-        let well = unit.state == State::Running && !unit.manner.deaf && unit.failed.is_none();
+        let answers = unit.manner.reply == Reply::Right;
+        let well = unit.state == State::Running && answers && unit.failed.is_none();
         well && self.now > unit.sound_since + SEEN
     }
 

@@ -10,7 +10,7 @@ use headship_core::record::{self, Key, Settings};
 use super::ensemble::{Power, ServerId};
 use super::host::{DaemonId, HostId, HostStep, Kind, Life, RunFault};
 use super::net::Way;
-use super::unit::{Ends, State, UnitStep};
+use super::unit::{Ends, Reply, State, UnitStep};
 use super::world::{Happening, World, good_measurements};
 
 impl World {
@@ -289,16 +289,19 @@ impl World {
             ["refuses", "to", "stop"] => manner.ends = Ends::WhenKilled,
             ["cannot", "be", "killed"] => manner.ends = Ends::Never,
             ["cannot", "start"] => manner.cannot_start = true,
-            ["answers", "nobody"] => manner.deaf = true,
-            ["never", "answers"] => (manner.deaf, manner.stays_deaf) = (true, true),
+            ["answers", "nobody"] => manner.reply = Reply::Wrong,
+            ["never", "answers"] => {
+                (manner.reply, manner.reply_at_start) = (Reply::Wrong, Reply::Wrong);
+            }
+            ["hangs"] => manner.reply = Reply::Never,
             ["starts", "in", span] => manner.start = seconds(span)?,
             ["stops", "in", span] => manner.stop = seconds(span)?,
             ["well"] => {
-                if manner.deaf {
+                if manner.reply != Reply::Right {
                     unit.sound_since = now;
                 }
                 (manner.ends, manner.cannot_start) = (Ends::WhenAsked, false);
-                (manner.deaf, manner.stays_deaf) = (false, false);
+                (manner.reply, manner.reply_at_start) = (Reply::Right, Reply::Right);
                 manner.dies_after = None;
             }
             ["started", "by", "hand"] => {

@@ -17,6 +17,9 @@ use super::world::{Happening, World};
 /// How long a driver waits for an answer of the bus.
 const BUS_LIMIT: Duration = Duration::from_secs(5);
 
+/// And for one of a service: the probes' default.
+const PROBE_LIMIT: Duration = Duration::from_secs(2);
+
 /// How long after the bus answers again the last of what it kept back is told.
 const TOLD: Duration = Duration::from_millis(20);
 
@@ -44,10 +47,21 @@ pub(super) struct Manner {
     pub(super) dies_after: Option<Duration>,
     pub(super) ends: Ends,
     pub(super) cannot_start: bool,
-    /// It runs and answers nobody.
-    pub(super) deaf: bool,
-    /// And so after each start.
-    pub(super) stays_deaf: bool,
+    /// What its probes get while it runs.
+    pub(super) reply: Reply,
+    /// And after each start.
+    pub(super) reply_at_start: Reply,
+}
+
+/// What a probe of a service that runs gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// The right answer.
+    Right,
+    /// A wrong one, as a refused connection is.
+    Wrong,
+    /// Nothing within its limit: the process stands still.
+    Never,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,9 +210,15 @@ impl World {
             }
             Order::Look => UnitStep::Look(by, process, id),
             Order::Probe(_) => {
-                let at = self.now + self.between(500, 5000);
+                let mut at = self.now + self.between(500, 5000);
                 let unit = self.unit(host, &service);
-                let serving = Some(unit.state == State::Running && !unit.manner.deaf);
+                let serving = match unit.manner.reply {
+                    Reply::Never if unit.state == State::Running => None,
+                    reply => Some(unit.state == State::Running && reply == Reply::Right),
+                };
+                if serving.is_none() {
+                    at = self.now + PROBE_LIMIT;
+                }
                 let report = Report::Probed { id, serving };
                 self.input_at(at, by, process, Input::Told(Heard::Report(report)));
                 return;
@@ -446,7 +466,7 @@ impl World {
         unit.state = State::Dead;
         unit.epoch = None;
         unit.foreign = false;
-        unit.manner.deaf = unit.manner.stays_deaf;
+        unit.manner.reply = unit.manner.reply_at_start;
         let why = failed.clone().unwrap_or_else(|| "it ended".to_owned());
         unit.failed = failed;
         let queued = unit.start_queued;

@@ -21,7 +21,7 @@ use super::log::Log;
 use super::machine::Heard;
 use super::net::{ConnId, Net, Way};
 use super::setup::Setup;
-use super::unit::{Ends, Manner, Unit, UnitStep};
+use super::unit::{Ends, Manner, Reply, Unit, UnitStep};
 
 /// How many things may happen at the same moment: a host that thaws has much to catch up with.
 const AT_ONCE: u32 = 20_000;
@@ -165,8 +165,8 @@ impl World {
                 dies_after: None,
                 ends: Ends::WhenAsked,
                 cannot_start: false,
-                deaf: false,
-                stays_deaf: false,
+                reply: Reply::Right,
+                reply_at_start: Reply::Right,
             };
             units.insert(name, Unit::new(manner, gated));
         }

@@ -1,6 +1,7 @@
 //! The configuration as code uses it: complete, and consistent in itself.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -376,12 +377,14 @@ pub struct Probe {
     pub kind: ProbeKind,
     /// How often.
     pub interval: Duration,
-    /// How long it may take; no answer in time is no data, not a bad answer.
+    /// How long it may take; no answer in time is no data, not a bad answer, for `fall_unanswered` times.
     pub limit: Duration,
     /// Good answers in a row before it counts as serving.
     pub rise: u32,
     /// Bad answers in a row before it counts as failed.
     pub fall: u32,
+    /// Askings in a row without an answer before it counts as failed: slow is not dead, but what hangs is found.
+    pub fall_unanswered: u32,
 }
 
 /// What a probe asks.
@@ -392,7 +395,7 @@ pub enum ProbeKind {
         /// `host:port`.
         address: String,
     },
-    /// A plain HTTP GET is answered with this status.
+    /// A plain HTTP GET is answered with this status, and with a body that the pattern is found in.
     Http {
         /// `host:port`.
         address: String,
@@ -400,5 +403,16 @@ pub enum ProbeKind {
         path: String,
         /// The expected status code.
         status: u16,
+        /// What the body has to match somewhere, if anything: a regular expression that `config` has compiled once.
+        body: Option<String>,
     },
+}
+
+impl fmt::Display for ProbeKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { address } => write!(f, "tcp probe of {address}"),
+            Self::Http { address, path, .. } => write!(f, "http probe of {address}{path}"),
+        }
+    }
 }

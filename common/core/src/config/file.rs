@@ -212,10 +212,12 @@ pub(super) struct Probe {
     pub(super) address: Option<Given<String>>,
     pub(super) path: Option<Given<String>>,
     pub(super) status: Option<Given<u16>>,
+    pub(super) body: Option<Given<String>>,
     pub(super) interval_ms: Option<Given<u64>>,
     pub(super) limit_ms: Option<Given<u64>>,
     pub(super) rise: Option<Given<u32>>,
     pub(super) fall: Option<Given<u32>>,
+    pub(super) fall_unanswered: Option<Given<u32>>,
 }
 
 /// `kind = `

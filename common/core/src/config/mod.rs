@@ -12,6 +12,7 @@ mod follow;
 mod hadoop;
 mod order;
 mod preset;
+mod probe;
 mod reader;
 mod relations;
 mod service;

@@ -30,6 +30,9 @@ pub(super) const PROBE_RISE: u32 = 1;
 /// Bad answers before a service counts as failed: one may be an accident.
 pub(super) const PROBE_FALL: u32 = 3;
 
+/// A minute with the figures above: no pause of a garbage collection that a service survives is longer.
+pub(super) const PROBE_FALL_UNANSWERED: u32 = 15;
+
 /// The status that an HTTP probe expects.
 pub(super) const PROBE_STATUS: u16 = 200;
 

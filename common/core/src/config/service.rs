@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::checked::{Driver, Probe, ProbeKind, RestartBudget, Service, Starter};
-use super::convert::{is_host_and_port, name};
+use super::checked::{Driver, RestartBudget, Service, Starter};
+use super::convert::name;
 use super::file;
 use super::preset;
+use super::probe::probe;
 use super::reader::Reader;
 
 /// A year, in seconds: no figure of ours is longer.
@@ -195,41 +196,4 @@ fn restart(reader: &mut Reader, key: &str, table: Option<Spanned<file::Restart>>
         reader.fault(&[&within_key, &back_off_key, key], text);
     }
     budget
-}
-
-fn probe(reader: &mut Reader, key: &str, table: Spanned<file::Probe>) -> Option<Probe> {
-    let table = reader.table(key, Some(table));
-    let field = |field: &str| format!("{key}.{field}");
-    let kind = reader.required(key, &field("kind"), table.kind, r#"kind = "tcp""#);
-    let example = r#"address = "127.0.0.1:8080""#;
-    let address = reader.required(key, &field("address"), table.address, example);
-    if let Some(address) = address.as_ref().filter(|address| !is_host_and_port(address)) {
-        let text = format!("`{}` cannot be `{address}`: write `host:port`", field("address"));
-        reader.fault(&[&field("address")], text);
-    }
-    if kind == Some(file::ProbeKind::Tcp) && (table.path.is_some() || table.status.is_some()) {
-        let text = "`path` and `status` are for `kind = \"http\"`: remove them, or change the kind";
-        reader.fault(&[key], text.to_owned());
-    }
-    let path = reader.value(&field("path"), table.path).unwrap_or_else(|| "/".to_owned());
-    let plain = |c: char| c.is_ascii_graphic();
-    if !path.starts_with('/') || !path.chars().all(plain) {
-        let text = format!(
-            "`{}` cannot be `{path}`: write a path such as `/`, without blanks",
-            field("path")
-        );
-        reader.fault(&[&field("path")], text);
-    }
-    let status = reader.number(&field("status"), table.status, preset::PROBE_STATUS, 100..=599);
-    let probe = |kind| Probe {
-        kind,
-        interval: reader.millis(&field("interval_ms"), table.interval_ms, preset::PROBE_INTERVAL),
-        limit: reader.millis(&field("limit_ms"), table.limit_ms, preset::PROBE_LIMIT),
-        rise: reader.number(&field("rise"), table.rise, preset::PROBE_RISE, 1..=1000),
-        fall: reader.number(&field("fall"), table.fall, preset::PROBE_FALL, 1..=1000),
-    };
-    Some(probe(match kind? {
-        file::ProbeKind::Tcp => ProbeKind::Tcp { address: address? },
-        file::ProbeKind::Http => ProbeKind::Http { address: address?, path, status },
-    }))
 }

@@ -106,7 +106,7 @@ impl Keeper {
         let should_run = self.services.desired() == Desired::Running;
         let mut services = self.services.survey(now).filter(|_| should_run);
         let down =
-            |(_, observed, _, why): &(_, &Observed, _, &str)| observed.is_down() && !why.is_empty();
+            |(_, observed, _, why): &(_, &Observed, _, String)| observed.is_down() && !why.is_empty();
         let (.., why) = services.next().filter(down)?;
         Some(format!("{} is down: {why}", self.word))
     }

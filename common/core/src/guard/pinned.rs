@@ -124,8 +124,8 @@ impl Pinned {
         for (service, observed, _, why) in self.here.survey(now) {
             services.insert(service.name.clone(), observed.as_str().to_owned());
             if let Observed::Failed { why: ended } = observed {
-                let why = if why.is_empty() { ended } else { why };
-                reasons.insert(service.name.clone(), why.to_owned());
+                let why = if why.is_empty() { ended.clone() } else { why };
+                reasons.insert(service.name.clone(), why);
             }
         }
         for (service, observed, ..) in self.elsewhere.survey(now) {

@@ -106,6 +106,11 @@ impl Entry {
         &self.why
     }
 
+    /// Why it is not as desired, or may be about not to be.
+    pub(super) fn doubt(&self) -> String {
+        if self.why.is_empty() { self.probes.doubt().unwrap_or_default() } else { self.why.clone() }
+    }
+
     pub(super) fn is_gone(&self) -> bool {
         self.gone
     }

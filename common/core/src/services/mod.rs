@@ -356,10 +356,10 @@ impl Supervisor {
     }
 
     /// Each service's name, what was observed, restarts in the window at `now`, and why it is not as desired.
-    pub fn survey(&self, now: Time) -> impl Iterator<Item = (&Service, &Observed, u32, &str)> {
+    pub fn survey(&self, now: Time) -> impl Iterator<Item = (&Service, &Observed, u32, String)> {
         self.entries.iter().map(move |entry| {
             let restarts = u32::try_from(entry.restarts_in_window(now)).unwrap_or(u32::MAX);
-            (entry.spec(), entry.observed(), restarts, entry.why())
+            (entry.spec(), entry.observed(), restarts, entry.doubt())
         })
     }
 

@@ -14,11 +14,14 @@ pub(super) const FAST: [Test; 10] = [
     ("a_service_that_is_killed_again_and_again_comes_back_within_its_budget", killed_thrice),
     ("each_service_that_is_stopped_by_hand_on_the_active_is_back", stopped_by_hand),
     ("a_unit_that_stays_active_without_its_process_is_started_again", exited),
-    ("a_service_that_hangs_is_found_by_its_probe_and_started_anew", hung),
+    ("a_service_that_answers_wrongly_is_found_by_its_probe_and_started_anew", wrong),
     ("a_service_that_is_not_critical_is_given_up_and_nothing_moves", given_up),
     ("a_critical_service_that_is_given_up_moves_the_office_to_the_ready_peer", yields),
     ("a_critical_service_that_is_given_up_moves_nothing_without_a_ready_peer", stays),
 ];
+
+pub(super) const MORE: [Test; 1] =
+    [("a_service_that_hangs_is_found_by_its_unanswered_probe_and_started_anew", hung)];
 
 /// A second, on the clock of the service log.
 const SECOND: u64 = 1_000_000_000;
@@ -158,7 +161,7 @@ fn stopped_by_hand(cluster: &Cluster<'_>) -> Outcome {
 }
 
 // B-31, B-36 (active, unhealthy), K-3.
-fn hung(cluster: &Cluster<'_>) -> Outcome {
+fn wrong(cluster: &Cluster<'_>) -> Outcome {
     let (active, _) = cluster.pair()?;
     let epoch = cluster.epoch(&active)?;
     let since = service_log::now();
@@ -168,6 +171,22 @@ fn hung(cluster: &Cluster<'_>) -> Outcome {
     })?;
     cluster.lab().set_behaviour(active.name(), "livy", "")?;
     wait_served(cluster, &active, "livy", since)?;
+    assert_eq!(cluster.epoch(&active)?, epoch);
+    forget_budgets(cluster)
+}
+
+// K-3: what stands still accepts connections and answers none.
+fn hung(cluster: &Cluster<'_>) -> Outcome {
+    let (active, _) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    let since = service_log::now();
+    active.kill("livy.service", Signal::STOP)?;
+    cluster.wait("livy is started anew", FAILOVER, || {
+        cluster.log().ok()?.first(active.name(), "livy", What::Start, since)
+    })?;
+    wait_served(cluster, &active, "livy", since)?;
+    let said = cluster.journal(&active, "master-ha-service")?;
+    assert!(said.contains("livy is down: its http probe of 127.0.0.1:8998/ failed: asked"), "{said}");
     assert_eq!(cluster.epoch(&active)?, epoch);
     forget_budgets(cluster)
 }

@@ -58,9 +58,9 @@ impl Entry {
                 self.why = format!("it did not start within {} s", self.spec.start_limit.as_secs());
                 self.order(now, Order::Stop, ids, actions);
             }
-        } else if self.probes.failed() {
+        } else if let Some(why) = self.probes.failure() {
             self.probes.forget();
-            "its probe failed".clone_into(&mut self.why);
+            self.why = why;
             self.order(now, Order::Stop, ids, actions);
         } else if self.observed == Observed::Running {
             self.started = true;
