@@ -35,6 +35,7 @@ fn the_sample_written_out_says_exactly_the_defaults() {
     let spelt = spelt.replace("\nstart = [\"/usr/bin/program\", \"argument\"]\n", "\n");
     let spelt = spelt.replace("agent_command = [\"/usr/bin/agent\", \"argument\"]\n", "");
     let spelt = spelt.replace("pinned = \"hn0\"\n", "");
+    let spelt = spelt.replace("body = '\"state\": *\"STARTED\"'\n", "");
     assert_eq!(load(&[("sample", &spelt)]), defaults);
 }
 

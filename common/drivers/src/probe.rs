@@ -79,7 +79,14 @@ mod tests {
 
     fn http(address: String, limit: Duration) -> Probe {
         let kind = ProbeKind::Http { address, path: "/".to_owned(), status: 200, body: None };
-        Probe { kind, interval: Duration::from_secs(1), limit, rise: 1, fall: 1, fall_unanswered: 1 }
+        Probe {
+            kind,
+            interval: Duration::from_secs(1),
+            limit,
+            rise: 1,
+            fall: 1,
+            fall_unanswered: 1,
+        }
     }
 
     async fn server(answer: &'static str) -> String {

@@ -42,9 +42,8 @@ pub(super) fn probe(reader: &mut Reader, key: &str, table: Spanned<file::Probe>)
         );
         reader.fault(&[&field("body")], text);
     }
-    let mut count = |name: &str, given, default| {
-        reader.number(&field(name), given, default, 1..=1000)
-    };
+    let mut count =
+        |name: &str, given, default| reader.number(&field(name), given, default, 1..=1000);
     let rise = count("rise", table.rise, preset::PROBE_RISE);
     let fall = count("fall", table.fall, preset::PROBE_FALL);
     let fall_unanswered =

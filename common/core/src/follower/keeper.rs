@@ -105,8 +105,9 @@ impl Keeper {
     pub(super) fn fault(&self, now: Time) -> Option<String> {
         let should_run = self.services.desired() == Desired::Running;
         let mut services = self.services.survey(now).filter(|_| should_run);
-        let down =
-            |(_, observed, _, why): &(_, &Observed, _, String)| observed.is_down() && !why.is_empty();
+        let down = |(_, observed, _, why): &(_, &Observed, _, String)| {
+            observed.is_down() && !why.is_empty()
+        };
         let (.., why) = services.next().filter(down)?;
         Some(format!("{} is down: {why}", self.word))
     }

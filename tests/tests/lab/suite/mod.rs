@@ -136,7 +136,9 @@ pub(crate) fn more_fenced() -> Vec<Test> {
 /// The same with the preset `fast`.
 pub(crate) fn more_fast() -> Vec<Test> {
     let nodes = [&kills::MORE[..], &followers::MORE, &upkeep::MORE].concat();
-    let cluster = [&health::MORE[..], &services::MORE, &orders::MORE, &records::MORE, &quorum::MORE_FAST].concat();
+    let cluster =
+        [&health::MORE[..], &services::MORE, &orders::MORE, &records::MORE, &quorum::MORE_FAST]
+            .concat();
     let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
     [nodes, cluster, hosts].concat()
 }

@@ -186,7 +186,10 @@ fn hung(cluster: &Cluster<'_>) -> Outcome {
     })?;
     wait_served(cluster, &active, "livy", since)?;
     let said = cluster.journal(&active, "master-ha-service")?;
-    assert!(said.contains("livy is down: its http probe of 127.0.0.1:8998/ failed: asked"), "{said}");
+    assert!(
+        said.contains("livy is down: its http probe of 127.0.0.1:8998/ failed: asked"),
+        "{said}"
+    );
     assert_eq!(cluster.epoch(&active)?, epoch);
     forget_budgets(cluster)
 }
