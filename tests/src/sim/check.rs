@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use headship_core::controller::Controller;
 use headship_core::epoch::{Epoch, Incarnation};
-use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::record::{
     self, Active, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
@@ -198,7 +197,7 @@ impl World {
             let state = self.host(host);
             let (run, boot) = (&state.run, state.boot_id());
             let now = state.clock.at(self.now);
-            let open = lease::gate(run.permit.as_ref(), run.closed.as_ref(), &boot, now).is_ok();
+            let open = run.gate(&boot, now).is_ok();
             if open && state.powered {
                 let name = state.name.clone();
                 self.violation(format!(
@@ -305,8 +304,7 @@ impl World {
             let Some((epoch, deadline)) = self.controller(host).and_then(Controller::held) else {
                 continue;
             };
-            let open = lease::gate(run.permit.as_ref(), run.closed.as_ref(), &state.boot_id(), now)
-                .is_ok();
+            let open = run.gate(&state.boot_id(), now).is_ok();
             if state.powered && now < deadline && open {
                 believers.push((state.name.clone(), epoch));
             }
@@ -342,8 +340,7 @@ impl World {
         let run = &host.run;
         let Some(permit) = &run.permit else { return };
         let grace = Duration::from_millis(permit.grace_ms);
-        let covered =
-            lease::gate(Some(permit), run.closed.as_ref(), &boot, now.after(grace)).is_ok();
+        let covered = run.gate(&boot, now.after(grace)).is_ok();
         let unclaimed = parse_active(&self.ensemble.head).is_some_and(|active| {
             active.epoch == permit.epoch
                 && active.claimant.is_none()

@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use headship_core::epoch::Epoch;
-use headship_core::lease;
 use headship_core::quorum::ActionId;
 use headship_core::services::{Ended, Observed, Order, Report, ServiceAction};
 
@@ -298,9 +297,8 @@ impl World {
         let now = self.now;
         let (gated, on) = (self.unit(host, name).gated, !self.setup.broken.no_gate);
         let state = self.host(host);
-        let (permit, closed) = (state.run.permit.clone(), state.run.closed.clone());
-        let verdict =
-            lease::gate(permit.as_ref(), closed.as_ref(), &state.boot_id(), state.clock.at(now));
+        let permit = state.run.permit.clone();
+        let verdict = state.run.gate(&state.boot_id(), state.clock.at(now));
         if let Err(refusal) = &verdict
             && gated
             && on
@@ -309,7 +307,7 @@ impl World {
             let unit = self.unit_mut(host, name);
             (unit.state, unit.failed) = (State::Dead, Some("refused by the gate".to_owned()));
             unit.turn += 1;
-            let ended = Ended::Failed { why: refusal.to_string(), by_gate: true };
+            let ended = Ended::Failed { why: refusal.clone(), by_gate: true };
             self.end_jobs(host, name, true, &ended);
             self.signal(host, name);
             return;

@@ -60,7 +60,7 @@ pub enum Event {
         event: QuorumEvent,
     },
     /// slave-ha-service wrote `/run/headship/closed`.
-    Closed(Option<Closed>),
+    Closed(Result<Option<Closed>, String>),
     /// The permit was written or removed, or could not be.
     PermitWritten {
         /// The id of the action.
@@ -230,6 +230,8 @@ pub struct Controller {
     records: Records,
     remembered: Option<Remembered>,
     closed: Option<Closed>,
+    /// Why that cannot be read, and since when: the gate then lets nothing through.
+    gate_fault: Option<(String, Time)>,
     pending: Option<Pending>,
     held: Option<Held>,
     permit: PermitFile,
@@ -311,6 +313,7 @@ impl Controller {
             wall: WallTime(0),
             remembered: found.remembered,
             closed: found.closed,
+            gate_fault: None,
             pending: None,
             held,
             permit: PermitFile {
@@ -363,7 +366,7 @@ impl Controller {
                     return self.ask_reads();
                 }
             }
-            Event::Closed(closed) => self.closed = closed,
+            Event::Closed(closed) => self.closed_read(now, closed),
             Event::PermitWritten { id, error } => self.permit_written(now, id, error),
             Event::Service(report) => self.services.handle(now, report),
             Event::Knocked { id, knocked } => self.knocked(now, id, &knocked),

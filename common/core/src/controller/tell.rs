@@ -133,6 +133,9 @@ impl Controller {
         } else if let Some(why) = self.missing_guard(now) {
             doubts.push_str(&format!("; {why}"));
         }
+        if let Some(why) = self.gate_fault(now) {
+            doubts.push_str(&format!("; {why}"));
+        }
         match phase {
             None => (Role::BecomingActive, self.course.clone()),
             Some(Phase::Active) if self.held.is_some() => {
