@@ -272,6 +272,8 @@ pub struct Controller {
     told_settings: (Option<String>, Maintenance),
     /// What the quorum said when it last denied a write.
     denied: Option<String>,
+    /// Until when what a record waits for is left alone, as the quorum denied it: nothing else is to wait for that.
+    denied_until: BTreeMap<Key, Time>,
     /// When a write may be tried again after one that was refused.
     write_due: Time,
     /// When a refused read of `lease` may be tried again although nothing is known to have changed.
@@ -345,6 +347,7 @@ impl Controller {
             alone,
             told_settings: (None, Maintenance::default()),
             denied: None,
+            denied_until: BTreeMap::new(),
             write_due: Time::default(),
             unblock_due: Time::default(),
             reboot_due: Time::default(),

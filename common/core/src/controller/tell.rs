@@ -293,6 +293,9 @@ impl Controller {
         if self.transitions.is_empty() {
             return;
         }
+        if self.is_denied(now, &Key::History) {
+            return;
+        }
         let known = &self.records.history;
         if !known.is_fresh() {
             return;
