@@ -240,6 +240,8 @@ pub struct Controller {
     wait_from: Option<Time>,
     claim: Option<Claim>,
     trust: Option<Trust>,
+    /// Whether this process took office itself, or has looked on what an earlier one took it.
+    knows_trust: bool,
     /// The holder of office that may be dead, or whoever is claimed over.
     suspicion: Option<Suspicion>,
     /// The fence methods that said Yes about a host that lived.
@@ -329,6 +331,7 @@ impl Controller {
             wait_from: None,
             claim: None,
             trust: None,
+            knows_trust: false,
             suspicion: None,
             liars: BTreeSet::new(),
             polled: Time::default(),

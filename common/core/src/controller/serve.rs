@@ -66,7 +66,7 @@ impl Controller {
         let stops = self.leaving.is_some() || self.stop;
         if permitted && !held.lost && !stops && now < grace_from {
             // Whatever runs already, as of a term that was resumed, goes on meanwhile.
-            let waits = self.waits_for_alias(now, held.epoch);
+            let waits = self.waits_for_alias(now, held.epoch) || self.may_be_misled();
             return if waits { Desired::Alone } else { Desired::Running };
         }
         // Who notices late has no grace left, nor has who was wrong to start.
