@@ -1,5 +1,7 @@
 //! The invariants of ARCHITECTURE.md, checked against what the simulation knows and no daemon can.
 
+mod settled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -12,7 +14,7 @@ use headship_core::record::{
 use headship_core::say;
 use headship_core::services::{Order, ServiceAction};
 
-use super::host::{DaemonId, HostId, Kind, Life};
+use super::host::{DaemonId, HostId, Kind};
 use super::machine::Machine;
 use super::tree::{Change, Tree};
 use super::unit::State;
@@ -376,51 +378,6 @@ impl World {
     /// What each headnode's master-fc says it is.
     pub(super) fn role(&self, host: HostId) -> &'static str {
         self.controller(host).map_or("down", |controller| controller.status().0.as_str())
-    }
-
-    fn why(&self, host: HostId) -> Option<&str> {
-        Some(self.controller(host)?.status().1)
-    }
-
-    /// Why the cluster is not yet as it should be with everything healed: one active with all services, the others standby.
-    pub fn unsettled(&self) -> Option<String> {
-        let roles: Vec<(HostId, &str)> =
-            self.headnode_ids().into_iter().map(|host| (host, self.role(host))).collect();
-        let active: Vec<HostId> =
-            roles.iter().filter(|(_, role)| *role == "active").map(|(host, _)| *host).collect();
-        let others = roles.iter().filter(|(_, role)| *role == "standby").count();
-        let [active] = active.as_slice() else {
-            let why: Vec<&str> = roles.iter().filter_map(|(host, _)| self.why(*host)).collect();
-            return Some(format!("not one active: {roles:?}: {}", why.join("; ")));
-        };
-        if others + 1 != roles.len() {
-            let why: Vec<&str> = roles.iter().filter_map(|(host, _)| self.why(*host)).collect();
-            return Some(format!("not all others standby: {roles:?}: {}", why.join("; ")));
-        }
-        for host in self.host_ids() {
-            for (name, unit) in &self.host(host).units {
-                let should = host == *active;
-                if unit.runs() != should {
-                    let state = unit.state;
-                    return Some(format!(
-                        "{name} is {state:?} on hn{}, active is {active:?}",
-                        host.0
-                    ));
-                }
-            }
-            if let Some(why) = self.not_following(host, *active) {
-                return Some(why);
-            }
-            if !self.is_headnode(host) {
-                continue;
-            }
-            for kind in [Kind::Controller, Kind::Guard, Kind::Monitor] {
-                if self.life(DaemonId { host, kind }) != Life::Running {
-                    return Some(format!("{} on hn{} is not there", kind.name(), host.0));
-                }
-            }
-        }
-        None
     }
 }
 

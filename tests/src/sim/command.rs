@@ -258,6 +258,8 @@ impl World {
                 let server = self.named_server(server)?;
                 self.ensemble.server_mut(server).lag = seconds(span)?;
             }
+            ["slow", span] => self.ensemble.slow = Some(seconds(span)?),
+            ["fast"] => self.ensemble.slow = None,
             ["denies", host] => {
                 let host = self.named_host(host)?;
                 self.ensemble.denied.insert(host, None);

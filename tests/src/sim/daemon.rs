@@ -276,8 +276,11 @@ impl World {
             Deed::Service(action) => self.unit_order(id, action),
             Deed::PutHosts { id: action, address } => self.put_hosts(id, action, address),
             Deed::NoteAgent { id: action, note } => {
-                self.host_mut(id.host).follow.note = Some(note);
-                self.file_done(id, Heard::AgentNoted { id: action, error: None });
+                let error = self.host(id.host).run.fault.map(RunFault::text);
+                if error.is_none() {
+                    self.host_mut(id.host).follow.note = Some(note);
+                }
+                self.file_done(id, Heard::AgentNoted { id: action, error });
             }
             Deed::Follow(followed) => self.host_mut(id.host).follow.followed = Some(followed),
             Deed::Knock { id: action, node, limit } => {
