@@ -61,6 +61,7 @@ pub(crate) fn records() -> Records {
         services: vec![],
         addresses: vec![],
         since: BEGIN,
+        taken_on: None,
         rest: Rest::new(),
     };
     let settings = Settings {

@@ -241,7 +241,7 @@ impl Program for MasterFc {
             Input::Quorum(event) => Event::Quorum { wall: clock::wall(), event },
             Input::Service(report) => Event::Service(report),
             Input::Outcome(event) => event,
-            Input::Closed => Event::Closed(self.run.readable_closed()),
+            Input::Closed => Event::Closed(self.run.closed().map_err(|error| log::chain(&error))),
             Input::Signal(Signal::Terminate) => return self.ask_why_to_end(),
             Input::Signal(Signal::Interrupt) => Event::Stop,
             Input::Ending(ending) => match ending.farewell() {

@@ -135,7 +135,10 @@ impl Program for SlaveHaService {
             Input::Quorum(event) => self.guard.handle(now, Event::Quorum(event)),
             Input::Service(report) => self.guard.handle(now, Event::Service(report)),
             Input::Written(event) => self.guard.handle(now, event),
-            Input::Files => {}
+            Input::Files => {
+                let closed = self.run.closed().map_err(|error| log::chain(&error));
+                self.guard.handle(now, Event::Closed(closed));
+            }
             Input::Signal(Signal::HangUp) => self.guard.handle(now, Event::LookAnew),
             Input::Signal(Signal::Terminate | Signal::Interrupt) => self.told_to_end = true,
         }

@@ -379,6 +379,7 @@ pub fn unknown(incarnation: Incarnation, epoch: Epoch, lease_ms: u64, kill_ms: u
         services: Vec::new(),
         addresses: Vec::new(),
         since: crate::time::WallTime(0),
+        taken_on: None,
         rest: record::Rest::new(),
     }
 }

@@ -10,6 +10,7 @@ mod key;
 mod node;
 mod orders;
 mod past;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +27,7 @@ pub use keep::{Keep, KeepConfirmed, Kept, Pausing};
 pub use key::Key;
 pub use node::{AgentState, NodeState, RestartSlot};
 pub use orders::{AdoptOrder, Answer, ConfirmOrder, FailoverOrder, Given, Order, SwitchoverOrder};
+pub use word::{TakenOn, Whose, Word};
 
 /// The format version that this program writes; records of a higher one are refused, not guessed at.
 pub const FORMAT: u32 = 1;
@@ -179,6 +181,9 @@ pub struct Active {
     /// When the phase was entered, for readers.
     #[serde(default)]
     pub since: WallTime,
+    /// The word that the old holder was off, if office was taken on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_on: Option<TakenOn>,
     /// Unknown fields.
     #[serde(flatten)]
     pub rest: Rest,
@@ -447,6 +452,7 @@ mod tests {
             services: vec![],
             addresses: vec![],
             since: WallTime(1),
+            taken_on: None,
             rest: Rest::new(),
         }
     }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use headship_core::fencing::knock::{Back, Knocked};
+use headship_core::fencing::knock::{Back, Knocked, of_tries};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, socket_with};
 use tokio::net::{TcpStream, UdpSocket, lookup_host};
@@ -21,37 +21,38 @@ const TRIES: u32 = 3;
 /// Tells our echoes apart from those of other programs.
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
-/// Knocks at the host at `address` for no longer than `limit`. Must be called within a tokio runtime.
+/// Knocks at the host at `address` for no longer than `limit`, counted from when its name is found, which may take as long again: a slow
+/// name server must not cost the host its time to answer. Must be called within a tokio runtime.
 pub async fn knock(address: &str, limit: Duration) -> Knocked {
     let unasked =
         |why: String| Knocked { tcp: Back::Unasked(why.clone()), echo: Back::Unasked(why) };
-    let end = Instant::now() + limit;
     let ip = match timeout(limit, lookup_host((address, PORT))).await {
         Ok(Ok(mut found)) => found.next().map(|address| address.ip()),
         Ok(Err(error)) => return unasked(format!("`{address}` is not found: {error}")),
         Err(_) => return unasked(format!("`{address}` is not found in time")),
     };
     let Some(ip) = ip else { return unasked(format!("`{address}` has no address")) };
-    let pause = end.saturating_duration_since(Instant::now()) / TRIES;
+    let pause = limit / TRIES;
     let (tcp, echo) = tokio::join!(tcp(SocketAddr::new(ip, PORT), pause), echo(ip, pause));
     Knocked { tcp, echo }
 }
 
 async fn tcp(address: SocketAddr, pause: Duration) -> Back {
-    let mut last = Back::Nothing;
+    let mut tries = Vec::new();
     for _ in 0..TRIES {
         let next = Instant::now() + pause;
-        last = match timeout(pause, TcpStream::connect(address)).await {
+        let back = match timeout(pause, TcpStream::connect(address)).await {
             Ok(Ok(_)) => return Back::Answer,
             Ok(Err(error)) => back(&error),
             Err(_) => Back::Nothing,
         };
-        if last == Back::Refusal {
-            return last;
+        if back == Back::Refusal {
+            return back;
         }
+        tries.push(back);
         sleep_until(next).await;
     }
-    last
+    of_tries(&tries)
 }
 
 async fn echo(ip: IpAddr, pause: Duration) -> Back {
@@ -60,17 +61,17 @@ async fn echo(ip: IpAddr, pause: Duration) -> Back {
         Err(error) => return Back::Unasked(error.to_string()),
     };
     let packet = request(ip);
-    let mut last = Back::Nothing;
+    let mut tries = Vec::new();
     for _ in 0..TRIES {
         let next = Instant::now() + pause;
-        last = match timeout(pause, answer(&socket, ip, &packet)).await {
+        tries.push(match timeout(pause, answer(&socket, ip, &packet)).await {
             Ok(Ok(())) => return Back::Answer,
             Ok(Err(error)) => back(&error),
             Err(_) => Back::Nothing,
-        };
+        });
         sleep_until(next).await;
     }
-    last
+    of_tries(&tries)
 }
 
 /// What an error says of the host that was knocked at.
@@ -79,10 +80,12 @@ fn back(error: &Error) -> Back {
     if matches!(kind, ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) {
         return Back::Refusal;
     }
-    // Its neighbours say that nobody is there.
-    let down = error.raw_os_error() == Some(Errno::HOSTDOWN.raw_os_error());
-    if down || matches!(kind, ErrorKind::HostUnreachable | ErrorKind::TimedOut) {
+    if kind == ErrorKind::TimedOut {
         return Back::Nothing;
+    }
+    let down = error.raw_os_error() == Some(Errno::HOSTDOWN.raw_os_error());
+    if down || kind == ErrorKind::HostUnreachable {
+        return Back::Unreachable(error.to_string());
     }
     Back::Unasked(error.to_string())
 }
@@ -209,8 +212,9 @@ mod tests {
     fn an_error_tells_a_refusal_from_silence_and_from_not_having_asked() {
         let of = |errno: Errno| back(&Error::from(errno));
         assert_eq!(of(Errno::CONNREFUSED), Back::Refusal);
-        assert_eq!(of(Errno::HOSTUNREACH), Back::Nothing);
-        assert_eq!(of(Errno::HOSTDOWN), Back::Nothing);
+        assert!(matches!(of(Errno::HOSTUNREACH), Back::Unreachable(_)));
+        assert!(matches!(of(Errno::HOSTDOWN), Back::Unreachable(_)));
+        assert_eq!(of(Errno::TIMEDOUT), Back::Nothing);
         assert!(matches!(of(Errno::NETUNREACH), Back::Unasked(_)));
         assert!(matches!(of(Errno::PERM), Back::Unasked(_)));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use headship_core::epoch::Epoch;
-use headship_core::record::Active;
+use headship_core::record::{Active, signs_of};
 
 use super::client::Client;
 use super::clock::micros;
@@ -178,7 +178,7 @@ impl World {
         let start =
             if server == "leader" { "start all".to_owned() } else { format!("start {server}") };
         let start = format!("zk {start}");
-        match self.rng.u32(0..10) {
+        match self.rng.u32(0..11) {
             0..3 => self.do_for(&format!("zk kill {server}"), &start, 200, 15_000),
             3..5 => self.do_for(&format!("zk silence {server}"), &start, 200, 15_000),
             5..7 => self.do_for(&format!("zk isolate {server}"), &start, 200, 10_000),
@@ -186,6 +186,10 @@ impl World {
                 let span = self.one_of(&["0.2s", "1s", "3s", "9s"]);
                 let end = format!("zk lag {server} 0s");
                 self.do_for(&format!("zk lag {server} {span}"), &end, 500, 20_000);
+            }
+            9 => {
+                let span = self.one_of(&["0.6s", "1s", "2s", "5s"]);
+                self.do_for(&format!("zk slow {span}"), "zk fast", 1000, 30_000);
             }
             _ if self.rng.bool() => {
                 let name = self.one_of(&["hn0", "hn1"]);
@@ -201,7 +205,7 @@ impl World {
     }
 
     fn fault_of_host(&mut self, host: HostId, name: &str) {
-        match self.rng.u32(0..10) {
+        match self.rng.u32(0..12) {
             0..3 => {
                 let on = format!("power on {name}");
                 self.do_for(&format!("power off {name}"), &on, 3000, 40_000);
@@ -220,6 +224,17 @@ impl World {
                 let writable = format!("run-dir {name} writable");
                 let fault = self.one_of(&["full", "read-only"]);
                 self.do_for(&format!("run-dir {name} {fault}"), &writable, 500, 20_000);
+            }
+            10 if self.rng.bool() => {
+                // As short as that, and office is kept.
+                let writable = format!("run-dir {name} writable");
+                self.do_for(&format!("run-dir {name} full"), &writable, 300, 3000);
+            }
+            10 => {
+                self.order(&format!("run-dir {name} damaged"));
+                if self.rng.bool() {
+                    self.order(&format!("kill {name} slave-ha-service"));
+                }
             }
             _ => {
                 let bad = self.one_of(&["disk 0", "disk 100", "hangs"]);
@@ -262,7 +277,7 @@ impl World {
         let service = self.one_of(&SERVICES);
         let well = format!("service {name} {service} well");
         let say = |manner: &str| format!("service {name} {service} {manner}");
-        match self.rng.u32(0..12) {
+        match self.rng.u32(0..14) {
             0..4 => self.order(&say("dies")),
             4 => self.do_for(&say("refuses to stop"), &well, 5000, 60_000),
             5 => self.do_for(&say("cannot start"), &well, 1000, 30_000),
@@ -278,6 +293,14 @@ impl World {
             8 => self.order(&say("starts in 9s")),
             9 => self.order(&say("stops in 8s")),
             10 => self.order(&say("starts in 0.5s")),
+            // Wherever it runs, until it is given up there.
+            11 | 12 => {
+                for host in self.headnode_ids() {
+                    let service = format!("service {} {service}", self.host(host).name);
+                    let well = format!("{service} well");
+                    self.do_for(&format!("{service} dies after 0.5s"), &well, 10_000, 60_000);
+                }
+            }
             _ => self.order(&say("stops in 0.2s")),
         }
     }
@@ -342,9 +365,21 @@ impl World {
             let shown = |session| !self.ensemble.head.owned_by(session).is_empty();
             daemon.life == Life::Running && session.is_some_and(shown)
         });
-        if seen.count() >= 2 && !self.host(host).is_dumb() {
+        let seen = seen.count();
+        // Or an untruth that harms nobody, about one that nobody sees: whoever went by it finds it out.
+        if seen == 0 && self.is_harmless(host) && !self.is_shown(host) {
+            self.device.slandered.insert(host);
+            self.order(&format!("fence confirm {name}"));
+        }
+        if seen >= 2 && !self.host(host).is_dumb() {
             self.order(&format!("fence confirm {name} soon"));
         }
+    }
+
+    /// Whether any record shows that a host's daemons live.
+    fn is_shown(&self, host: HostId) -> bool {
+        let name = &self.host(host).name;
+        signs_of(name).iter().any(|(key, _)| self.ensemble.head.get(key).is_some())
     }
 
     /// With a keep, and often with the whole ensemble away meanwhile. Of each step it may be that nobody sees it in time.
@@ -357,6 +392,14 @@ impl World {
             self.after(at, Happening::Command("zk start all".to_owned()));
         }
         at += self.between(500_000, 30_000_000);
+        if self.rng.bool() {
+            let host = HostId(self.pick(self.setup.headnodes));
+            let (stop, name) = (self.between(0, micros(at)), self.host(host).name.clone());
+            let stops = if self.rng.bool() { "stop HOST master-fc" } else { "reboot HOST" };
+            let text = |text: &str| Happening::Command(text.replace("HOST", name.as_str()));
+            self.after(stop, text(stops));
+            self.after(at + Duration::from_secs(5), text("start HOST master-fc"));
+        }
         let resume = self.one_of(&["resume", "resume", "resume", "resume as ever"]);
         self.after(at, Happening::Command(resume.to_owned()));
         // Of a host that is without power then some operator knows. Drawn apart, as above.
@@ -402,7 +445,7 @@ impl World {
     fn fault_of_follower(&mut self) {
         let host = HostId(self.pick(self.hosts.len()));
         let name = self.host(host).name.to_string();
-        match self.rng.u32(0..18) {
+        match self.rng.u32(0..20) {
             0..3 => self.order(&format!("kill {name} slave-fc")),
             3..6 => self.order(&format!("hosts {name} kills slave-fc")),
             6 => {
@@ -424,6 +467,18 @@ impl World {
             14 => {
                 let start = format!("start {name} slave-fc");
                 self.do_for(&format!("kill {name} slave-fc for good"), &start, 1000, 40_000);
+            }
+            // Which may be about to be active.
+            18 | 19 if self.is_headnode(host) => {
+                let (begin, end) = match self.rng.u32(0..3) {
+                    0 => (format!("hosts {name} read-only"), format!("hosts {name} writable")),
+                    1 => (format!("run-dir {name} full"), format!("run-dir {name} writable")),
+                    _ => {
+                        (format!("kill {name} slave-fc for good"), format!("start {name} slave-fc"))
+                    }
+                };
+                self.do_for(&begin, &end, 20_000, 60_000);
+                self.order("switchover");
             }
             _ if self.is_headnode(host) => self.order(&format!("expire {name} slave-fc")),
             15 => {

@@ -1,11 +1,12 @@
 //! The invariants of ARCHITECTURE.md, checked against what the simulation knows and no daemon can.
 
+mod settled;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use headship_core::controller::Controller;
 use headship_core::epoch::{Epoch, Incarnation};
-use headship_core::lease;
 use headship_core::node::Identity;
 use headship_core::record::{
     self, Active, FailoverOrder, Key, Lease, Phase, Promise, SwitchoverOrder,
@@ -13,7 +14,7 @@ use headship_core::record::{
 use headship_core::say;
 use headship_core::services::{Order, ServiceAction};
 
-use super::host::{DaemonId, HostId, Kind, Life};
+use super::host::{DaemonId, HostId, Kind};
 use super::machine::Machine;
 use super::tree::{Change, Tree};
 use super::unit::{Reply, State};
@@ -198,7 +199,7 @@ impl World {
             let state = self.host(host);
             let (run, boot) = (&state.run, state.boot_id());
             let now = state.clock.at(self.now);
-            let open = lease::gate(run.permit.as_ref(), run.closed.as_ref(), &boot, now).is_ok();
+            let open = run.gate(&boot, now).is_ok();
             if open && state.powered {
                 let name = state.name.clone();
                 self.violation(format!(
@@ -305,8 +306,7 @@ impl World {
             let Some((epoch, deadline)) = self.controller(host).and_then(Controller::held) else {
                 continue;
             };
-            let open = lease::gate(run.permit.as_ref(), run.closed.as_ref(), &state.boot_id(), now)
-                .is_ok();
+            let open = run.gate(&state.boot_id(), now).is_ok();
             if state.powered && now < deadline && open {
                 believers.push((state.name.clone(), epoch));
             }
@@ -343,8 +343,7 @@ impl World {
         let run = &host.run;
         let Some(permit) = &run.permit else { return };
         let grace = Duration::from_millis(permit.grace_ms);
-        let covered =
-            lease::gate(Some(permit), run.closed.as_ref(), &boot, now.after(grace)).is_ok();
+        let covered = run.gate(&boot, now.after(grace)).is_ok();
         let unclaimed = parse_active(&self.ensemble.head).is_some_and(|active| {
             active.epoch == permit.epoch
                 && active.claimant.is_none()
@@ -380,51 +379,6 @@ impl World {
     /// What each headnode's master-fc says it is.
     pub(super) fn role(&self, host: HostId) -> &'static str {
         self.controller(host).map_or("down", |controller| controller.status().0.as_str())
-    }
-
-    fn why(&self, host: HostId) -> Option<&str> {
-        Some(self.controller(host)?.status().1)
-    }
-
-    /// Why the cluster is not yet as it should be with everything healed: one active with all services, the others standby.
-    pub fn unsettled(&self) -> Option<String> {
-        let roles: Vec<(HostId, &str)> =
-            self.headnode_ids().into_iter().map(|host| (host, self.role(host))).collect();
-        let active: Vec<HostId> =
-            roles.iter().filter(|(_, role)| *role == "active").map(|(host, _)| *host).collect();
-        let others = roles.iter().filter(|(_, role)| *role == "standby").count();
-        let [active] = active.as_slice() else {
-            let why: Vec<&str> = roles.iter().filter_map(|(host, _)| self.why(*host)).collect();
-            return Some(format!("not one active: {roles:?}: {}", why.join("; ")));
-        };
-        if others + 1 != roles.len() {
-            let why: Vec<&str> = roles.iter().filter_map(|(host, _)| self.why(*host)).collect();
-            return Some(format!("not all others standby: {roles:?}: {}", why.join("; ")));
-        }
-        for host in self.host_ids() {
-            for (name, unit) in &self.host(host).units {
-                let should = host == *active;
-                if unit.runs() != should {
-                    let state = unit.state;
-                    return Some(format!(
-                        "{name} is {state:?} on hn{}, active is {active:?}",
-                        host.0
-                    ));
-                }
-            }
-            if let Some(why) = self.not_following(host, *active) {
-                return Some(why);
-            }
-            if !self.is_headnode(host) {
-                continue;
-            }
-            for kind in [Kind::Controller, Kind::Guard, Kind::Monitor] {
-                if self.life(DaemonId { host, kind }) != Life::Running {
-                    return Some(format!("{} on hn{} is not there", kind.name(), host.0));
-                }
-            }
-        }
-        None
     }
 }
 

@@ -153,6 +153,10 @@ impl World {
             ["bus", _, "hangs", span] => {
                 self.host_mut(host).bus_back = self.now + seconds(span)?;
             }
+            ["run-dir", _, "damaged"] => {
+                self.host_mut(host).run.closed_damaged = true;
+                self.files_changed_on(host, None);
+            }
             ["run-dir", _, "full"] => self.host_mut(host).run.fault = Some(RunFault::Full),
             ["run-dir", _, "read-only"] => {
                 self.host_mut(host).run.fault = Some(RunFault::ReadOnly);
@@ -254,6 +258,8 @@ impl World {
                 let server = self.named_server(server)?;
                 self.ensemble.server_mut(server).lag = seconds(span)?;
             }
+            ["slow", span] => self.ensemble.slow = Some(seconds(span)?),
+            ["fast"] => self.ensemble.slow = None,
             ["denies", host] => {
                 let host = self.named_host(host)?;
                 self.ensemble.denied.insert(host, None);

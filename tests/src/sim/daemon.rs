@@ -13,7 +13,7 @@ use headship_core::quorum::Event as QuorumEvent;
 use headship_core::time::WallTime;
 
 use super::client::Client;
-use super::host::{DaemonId, HostStep, Input, Kind, Life, RunFault};
+use super::host::{DaemonId, HostId, HostStep, Input, Kind, Life, RunFault};
 use super::machine::{Deed, Heard, Machine, Sight};
 use super::world::{Happening, World};
 
@@ -56,7 +56,7 @@ impl World {
         self.host(id.host).name.to_string()
     }
 
-    pub(super) fn wall(&self, host: super::host::HostId) -> WallTime {
+    pub(super) fn wall(&self, host: HostId) -> WallTime {
         let passed = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
         WallTime(WALL.saturating_add(passed).saturating_add(self.host(host).wall_offset_ms))
     }
@@ -130,7 +130,8 @@ impl World {
             now: host.clock.at(now),
             wall,
             permit: host.run.permit.clone(),
-            closed: host.run.closed.clone(),
+            closed: host.run.closed.clone().filter(|_| !host.run.closed_damaged),
+            closed_damaged: host.run.closed_damaged,
         };
         let daemon = host.daemon_mut(id.kind);
         daemon.forget_answered(&heard);
@@ -262,7 +263,9 @@ impl World {
             }
             Deed::WriteClosed { id: action, closed } => {
                 let epoch = closed.epoch;
-                let error = self.write_file(id, |run| run.closed = Some(closed));
+                let error = self.write_file(id, |run| {
+                    (run.closed, run.closed_damaged) = (Some(closed), false);
+                });
                 if error.is_none() {
                     self.notice(&self.who(id), format!("gate closed for epoch {epoch}"));
                 }
@@ -273,8 +276,11 @@ impl World {
             Deed::Service(action) => self.unit_order(id, action),
             Deed::PutHosts { id: action, address } => self.put_hosts(id, action, address),
             Deed::NoteAgent { id: action, note } => {
-                self.host_mut(id.host).follow.note = Some(note);
-                self.file_done(id, Heard::AgentNoted { id: action, error: None });
+                let error = self.host(id.host).run.fault.map(RunFault::text);
+                if error.is_none() {
+                    self.host_mut(id.host).follow.note = Some(note);
+                }
+                self.file_done(id, Heard::AgentNoted { id: action, error });
             }
             Deed::Follow(followed) => self.host_mut(id.host).follow.followed = Some(followed),
             Deed::Knock { id: action, node, limit } => {
@@ -317,9 +323,14 @@ impl World {
 
     /// Whoever watches `/run/headship` is told.
     fn files_changed(&mut self, by: DaemonId) {
+        self.files_changed_on(by.host, Some(by.kind));
+    }
+
+    /// The same, by one of the daemons or by somebody else.
+    pub(super) fn files_changed_on(&mut self, host: HostId, by: Option<Kind>) {
         for kind in [Kind::Controller, Kind::Guard, Kind::Duty] {
-            if kind != by.kind {
-                let id = DaemonId { host: by.host, kind };
+            if Some(kind) != by {
+                let id = DaemonId { host, kind };
                 let (process, way) = (self.process(id), self.between(100, 3000));
                 self.input_at(self.now + way, id, process, Input::Told(Heard::Files));
             }
@@ -357,7 +368,9 @@ impl World {
         let timeout = config.timing.session;
         let host = self.host(id.host);
         let me = host.identity(id.kind, host.daemon(id.kind).process);
-        let (permit, closed) = (host.run.permit.clone(), host.run.closed.clone());
+        let damaged = host.run.closed_damaged;
+        let (permit, closed) =
+            (host.run.permit.clone(), host.run.closed.clone().filter(|_| !damaged));
         let machine = match id.kind {
             Kind::Controller => {
                 let found = Found { permit, closed, remembered: host.remembered.clone() };
@@ -377,6 +390,9 @@ impl World {
         self.trace(&self.who(id), || format!("{} starts", id.kind.name()));
         self.client_connect(id);
         self.hear(id, Heard::Timeout);
+        if damaged {
+            self.hear(id, Heard::Files);
+        }
     }
 
     /// A process dies; systemd starts it again, if it is wanted.

@@ -148,6 +148,8 @@ pub(super) struct Ensemble {
     term: u64,
     proposals: VecDeque<Proposal>,
     last_commit: Duration,
+    /// How long an answer takes at most, while the servers are busy.
+    pub(super) slow: Option<Duration>,
     /// Whose writes access control refuses: those that touch this record, or all.
     pub(super) denied: BTreeMap<HostId, Option<Key>>,
 }
@@ -181,6 +183,7 @@ impl Ensemble {
             term: 0,
             proposals: VecDeque::new(),
             last_commit: Duration::ZERO,
+            slow: None,
             denied: BTreeMap::new(),
         }
     }

@@ -1,6 +1,7 @@
 //! Fencing as the simulation knows it: a fence agent that truly cuts a host's power, or does not; ssh; and knocking at hosts,
 //! over a network of their own beside that to the quorum.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -8,14 +9,17 @@ use headship_core::config::checked::FenceKind;
 use headship_core::epoch::Epoch;
 use headship_core::fencing::knock::{Back, Knocked};
 use headship_core::fencing::{Answer, Victim};
+use headship_core::lease::Permit;
 use headship_core::quorum::ActionId;
 use headship_core::record::{self, Challenge, Key, Lease};
+use headship_core::time::Time;
 
 use super::clock::micros;
 use super::command::seconds;
 use super::host::{DaemonId, HostId, Input};
 use super::machine::Heard;
 use super::net::Way;
+use super::unit::State;
 use super::world::{Happening, World};
 
 /// How often a host that does not answer is knocked at.
@@ -23,6 +27,9 @@ const KNOCK: Duration = Duration::from_millis(100);
 
 /// How long ssh takes to find out that nobody is there.
 const SSH: Duration = Duration::from_millis(800);
+
+/// How long the fence device takes for a word.
+const SOON: Duration = Duration::from_millis(200);
 
 /// A network that was put right, or a host that came back, is not noticed at once by who knocks.
 const NOTICED: Duration = Duration::from_millis(1500);
@@ -43,6 +50,8 @@ pub(super) enum Manner {
     IsAway,
     /// It says that the host is off after this long, and does nothing.
     Lies(Duration),
+    /// The same as soon as nothing can run there any more, so that no lie brings two actives: who went by it finds it out.
+    LiesLate,
 }
 
 /// The fence device.
@@ -53,6 +62,8 @@ pub(super) struct Device {
     asked: Vec<(DaemonId, u64, ActionId)>,
     /// The epoch whose holder was challenged last, until it renews.
     doubted: Option<Epoch>,
+    /// Whom some operator says to be off, knowing that it lives and that nothing runs there.
+    pub(super) slandered: BTreeSet<HostId>,
     /// What came of all that.
     pub(super) count: Count,
 }
@@ -71,7 +82,8 @@ pub struct Count {
 impl Default for Device {
     fn default() -> Self {
         let manner = Manner::Cuts(Duration::from_millis(500));
-        Self { manner, asked: Vec::new(), doubted: None, count: Count::default() }
+        let (asked, slandered) = (Vec::new(), BTreeSet::new());
+        Self { manner, asked, doubted: None, slandered, count: Count::default() }
     }
 }
 
@@ -95,6 +107,7 @@ impl World {
             ["hangs"] => Manner::Hangs,
             ["is", "away"] => Manner::IsAway,
             ["lies", "in", span] => Manner::Lies(seconds(span)?),
+            ["lies", "late"] => Manner::LiesLate,
             _ => return Err("unknown words".to_owned()),
         };
         Ok(())
@@ -137,6 +150,7 @@ impl World {
             Manner::Hangs => limit * 2,
             Manner::IsAway => Duration::from_millis(300),
             Manner::SaysNo => Duration::from_millis(200),
+            Manner::LiesLate => self.until_harmless(victim.node.as_str()),
         };
         let in_time = takes < limit;
         let step = FenceStep::Agent { by, victim, manner, in_time };
@@ -186,10 +200,28 @@ impl World {
                 yes
             }
             Manner::Lies(_) => yes,
+            Manner::LiesLate if self.until_harmless(victim.node.as_str()) <= SOON => yes,
+            Manner::LiesLate => unknown("`status` exited with 1"),
             Manner::SaysNo => Answer::No { why: "`status` says that it is on".to_owned() },
             Manner::IsAway => unknown("`status` exited with 1"),
             Manner::Hangs => unknown("it hangs"),
         }
+    }
+
+    /// In how long nothing of a host can run any more, as far as can be told now: its permit is over, and so is what ran by it.
+    fn until_harmless(&self, node: &str) -> Duration {
+        let Some(host) = self.host_by_name(node) else { return Duration::MAX };
+        let state = self.host(host);
+        let end = state.run.permit.as_ref().map_or(Time::default(), Permit::end);
+        let runs = state.units.values().any(|unit| unit.gated && unit.state != State::Dead);
+        let left = end.since(state.clock.at(self.now));
+        if runs && left.is_zero() { Duration::MAX } else { left.saturating_add(SOON) }
+    }
+
+    /// Whether somebody could say of a host that it is off, and be wrong without harm: nothing runs there or can be started, and
+    /// nobody sees it.
+    pub(super) fn is_harmless(&self, host: HostId) -> bool {
+        self.until_harmless(self.host(host).name.as_str()) <= SOON
     }
 
     /// What is off stays off until somebody switches it on.
@@ -291,7 +323,7 @@ impl World {
         let other = HostId(rng.usize(0..self.setup.headnodes));
         let other = self.host(other).name.to_string();
         let order = |text: &str| Happening::Command(text.to_owned());
-        let (begin, end) = match rng.u32(0..8) {
+        let (begin, end) = match rng.u32(0..10) {
             0 => ("fence agent says no".to_owned(), "fence agent cuts in 0.5s".to_owned()),
             1 => ("fence agent hangs".to_owned(), "fence agent cuts in 0.1s".to_owned()),
             2 => ("fence agent is away".to_owned(), "fence agent cuts in 2s".to_owned()),
@@ -302,7 +334,16 @@ impl World {
                 self.after(Duration::ZERO, order(&format!("cut {name}")));
                 (format!("cut {name} from {other}"), format!("heal {name}"))
             }
-            _ => (format!("power off {name}"), format!("power on {name}")),
+            7 => (format!("power off {name}"), format!("power on {name}")),
+            // And lied about, until it is seen again.
+            _ => {
+                let (cut, apart) = (format!("cut {name}"), format!("cut {name} from {other}"));
+                self.after(Duration::ZERO, order(&cut));
+                self.after(Duration::ZERO, order(&apart));
+                let heal = Duration::from_micros(rng.u64(5_000_000..12_000_000));
+                self.after(heal, order(&format!("heal {name}")));
+                ("fence agent lies late".to_owned(), "fence agent cuts in 0.5s".to_owned())
+            }
         };
         self.after(Duration::ZERO, order(&begin));
         self.after(Duration::from_micros(span), order(&end));

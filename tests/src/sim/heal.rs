@@ -16,6 +16,7 @@ impl World {
         self.net.reach_changed = self.now;
         self.device.manner = Manner::Cuts(Duration::from_millis(500));
         self.order("zk start all");
+        self.order("zk fast");
         self.ensemble.denied.clear();
         for lag in ["zk lag zk0 0s", "zk lag zk1 0s", "zk lag zk2 0s"] {
             self.order(lag);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use headship_core::eligibility::Measured;
 use headship_core::epoch::{Epoch, Remembered};
-use headship_core::lease::{Closed, Permit};
+use headship_core::lease::{self, Closed, Permit};
 use headship_core::node::{Identity, NodeName};
 use headship_core::quorum::ActionId;
 use headship_core::record::Key;
@@ -154,6 +154,9 @@ impl RunFault {
     }
 }
 
+/// What whoever reads `closed` says when it is damaged.
+pub(super) const DAMAGED: &str = "`/run/headship/closed` is damaged";
+
 /// `/run/headship`.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Run {
@@ -165,8 +168,21 @@ pub(super) struct Run {
     /// The last D of this boot that was ever acknowledged, with its epoch: the permit on disk may be older.
     pub(super) last_deadline: Option<(Epoch, Time)>,
     pub(super) closed: Option<Closed>,
+    /// It is there and cannot be read.
+    pub(super) closed_damaged: bool,
     /// Nothing can be written there, for this reason.
     pub(super) fault: Option<RunFault>,
+}
+
+impl Run {
+    /// Whether a start passes the gate now, by the permit that lies there.
+    pub(super) fn gate(&self, boot: &str, now: Time) -> Result<(), String> {
+        if self.closed_damaged {
+            return Err(format!("nothing starts here: {DAMAGED}"));
+        }
+        lease::gate(self.permit.as_ref(), self.closed.as_ref(), boot, now)
+            .map_err(|refusal| refusal.to_string())
+    }
 }
 
 #[derive(Clone, Debug)]

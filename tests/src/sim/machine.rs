@@ -18,6 +18,8 @@ use headship_core::say::Line;
 use headship_core::services::{Report, ServiceAction};
 use headship_core::time::{Time, WallTime};
 
+use super::host::DAMAGED;
+
 /// A root machine of the core.
 #[derive(Clone, Debug)]
 pub(super) enum Machine {
@@ -116,19 +118,21 @@ pub(super) struct Sight {
     pub(super) wall: WallTime,
     pub(super) permit: Option<Permit>,
     pub(super) closed: Option<Closed>,
+    pub(super) closed_damaged: bool,
 }
 
 impl Machine {
     /// Hands over what was heard. What is none of its business it ignores.
     pub(super) fn hear(&mut self, sight: Sight, heard: Heard) {
-        let Sight { now, wall, permit, closed } = sight;
+        let Sight { now, wall, permit, closed, closed_damaged } = sight;
+        let read = if closed_damaged { Err(DAMAGED.to_owned()) } else { Ok(closed.clone()) };
         match self {
             Self::Controller(machine) => {
                 use controller::Event;
                 match heard {
                     Heard::Quorum(event) => machine.handle(now, Event::Quorum { wall, event }),
                     Heard::Report(report) => machine.handle(now, Event::Service(report)),
-                    Heard::Files => machine.handle(now, Event::Closed(closed)),
+                    Heard::Files => machine.handle(now, Event::Closed(read)),
                     Heard::PermitWritten { id, error } => {
                         machine.handle(now, Event::PermitWritten { id, error });
                     }
@@ -156,8 +160,8 @@ impl Machine {
                         machine.handle(now, Event::ClosedWritten { id, error });
                     }
                     Heard::Timeout => machine.handle_timeout(now),
-                    Heard::Files
-                    | Heard::PermitWritten { .. }
+                    Heard::Files => machine.handle(now, Event::Closed(read)),
+                    Heard::PermitWritten { .. }
                     | Heard::Measured(_)
                     | Heard::HostsPut { .. }
                     | Heard::AgentNoted { .. }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use headship_core::quorum::{ActionId, Found, Outcome, Request, SessionId};
 use headship_core::record::Key;
 
+use super::clock::micros;
 use super::ensemble::{Power, Proposal, Proposed, ServerId};
 use super::host::{DaemonId, HostId, Input, Kind};
 use super::world::{Happening, World};
@@ -136,7 +137,8 @@ impl World {
     }
 
     pub(super) fn send_up(&mut self, id: ConnId, message: Up) {
-        let at = self.now + self.latency();
+        let busy = matches!(message, Up::Ask { .. });
+        let at = self.now + self.latency() + self.slowness(busy);
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let at = conn.up.back().map_or(at, |(last, _)| at.max(*last));
         conn.up.push_back((at, message));
@@ -144,11 +146,20 @@ impl World {
     }
 
     fn send_down(&mut self, id: ConnId, message: Down) {
-        let at = self.now + self.latency();
+        let busy = matches!(message, Down::Read { .. } | Down::Wrote { .. });
+        let at = self.now + self.latency() + self.slowness(busy);
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let at = conn.down.back().map_or(at, |(last, _)| at.max(*last));
         conn.down.push_back((at, message));
         self.plan_pump(id, Way::Down, at);
+    }
+
+    /// What a busy server adds to each way of a request. Before it is carried out and after: nobody can tell where it lay.
+    fn slowness(&mut self, busy: bool) -> Duration {
+        let Some(most) = self.ensemble.slow.filter(|_| busy).map(|most| most / 2) else {
+            return Duration::ZERO;
+        };
+        if self.setup.calm { most } else { self.between(250_000, micros(most)) }
     }
 
     fn plan_pump(&mut self, id: ConnId, way: Way, at: Duration) {

@@ -335,11 +335,12 @@ impl World {
         }
     }
 
-    /// As `order_written`. Chance says it of hosts without power only, or so that it must be refused: then it has an end. Of
-    /// another boot it was no untruth.
+    /// As `order_written`. Chance says it of hosts without power, so that it must be refused (then it has an end), or where it does no
+    /// harm. Of another boot it was no untruth.
     pub(super) fn confirm_written(&mut self, data: &str) {
         let Ok(order) = record::parse::<ConfirmOrder>(&Key::Confirm, data) else { return };
         let host = self.host_by_name(order.node.as_str());
+        let host = host.filter(|host| !self.device.slandered.contains(host));
         let host = host.map(|host| self.host(host)).filter(|host| host.powered);
         let said_of = |boot: String| match &order.over {
             Some(over) => over.boot == boot,

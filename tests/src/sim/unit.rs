@@ -3,10 +3,11 @@
 //! A start that is asked for waits for its turn; then PID 1 runs the gate, and a moment later the service. A stop replaces a
 //! queued start. `cgroup.kill` needs neither PID 1 nor the bus.
 
+mod jobs;
+
 use std::time::Duration;
 
 use headship_core::epoch::Epoch;
-use headship_core::lease;
 use headship_core::quorum::ActionId;
 use headship_core::services::{Ended, Observed, Order, Report, ServiceAction};
 
@@ -282,134 +283,6 @@ impl World {
         self.notice(&name, format!("{unit} {what}"));
     }
 
-    fn start_job(&mut self, host: HostId, name: &str, waiter: Option<(DaemonId, u64, ActionId)>) {
-        let unit = self.unit_mut(host, name);
-        unit.starters.extend(waiter.map(|(daemon, process, id)| Waiter { daemon, process, id }));
-        match unit.state {
-            State::Running => self.end_jobs(host, name, true, &Ended::Done),
-            State::Gate | State::Exec | State::Starting | State::Again => {}
-            State::Dead | State::Stopping => {
-                let first = !unit.start_queued;
-                unit.start_queued = true;
-                if unit.state == State::Dead && first {
-                    let at = self.now + self.between(300, 5000);
-                    self.plan_unit(at, host, name, UnitStep::Turn);
-                }
-                self.signal(host, name);
-            }
-        }
-    }
-
-    fn run_start_job(&mut self, host: HostId, name: &str) {
-        let unit = self.unit_mut(host, name);
-        if !unit.start_queued || unit.state != State::Dead {
-            return;
-        }
-        unit.start_queued = false;
-        unit.turn += 1;
-        unit.failed = None;
-        unit.state = State::Gate;
-        let turn = unit.turn;
-        let at = self.now + self.between(2000, 12_000);
-        self.plan_unit(at, host, name, UnitStep::GateLooks(turn));
-    }
-
-    fn gate_looks(&mut self, host: HostId, name: &str) {
-        let now = self.now;
-        let (gated, on) = (self.unit(host, name).gated, !self.setup.broken.no_gate);
-        let state = self.host(host);
-        let (permit, closed) = (state.run.permit.clone(), state.run.closed.clone());
-        let verdict =
-            lease::gate(permit.as_ref(), closed.as_ref(), &state.boot_id(), state.clock.at(now));
-        if let Err(refusal) = &verdict
-            && gated
-            && on
-        {
-            self.notice_unit(host, name, &format!("refused by the gate: {refusal}"));
-            let unit = self.unit_mut(host, name);
-            (unit.state, unit.failed) = (State::Dead, Some("refused by the gate".to_owned()));
-            unit.turn += 1;
-            let ended = Ended::Failed { why: refusal.to_string(), by_gate: true };
-            self.end_jobs(host, name, true, &ended);
-            self.signal(host, name);
-            return;
-        }
-        let unit = self.unit_mut(host, name);
-        unit.state = State::Exec;
-        unit.epoch = permit.map(|permit| permit.epoch);
-        let turn = unit.turn;
-        let at = now + self.between(500, 6000);
-        self.plan_unit(at, host, name, UnitStep::Executed(turn));
-    }
-
-    fn executed(&mut self, host: HostId, name: &str) {
-        let unit = self.unit_mut(host, name);
-        unit.state = State::Starting;
-        let (turn, manner, gated) = (unit.turn, unit.manner.clone(), unit.gated);
-        if gated {
-            self.check_exec(host, name);
-            self.notice_unit(host, name, "started");
-        } else {
-            let duty = DaemonId { host, kind: Kind::Duty };
-            self.host_mut(host).daemon_mut(Kind::Duty).wanted = true;
-            self.start_daemon(duty);
-            if self.life(duty) == Life::Down {
-                return; // It exited at once.
-            }
-        }
-        self.signal(host, name);
-        let step = if manner.cannot_start { UnitStep::Dies(turn) } else { UnitStep::Ready(turn) };
-        self.plan_unit(self.now + manner.start, host, name, step);
-    }
-
-    fn ready(&mut self, host: HostId, name: &str) {
-        let now = self.now;
-        let told_at = self.host(host).bus_back.max(now) + TOLD;
-        let unit = self.unit_mut(host, name);
-        (unit.state, unit.sound_since) = (State::Running, now);
-        unit.told_at = told_at;
-        let (turn, dies) = (unit.turn, unit.manner.dies_after);
-        if let Some(after) = dies {
-            self.plan_unit(now + after, host, name, UnitStep::Dies(turn));
-        }
-        self.end_jobs(host, name, true, &Ended::Done);
-        self.signal(host, name);
-    }
-
-    fn stop_job(&mut self, host: HostId, name: &str, waiter: Option<(DaemonId, u64, ActionId)>) {
-        let replaced = Ended::Failed { why: "a stop replaced it".to_owned(), by_gate: false };
-        let now = self.now;
-        let unit = self.unit_mut(host, name);
-        unit.start_queued = false;
-        unit.stoppers.extend(waiter.map(|(daemon, process, id)| Waiter { daemon, process, id }));
-        match unit.state {
-            State::Dead => {
-                unit.failed = None;
-                self.end_jobs(host, name, false, &Ended::Done);
-                self.end_jobs(host, name, true, &replaced);
-            }
-            State::Gate | State::Exec | State::Again => {
-                self.end_jobs(host, name, true, &replaced);
-                self.dead(host, name, None);
-            }
-            State::Starting | State::Running => {
-                unit.state = State::Stopping;
-                unit.turn += 1;
-                let (turn, manner, gated) = (unit.turn, unit.manner.clone(), unit.gated);
-                let stop = if manner.ends != Ends::WhenAsked { STOP_LIMIT } else { manner.stop };
-                self.plan_unit(now + stop, host, name, UnitStep::Stopped(turn));
-                self.end_jobs(host, name, true, &replaced);
-                self.signal(host, name);
-                if !gated {
-                    let duty = DaemonId { host, kind: Kind::Duty };
-                    let process = self.process(duty);
-                    self.input(duty, process, Input::Told(Heard::Stop));
-                }
-            }
-            State::Stopping => {}
-        }
-    }
-
     fn cgroup_kill(&mut self, host: HostId, name: &str, by: DaemonId, process: u64, id: ActionId) {
         let takes = self.setup.broken.kill_takes;
         let unit = self.unit(host, name);
@@ -478,17 +351,6 @@ impl World {
             self.end_jobs(host, name, true, &Ended::Failed { why, by_gate: false });
         }
         self.signal(host, name);
-    }
-
-    /// The jobs of a kind (starts, or stops) end; who waits for them is told.
-    fn end_jobs(&mut self, host: HostId, name: &str, starts: bool, ended: &Ended) {
-        let unit = self.unit_mut(host, name);
-        let waiters = std::mem::take(if starts { &mut unit.starters } else { &mut unit.stoppers });
-        for Waiter { daemon, process, id } in waiters {
-            let at = self.over_the_bus(host);
-            let report = Report::Ended { id, ended: ended.clone() };
-            self.input_at(at, daemon, process, Input::Told(Heard::Report(report)));
-        }
     }
 
     /// systemd signals a change; each program looks when it hears of it.

@@ -292,6 +292,7 @@ pub(crate) fn active(holder: &str, epoch: u64, phase: Phase) -> Active {
         services: vec![],
         addresses: vec![],
         since: WallTime(0),
+        taken_on: None,
         rest: Rest::new(),
     }
 }

@@ -17,7 +17,8 @@ use crate::time::Time;
 impl Controller {
     /// Answers an order to adopt another life of the cluster, and adopts it. True if there was something to do.
     pub(super) fn answer_adoption(&mut self, now: Time) -> bool {
-        if !self.records.adopt.is_fresh() || !self.records.settings.is_fresh() {
+        let known = self.records.adopt.is_fresh() && self.records.settings.is_fresh();
+        if !known || self.is_denied(now, &Key::Adopt) {
             return false;
         }
         let Some(order) = self.records.adopt.record().cloned() else { return false };

@@ -299,6 +299,7 @@ impl Controller {
             .collect();
         office.since = self.wall;
         office.rest = old.rest.clone();
+        office.taken_on = self.taken_on();
         let ops = office::take(version, &office);
         self.timeline.cause = Some(way);
         self.write(now, ops, Write::Office(office));

@@ -107,7 +107,7 @@ impl Controller {
 
     /// Answers somebody's word about this claim.
     fn answer_confirm(&mut self, now: Time, version: Version, attempt: &Attempt) -> bool {
-        let Some(order) = self.unanswered_confirm(attempt.epoch) else { return false };
+        let Some(order) = self.unanswered_confirm(now, attempt.epoch) else { return false };
         let answer = match self.judge_confirm(attempt, &order) {
             Some(Ok(())) => Answer::Accepted,
             Some(Err(why)) => Answer::Refused { why },
@@ -120,7 +120,7 @@ impl Controller {
     /// A holder refuses what is said of a claim that is over, or that never was.
     pub(super) fn refuse_confirm(&mut self, now: Time, active: &Active) -> bool {
         let Some(version) = self.records.active.version() else { return false };
-        let Some(order) = self.unanswered_confirm(active.epoch) else { return false };
+        let Some(order) = self.unanswered_confirm(now, active.epoch) else { return false };
         let why = format!(
             "nobody claims office: {} holds it in epoch {}, and nothing has to be confirmed",
             self.me.node, active.epoch
@@ -130,7 +130,10 @@ impl Controller {
     }
 
     /// The order, if it waits for an answer. One of a later epoch says that this look at `active` is behind.
-    fn unanswered_confirm(&self, epoch: Epoch) -> Option<ConfirmOrder> {
+    fn unanswered_confirm(&mut self, now: Time, epoch: Epoch) -> Option<ConfirmOrder> {
+        if self.is_denied(now, &Key::Confirm) {
+            return None;
+        }
         let known = &self.records.confirm;
         let order = known.record().filter(|_| known.is_fresh())?;
         (order.answer.is_none() && order.epoch <= epoch).then(|| order.clone())

@@ -36,13 +36,13 @@ impl Controller {
         }
         let me = self.me.node.clone();
         let fitness = self.fitness_by_heartbeat(&me, now);
-        let guard = self.missing_guard(now);
+        let host = self.missing_guard(now).or_else(|| self.gate_fault(now));
         if self.holder_gave_up() {
             self.reluctance.holder_gave_up(now);
         }
         self.wake_at(self.reluctance.until());
         let reluctance = self.reluctance.reason(now, |epoch| self.is_closed(epoch));
-        match (fitness, guard, reluctance) {
+        match (fitness, host, reluctance) {
             (unfit @ Fitness::Unfit(_), _, _) => unfit,
             (_, Some(why), _) => Fitness::Reluctant(why),
             (Fitness::Fit, None, Some(why)) => Fitness::Reluctant(why.to_owned()),

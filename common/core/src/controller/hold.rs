@@ -150,6 +150,11 @@ impl Controller {
             self.reluctance.permit_stuck(now, epoch, what.clone());
             return Some(what);
         }
+        // What runs goes on; but what ends, or is still to be started, would be down for as long as that lasts.
+        if let Some(what) = self.gate_fault(now) {
+            self.reluctance.permit_stuck(now, epoch, what.clone());
+            return Some(what);
+        }
         self.gives_up = self.given_up_critical(now);
         if let Some(what) = self.gives_up.clone() {
             self.reluctance.gave_up(now, what.clone());

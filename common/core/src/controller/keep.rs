@@ -63,7 +63,8 @@ impl Controller {
     /// Acknowledges what an operator asks of the active, once it is so. True if there was something to do.
     pub(super) fn acknowledge(&mut self, now: Time, active: &Active) -> bool {
         let leaves = self.leaving.is_some() || self.stop;
-        if leaves || !self.records.settings.is_fresh() || self.permit.pending.is_some() {
+        let known = self.records.settings.is_fresh() && self.permit.pending.is_none();
+        if leaves || !known || self.is_denied(now, &Key::Settings) {
             return false;
         }
         let (Some(version), Some(held), Some(permit), Some(settings)) = (

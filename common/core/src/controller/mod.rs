@@ -60,7 +60,7 @@ pub enum Event {
         event: QuorumEvent,
     },
     /// slave-ha-service wrote `/run/headship/closed`.
-    Closed(Option<Closed>),
+    Closed(Result<Option<Closed>, String>),
     /// The permit was written or removed, or could not be.
     PermitWritten {
         /// The id of the action.
@@ -230,6 +230,8 @@ pub struct Controller {
     records: Records,
     remembered: Option<Remembered>,
     closed: Option<Closed>,
+    /// Why that cannot be read, and since when: the gate then lets nothing through.
+    gate_fault: Option<(String, Time)>,
     pending: Option<Pending>,
     held: Option<Held>,
     permit: PermitFile,
@@ -238,6 +240,8 @@ pub struct Controller {
     wait_from: Option<Time>,
     claim: Option<Claim>,
     trust: Option<Trust>,
+    /// Whether this process took office itself, or has looked on what an earlier one took it.
+    knows_trust: bool,
     /// The holder of office that may be dead, or whoever is claimed over.
     suspicion: Option<Suspicion>,
     /// The fence methods that said Yes about a host that lived.
@@ -270,6 +274,8 @@ pub struct Controller {
     told_settings: (Option<String>, Maintenance),
     /// What the quorum said when it last denied a write.
     denied: Option<String>,
+    /// Until when what a record waits for is left alone, as the quorum denied it: nothing else is to wait for that.
+    denied_until: BTreeMap<Key, Time>,
     /// When a write may be tried again after one that was refused.
     write_due: Time,
     /// When a refused read of `lease` may be tried again although nothing is known to have changed.
@@ -311,6 +317,7 @@ impl Controller {
             wall: WallTime(0),
             remembered: found.remembered,
             closed: found.closed,
+            gate_fault: None,
             pending: None,
             held,
             permit: PermitFile {
@@ -324,6 +331,7 @@ impl Controller {
             wait_from: None,
             claim: None,
             trust: None,
+            knows_trust: false,
             suspicion: None,
             liars: BTreeSet::new(),
             polled: Time::default(),
@@ -342,6 +350,7 @@ impl Controller {
             alone,
             told_settings: (None, Maintenance::default()),
             denied: None,
+            denied_until: BTreeMap::new(),
             write_due: Time::default(),
             unblock_due: Time::default(),
             reboot_due: Time::default(),
@@ -363,7 +372,7 @@ impl Controller {
                     return self.ask_reads();
                 }
             }
-            Event::Closed(closed) => self.closed = closed,
+            Event::Closed(closed) => self.closed_read(now, closed),
             Event::PermitWritten { id, error } => self.permit_written(now, id, error),
             Event::Service(report) => self.services.handle(now, report),
             Event::Knocked { id, knocked } => self.knocked(now, id, &knocked),

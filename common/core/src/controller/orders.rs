@@ -43,6 +43,9 @@ impl Controller {
             self.begin_leaving_to(to, format!("switchover ordered by {}", order.by), now);
             return true;
         }
+        if self.is_denied(now, &Key::Switchover) {
+            return false;
+        }
         let (Some(version), Some(of_active)) =
             (self.records.switchover.version(), self.records.active.version())
         else {
@@ -155,7 +158,8 @@ impl Controller {
 
     /// Answers an order to give up the holder, if it is for this headnode to answer. True if there was something to do.
     pub(super) fn answer_failover(&mut self, now: Time) -> bool {
-        if !self.records.failover.is_fresh() || !self.records.switchover.is_fresh() {
+        let known = self.records.failover.is_fresh() && self.records.switchover.is_fresh();
+        if !known || self.is_denied(now, &Key::Failover) {
             return false;
         }
         let (Some(order), Some(active)) =

@@ -235,6 +235,11 @@ impl Controller {
             }
             // Somebody else was faster, or nobody knows: read again, decide anew.
             Outcome::Refused { .. } | Outcome::Unknown => {
+                if let (Outcome::Refused { why: Refusal::Denied(_), .. }, Some(key)) =
+                    (outcome, write.can_wait())
+                {
+                    self.denied_until.insert(key, now.after(self.config.timing.period));
+                }
                 match write {
                     // Bound to each other, to `settings`, and the first one to `active`.
                     Write::Accept { .. } | Write::AnswerFailover(_) => {
@@ -270,6 +275,14 @@ impl Controller {
             }
         }
         self.say_once_what_is_denied(outcome);
+    }
+
+    /// Whether the quorum denied what this record waits for, a moment ago: others than its writer need not wait for it, and what is
+    /// denied once is denied again.
+    pub(super) fn is_denied(&mut self, now: Time, key: &Key) -> bool {
+        let Some(until) = self.denied_until.get(key).copied() else { return false };
+        self.wake_at(until);
+        now < until
     }
 
     /// What access control or a quota refuses is refused again at each try: it is said once, until a write succeeds.

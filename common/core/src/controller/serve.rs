@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Action, Controller, Held};
 use crate::epoch::Incarnation;
-use crate::lease::{self, Permit};
+use crate::lease::{self, Closed, Permit};
 use crate::office::Standing;
 use crate::quorum::ActionId;
 use crate::say::Kind;
@@ -66,7 +66,7 @@ impl Controller {
         let stops = self.leaving.is_some() || self.stop;
         if permitted && !held.lost && !stops && now < grace_from {
             // Whatever runs already, as of a term that was resumed, goes on meanwhile.
-            let waits = self.waits_for_alias(now, held.epoch);
+            let waits = self.waits_for_alias(now, held.epoch) || self.may_be_misled();
             return if waits { Desired::Alone } else { Desired::Running };
         }
         // Who notices late has no grace left, nor has who was wrong to start.
@@ -79,6 +79,34 @@ impl Controller {
         let content = self.permit.content.as_ref();
         let covered = content.is_some_and(|permit| now < permit.grace_from());
         (!covered).then(|| format!("the permit cannot be written: {why}"))
+    }
+
+    /// What slave-ha-service has closed, or why that cannot be read. It never goes down, so what was read last counts on.
+    pub(super) fn closed_read(&mut self, now: Time, closed: Result<Option<Closed>, String>) {
+        match closed {
+            Ok(closed) => (self.closed, self.gate_fault) = (closed, None),
+            Err(why) => {
+                let before = self.gate_fault.take();
+                let since = before.as_ref().map_or(now, |(_, since)| *since);
+                if before.is_none_or(|(before, _)| before != why) {
+                    let text = format!(
+                        "the gate lets nothing through until slave-ha-service has written anew what is closed here, which it does at the latest when office is given up (`headship switchover`, or stop and start master-fc): {why}"
+                    );
+                    self.tell_of(Kind::GateShut, text);
+                }
+                self.gate_fault = Some((why, since));
+            }
+        }
+    }
+
+    /// Why nothing can be started here, if so: the gate is shut by a file that cannot be read. slave-ha-service gets a moment to
+    /// write it anew, which it can as long as it knows what stood there.
+    pub(super) fn gate_fault(&mut self, now: Time) -> Option<String> {
+        let (why, since) = self.gate_fault.as_ref()?;
+        let why = format!("nothing can be started on {}: {why}", self.me.node);
+        let at = since.after(self.config.timing.renew * 2);
+        self.wake_at(at);
+        (now >= at).then_some(why)
     }
 
     /// An office that is lost, or that ended while no record tells of it any more, is forgotten when nothing of it is left.

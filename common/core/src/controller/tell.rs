@@ -133,6 +133,9 @@ impl Controller {
         } else if let Some(why) = self.missing_guard(now) {
             doubts.push_str(&format!("; {why}"));
         }
+        if let Some(why) = self.gate_fault(now) {
+            doubts.push_str(&format!("; {why}"));
+        }
         match phase {
             None => (Role::BecomingActive, self.course.clone()),
             Some(Phase::Active) if self.held.is_some() => {
@@ -288,6 +291,9 @@ impl Controller {
     /// Adds the transition to the history. Of one that cannot be read nothing is lost: it is left as it is.
     pub(super) fn write_history(&mut self, now: Time) {
         if self.transitions.is_empty() {
+            return;
+        }
+        if self.is_denied(now, &Key::History) {
             return;
         }
         let known = &self.records.history;

@@ -4,7 +4,7 @@ use super::Controller;
 use crate::node::NodeName;
 use crate::quorum::{ActionId, Version};
 use crate::record::{
-    Active, AdoptOrder, Challenge, ConfirmOrder, FailoverOrder, History, Lease, Settings,
+    Active, AdoptOrder, Challenge, ConfirmOrder, FailoverOrder, History, Key, Lease, Settings,
     SwitchoverOrder,
 };
 use crate::time::Time;
@@ -42,6 +42,28 @@ pub(super) enum Write {
     AnswerConfirm(ConfirmOrder),
     AnswerAdopt(AdoptOrder),
     History(History),
+}
+
+impl Write {
+    /// The record that it answers or adds to, where everything else goes on without it.
+    pub(super) fn can_wait(&self) -> Option<Key> {
+        match self {
+            Self::Keep(_) | Self::Resume(_) => Some(Key::Settings),
+            Self::Accept { .. } | Self::Refuse(_) => Some(Key::Switchover),
+            Self::AnswerFailover(_) => Some(Key::Failover),
+            Self::AnswerConfirm(_) => Some(Key::Confirm),
+            Self::AnswerAdopt(_) => Some(Key::Adopt),
+            Self::History(_) => Some(Key::History),
+            Self::Settings(_)
+            | Self::Challenge(_)
+            | Self::Claim(_)
+            | Self::Renew(_)
+            | Self::Office(_)
+            | Self::EnterPhase(_)
+            | Self::Cede(_)
+            | Self::Succeed(_) => None,
+        }
+    }
 }
 
 impl Controller {

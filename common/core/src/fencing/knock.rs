@@ -1,7 +1,8 @@
 //! Whether a host answers anything at all: what came back when it was knocked at.
 //!
 //! A host that refuses a connection lives as much as one that accepts it. Silence is one of several conditions of fencing,
-//! and never a proof: a firewall is silent, too. So it counts only where both ways of knocking could be gone.
+//! and never a proof: a firewall is silent, too. So it counts only where both ways of knocking could be gone, and something went
+//! out on both: what one's own network cannot do says nothing of another host.
 
 use std::time::Duration;
 
@@ -16,10 +17,25 @@ pub enum Back {
     Answer,
     /// A refusal, by the host's kernel.
     Refusal,
-    /// Nothing, or its neighbours said that nobody is there.
+    /// Nothing, though it was asked.
     Nothing,
+    /// Somebody on the way says that nobody is there, which may be one's own kernel with a cable of its own pulled out; what it said.
+    Unreachable(String),
     /// Nobody could be asked on this way; why.
     Unasked(String),
+}
+
+/// What several tries on one way come to, in the order in which they were made.
+pub fn of_tries(tries: &[Back]) -> Back {
+    let find = |wanted: fn(&Back) -> bool| tries.iter().find(|back| wanted(back)).cloned();
+    // One's own network failed at least once: what it let through before or after may not have arrived either.
+    find(|back| *back == Back::Answer)
+        .or_else(|| find(|back| *back == Back::Refusal))
+        .or_else(|| find(|back| matches!(back, Back::Unasked(_))))
+        // A host on the same network that is gone is told so by one's own kernel now and then; all the time, it is one's own network.
+        .or_else(|| find(|back| *back == Back::Nothing))
+        .or_else(|| find(|back| matches!(back, Back::Unreachable(_))))
+        .unwrap_or_else(|| Back::Unasked("it was not tried".to_owned()))
 }
 
 /// What came back when a host was knocked at.
@@ -56,10 +72,10 @@ pub fn judge(knocked: &Knocked) -> Reach {
         (Back::Refusal, _) => answers("it refuses connections"),
         (_, Back::Answer | Back::Refusal) => answers("it answers an echo"),
         (Back::Nothing, Back::Nothing) => Reach::Silent,
-        (Back::Unasked(why), _) => {
+        (Back::Unasked(why) | Back::Unreachable(why), _) => {
             Reach::Unknown { why: format!("no connection can be tried: {why}") }
         }
-        (Back::Nothing, Back::Unasked(why)) => {
+        (Back::Nothing, Back::Unasked(why) | Back::Unreachable(why)) => {
             Reach::Unknown { why: format!("no echo can be asked for: {why}") }
         }
     }
@@ -84,6 +100,22 @@ mod tests {
         ] {
             let reach = of(tcp.clone(), echo.clone());
             assert!(matches!(reach, Reach::Answers { .. }), "{tcp:?} {echo:?}: {reach:?}");
+        }
+    }
+
+    #[test]
+    fn what_ones_own_network_cannot_do_is_no_silence_of_the_host() {
+        let unasked = || Back::Unasked("network is unreachable".to_owned());
+        let unreachable = || Back::Unreachable("no route to host".to_owned());
+        let nothing = || Back::Nothing;
+        assert_eq!(of_tries(&[nothing(), unreachable(), nothing()]), Back::Nothing);
+        assert_eq!(of_tries(&[unreachable(), unreachable(), unreachable()]), unreachable());
+        assert_eq!(of_tries(&[unasked(), nothing(), nothing()]), unasked());
+        assert_eq!(of_tries(&[unasked(), nothing(), Back::Refusal]), Back::Refusal);
+        assert_eq!(of_tries(&[nothing(), Back::Answer]), Back::Answer);
+        for (tcp, echo) in [(unreachable(), nothing()), (nothing(), unreachable())] {
+            let reach = of(tcp, echo);
+            assert!(matches!(reach, Reach::Unknown { .. }), "{reach:?}");
         }
     }
 

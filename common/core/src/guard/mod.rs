@@ -29,6 +29,8 @@ pub enum Event {
     /// What `/run/headship/permit` holds. It is looked at before each other event is handed in: a service that was just
     /// started must not be stopped for a permit that was there before it.
     Permit(Option<Permit>),
+    /// What `/run/headship/closed` holds, or why it cannot be read.
+    Closed(Result<Option<Closed>, String>),
     /// `/run/headship/closed` was written, or could not be.
     ClosedWritten {
         /// The id of the action.
@@ -83,6 +85,8 @@ pub struct Guard {
     gone: bool,
     reboot_due: Time,
     closed: Option<Closed>,
+    /// The file does not say so any more: it cannot be read, or somebody took it away.
+    spoilt: bool,
     closing: Option<(ActionId, Closed)>,
     /// When the gate may be tried again after it could not be closed.
     close_due: Time,
@@ -132,6 +136,7 @@ impl Guard {
             gone: false,
             reboot_due: Time::default(),
             closed,
+            spoilt: false,
             closing: None,
             close_due: Time::default(),
             close_error: None,
@@ -153,6 +158,7 @@ impl Guard {
             Event::Permit(permit) => {
                 self.permit = permit.filter(|permit| permit.boot == self.me.boot)
             }
+            Event::Closed(found) => self.closed_read(found),
             Event::ClosedWritten { id, error } => self.closed_written(now, id, error),
             Event::LookAnew => self.period_due = now,
             Event::Service(report) => {
@@ -216,6 +222,7 @@ impl Guard {
         self.notice_expiry(now);
         let desired = self.desired(now);
         self.services.desire(desired);
+        self.mend_closed(now);
         self.promise(now);
         self.services.decide(now, &mut self.ids);
         while let Some(action) = self.services.poll_action() {

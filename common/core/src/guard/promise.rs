@@ -21,14 +21,7 @@ impl Guard {
             .as_ref()
             .is_none_or(|closed| closed.incarnation != incarnation || closed.epoch < epoch)
         {
-            if self.closing.is_none() && now < self.close_due {
-                self.wake_at(self.close_due);
-            } else if self.closing.is_none() {
-                let id = self.ids.draw();
-                let closed = Closed { incarnation, epoch };
-                self.closing = Some((id, closed.clone()));
-                self.actions.push_back(Action::WriteClosed { id, closed });
-            }
+            self.close(now, Closed { incarnation, epoch });
             return;
         }
         let desired = self.desired(now);
@@ -42,6 +35,45 @@ impl Guard {
             } else {
                 self.write_promise(incarnation, epoch);
             }
+        }
+    }
+
+    fn close(&mut self, now: Time, closed: Closed) {
+        if self.closing.is_some() {
+            return;
+        }
+        if now < self.close_due {
+            self.wake_at(self.close_due);
+            return;
+        }
+        let id = self.ids.draw();
+        self.closing = Some((id, closed.clone()));
+        self.actions.push_back(Action::WriteClosed { id, closed });
+    }
+
+    /// The file was looked at: does it still say what was closed? Who cannot read it lets nothing start, so it is written anew.
+    pub(super) fn closed_read(&mut self, found: Result<Option<Closed>, String>) {
+        let spoilt = match (&found, &self.closed) {
+            (Err(_), _) => true,
+            (Ok(None), mine) => mine.is_some(),
+            (Ok(Some(_)), None) => false,
+            (Ok(Some(found)), Some(mine)) => {
+                found.incarnation == mine.incarnation && found.epoch < mine.epoch
+            }
+        };
+        if spoilt && !self.spoilt {
+            let why = found.err().unwrap_or_else(|| "somebody removed or changed it".to_owned());
+            let text = format!("what is closed here has to be written anew: {why}");
+            self.say(Kind::GateShut, text, self.closed.as_ref().map(|mine| mine.epoch));
+        }
+        self.spoilt = spoilt;
+    }
+
+    /// Writes anew what is known to be closed. A process that found the file damaged does not know: it closes what it has
+    /// promised, and nothing while this host holds office, which is then given up (`controller`).
+    pub(super) fn mend_closed(&mut self, now: Time) {
+        if let Some(closed) = self.closed.clone().filter(|_| self.spoilt) {
+            self.close(now, closed);
         }
     }
 
@@ -75,8 +107,9 @@ impl Guard {
         });
         // Over an office that nobody is known to have held, only a word given after the claim counts.
         let too_old = active.holder.is_none() && self.promise.changed() < self.active.changed();
-        if mine.is_some() && !too_old {
-            return None;
+        if let Some(mine) = mine.filter(|_| !too_old) {
+            let unknown = self.spoilt && self.closed.is_none();
+            return unknown.then(|| (mine.incarnation.clone(), mine.epoch));
         }
         Some((active.incarnation.clone(), active.epoch))
     }
@@ -130,7 +163,9 @@ impl Guard {
     pub(super) fn closed_written(&mut self, now: Time, id: ActionId, error: Option<String>) {
         let Some((_, closed)) = self.closing.take_if(|(pending, _)| *pending == id) else { return };
         match error {
-            None => (self.closed, self.close_error) = (Some(closed), None),
+            None => {
+                (self.closed, self.close_error, self.spoilt) = (Some(closed), None, false);
+            }
             Some(why) => {
                 self.close_due = now.after(self.config.timing.renew);
                 if self.close_error.as_ref() == Some(&why) {

@@ -72,6 +72,7 @@ mod tests {
             services: vec![],
             addresses: vec![],
             since: WallTime(1),
+            taken_on: None,
             rest: Rest::new(),
         }
     }

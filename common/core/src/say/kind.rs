@@ -105,6 +105,8 @@ kinds! {
     WritesDenied, Error, "deaadf5ea9b849098abf65a3bd9c6fa0";
     /// The permit cannot be written or removed.
     PermitFault, Error, "80bec1805a564cf38e81eae483e0075a";
+    /// What slave-ha-service has closed cannot be read: nothing passes the gate.
+    GateShut, Error, "00e82f4d3fe04f16a83ca7852e766684";
     /// The permit can be written again.
     PermitBack, Info, "7626409a19af4425919bcc38b16f4921";
     /// An HA service ended although it should run; it is started again.

@@ -108,6 +108,10 @@ impl Suspicion {
     fn gap(&mut self) {
         (self.steady, self.heard, self.challenged) = (None, None, None);
         self.knocks.silent = None;
+        // Nor does a knock that is under way; one by which the host is only to be got to know may go on.
+        if self.knocks.acquainted || self.used == Use::Claimed {
+            self.knocks.asked = None;
+        }
     }
 
     /// A challenge that was sent then is acknowledged now.

@@ -87,3 +87,16 @@ fn a_pause_between_our_own_writes_begins_the_count_anew() {
     suspicion.acknowledged(at(2881), at(2880));
     assert_eq!(suspicion.ready(at(0), DEAD_AFTER), Some(at(3381)));
 }
+
+#[test]
+fn a_knock_that_was_under_way_when_our_own_writes_had_a_gap_says_nothing() {
+    let asked = Some(ActionId(3));
+    for (used, acquainted, left) in
+        [(Use::Early, true, None), (Use::Claimed, false, None), (Use::Early, false, asked)]
+    {
+        let mut suspicion = challenged(used);
+        (suspicion.knocks.asked, suspicion.knocks.acquainted) = (asked, acquainted);
+        suspicion.gap();
+        assert_eq!((suspicion.knocks.asked, suspicion.knocks.silent), (left, None), "{used:?}");
+    }
+}

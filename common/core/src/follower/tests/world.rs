@@ -51,6 +51,7 @@ pub(super) fn office(epoch: u64, node: &str, phase: Phase) -> Active {
         services: vec![],
         addresses: vec![],
         since: WallTime(0),
+        taken_on: None,
         rest: Rest::new(),
     }
 }
