@@ -206,9 +206,10 @@ impl Run<'_> {
                 hits.push(Hit { kind, host, from });
             }
         }
-        let settled = settled?;
-        self.report.fenced += self.fenced(number, &hits, &renewals, from)?;
+        // Whatever else went wrong, these are what matters most.
         self.judge(number, from, first)?;
+        self.report.fenced += self.fenced(number, &hits, &renewals, from)?;
+        let settled = settled?;
         let outage = self.measure(number, burst, &ends, from, settled)?;
         if burst.faults.iter().any(|fault| fault.kind == Kind::AgentLies) {
             self.believe_agent(number)?;

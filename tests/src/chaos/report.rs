@@ -169,9 +169,13 @@ impl fmt::Display for Report {
         self.fmt_excess(f)?;
         if self.fence {
             let fenced = self.fenced;
+            let judged = match &self.ended {
+                Ended::NotYet | Ended::Well => "; never needlessly",
+                Ended::Failed(_) => ", before it failed",
+            };
             writeln!(
                 f,
-                "the fence device was told {fenced} times to switch a headnode off; never needlessly until then"
+                "the fence device was told {fenced} times to switch a headnode off{judged}"
             )?;
         }
         self.fmt_tries(f)?;
