@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use headship_core::config::Config;
 use headship_core::config::checked::Timing;
+use headship_core::fencing::{ANSWER_LIMIT, switched_off_after};
 
 use super::fencing::has_agent;
 use super::host::Host;
@@ -112,8 +113,17 @@ fn frozen(config: &Config, host: &Host) -> Finding {
         return Area::Proof
             .ok(format!("{what}: its hardware watchdog resets it within {watchdog:?} instead"));
     }
-    if unfenced(config).iter().all(|name| *name != config.node.as_str()) {
-        return Area::Proof.ok(format!("{what}: its fence agent has switched it off by then"));
+    match by_agent(config) {
+        ByAgent::InTime(figures) => {
+            return Area::Proof
+                .ok(format!("{what}: its fence agent has switched it off by then ({figures})"));
+        }
+        ByAgent::Late(figures) => {
+            return Area::Proof.advice(format!(
+                "not covered: {what}: its fence agent may come too late: {figures}"
+            ));
+        }
+        ByAgent::None => {}
     }
     let found = host.hardware_watchdog.map_or_else(
         || "no hardware watchdog is set".to_owned(),
@@ -129,13 +139,50 @@ fn frozen(config: &Config, host: &Host) -> Finding {
 fn paused(config: &Config, host: &Host) -> Option<Finding> {
     let kind = host.virtual_machine.as_ref()?;
     let what = format!("this virtual machine ({kind}) is paused, snapshotted or migrated");
-    Some(if unfenced(config).iter().all(|name| *name != config.node.as_str()) {
-        Area::Proof.ok(format!("{what} while it is active: its fence agent switches it off"))
-    } else {
-        Area::Proof.advice(format!(
-            "not covered: {what} while it is active, as no lease sees that: `headship switchover` first, or configure a fence agent"
-        ))
+    let what = format!("{what} while it is active");
+    Some(match by_agent(config) {
+        ByAgent::InTime(figures) => Area::Proof.ok(format!(
+            "{what}: its fence agent has switched it off before another starts ({figures})"
+        )),
+        ByAgent::Late(figures) => Area::Proof.advice(format!(
+            "not covered: {what}, as no lease sees that: `headship switchover` first; its fence agent may come too late: {figures}"
+        )),
+        ByAgent::None => Area::Proof.advice(format!(
+            "not covered: {what}, as no lease sees that: `headship switchover` first, or configure a fence agent"
+        )),
     })
+}
+
+/// Whether this host's fence agents have switched it off before another headnode goes by the wait for its lease and kill time,
+/// which opens the office whatever an agent is still busy with.
+enum ByAgent {
+    /// There is none for it.
+    None,
+    /// They have; the sum.
+    InTime(String),
+    /// They may be later; the sum, and the way out.
+    Late(String),
+}
+
+fn by_agent(config: &Config) -> ByAgent {
+    let (fencing, wait) = (&config.fencing, config.timing.wait());
+    let Some(off) = switched_off_after(fencing, &config.node) else { return ByAgent::None };
+    let before = fencing.dead_after + ANSWER_LIMIT;
+    let sum = format!(
+        "{off:?} after its last renewal at the latest ({:?} without a sign, {ANSWER_LIMIT:?} to answer, {:?} for the agent)",
+        fencing.dead_after,
+        off.saturating_sub(before)
+    );
+    if off < wait {
+        return ByAgent::InTime(format!("{sum}, another starts after {wait:?}"));
+    }
+    let way_out = match wait.saturating_sub(before).as_millis().saturating_sub(1) {
+        0 => "a longer lease leaves it time".to_owned(),
+        left => format!(
+            "if it is that fast, set `limit_ms` of the method to {left} or less (of all its agents together)"
+        ),
+    };
+    ByAgent::Late(format!("{sum}, and another starts after {wait:?}: {way_out}"))
 }
 
 #[cfg(test)]
@@ -177,24 +224,50 @@ mod tests {
     #[test]
     fn with_an_agent_for_each_headnode_both_are_covered_and_one_that_is_left_out_is_named() {
         let plug = || BTreeMap::from([("plug".to_owned(), "1".to_owned())]);
-        let agent = |nodes: &[&str]| {
+        let agent = |nodes: &[&str], limit: Duration| {
             let mut config = config();
             let nodes = nodes.iter().map(|name| (node(name), plug())).collect();
             let program = "/usr/sbin/fence_x".to_owned();
             let kind = FenceKind::Agent { program, secrets_file: None, nodes };
-            let (name, limit) = ("ipmi".to_owned(), Duration::from_secs(20));
+            let name = "ipmi".to_owned();
             config.fencing.methods = vec![FenceMethod { name, limit, kind }];
             config
         };
         let mut host = headnode();
         host.virtual_machine = Some("kvm".to_owned());
-        let found = findings(&agent(&["hn0", "hn1"]), &host);
-        assert_eq!(told(&found, "virtual machine (kvm)").0, Level::Ok);
-        assert_eq!(told(&found, "stands still as a whole").0, Level::Ok);
+        let before = config().fencing.dead_after + ANSWER_LIMIT;
+        let last = config().timing.wait() - before - Duration::from_millis(1);
+        let found = findings(&agent(&["hn0", "hn1"], last), &host);
+        for what in ["virtual machine (kvm)", "stands still as a whole"] {
+            let (level, text) = told(&found, what);
+            assert!(level == Level::Ok && text.contains("another starts after 8.26s"), "{text}");
+        }
         assert!(told(&found, "loses its power").1.ends_with("has switched it off"));
-        let config = agent(&["hn1"]);
+        let config = agent(&["hn1"], last);
         let (_, text) = told(&findings(&config, &host), "loses its power");
         assert!(text.ends_with("(none for hn0)"), "{text}");
+    }
+
+    #[test]
+    fn an_agent_that_may_be_later_than_the_wait_covers_nothing_and_the_way_out_is_told() {
+        let mut config = config();
+        let before = config.fencing.dead_after + ANSWER_LIMIT;
+        let left = config.timing.wait() - before;
+        let nodes = BTreeMap::from([(config.node.clone(), BTreeMap::new())]);
+        let program = "/usr/sbin/fence_x".to_owned();
+        let kind = FenceKind::Agent { program, secrets_file: None, nodes };
+        config.fencing.methods = vec![FenceMethod { name: "ipmi".to_owned(), limit: left, kind }];
+        let mut host = headnode();
+        host.virtual_machine = Some("kvm".to_owned());
+        let found = findings(&config, &host);
+        let way_out = format!("set `limit_ms` of the method to {} or less", left.as_millis() - 1);
+        for what in ["virtual machine (kvm)", "stands still as a whole"] {
+            let (level, text) = told(&found, what);
+            assert_eq!(level, Level::Advice, "{text}");
+            assert!(text.starts_with("not covered: ") && text.contains(&way_out), "{text}");
+        }
+        host.hardware_watchdog = Some(config.timing.kill);
+        assert_eq!(told(&findings(&config, &host), "stands still as a whole").0, Level::Ok);
     }
 
     #[test]

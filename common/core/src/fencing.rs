@@ -17,6 +17,9 @@ use crate::epoch::Epoch;
 use crate::node::{Identity, NodeName};
 use crate::time::{Time, millis};
 
+/// How long a holder may leave a challenge unanswered: it is told by a watch, and renews at once.
+pub const ANSWER_LIMIT: Duration = Duration::from_millis(500);
+
 /// How much longer than its limit a method is waited for: it ends by itself, after it has ended what it had started.
 const BEYOND: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,14 @@ impl Victim {
         (&self.node, &self.machine, &self.boot) == (&holder.node, &holder.machine, &holder.boot)
             && self.epoch == epoch
     }
+}
+
+/// How long after the last sign of a holder of office its fence agents have switched it off at the latest, if they can: all that
+/// may be asked about it before its office is claimed, one after the other. Nothing where there is none for it.
+pub fn switched_off_after(fencing: &Fencing, node: &NodeName) -> Option<Duration> {
+    let agents = fencing.methods.iter().filter(|method| method.is_agent() && method.fences(node));
+    let asked = agents.map(|method| method.limit).reduce(Duration::saturating_add)?;
+    Some(fencing.dead_after + ANSWER_LIMIT + asked.min(fencing.budget))
 }
 
 /// What a fence method says of a victim.

@@ -18,6 +18,9 @@ use super::plan::{Fault, Machine};
 /// The lab's own configuration.
 const CONFIGURATION: &str = include_str!("../../lab/headship.toml");
 
+/// How long the restart of a service may take, and of others with it in their order: on idle cores it is some tenths of a second.
+const RESTART: Duration = Duration::from_secs(3);
+
 /// The figures of a preset, as the suite in the lab has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -32,7 +35,7 @@ pub struct Timing {
     /// How long after the last sign of a host its lock is there at least.
     lock: Duration,
     /// How long everything of a host must have stood still before it is fenced.
-    dead_after: Duration,
+    pub(super) dead_after: Duration,
 }
 
 impl Timing {
@@ -73,6 +76,11 @@ impl Timing {
         self.dead_after.saturating_sub(self.late)
     }
 
+    /// How long nobody may have all services for what has to be over with a restart: less than a takeover by waiting needs.
+    fn restart(&self) -> Duration {
+        RESTART.min((self.lease + self.kill) / 2)
+    }
+
     /// How long a fence device that lies takes for its three answers: until everything has stopped by itself.
     pub(super) fn lie(&self) -> Duration {
         self.lease + self.kill / 4
@@ -80,6 +88,61 @@ impl Timing {
 }
 
 impl Fault {
+    /// The longest outage that it may bring if nothing else happens, where it must not move services, or moves them in order. Nothing
+    /// where services may have to be waited for.
+    pub(super) fn most(&self, timing: &Timing) -> Option<Duration> {
+        let waits = match self.kind {
+            Kind::PowerLoss
+            | Kind::FreezeBeyond
+            | Kind::FreezeLost
+            | Kind::Cut
+            | Kind::Deaf
+            | Kind::Mute
+            | Kind::ServiceUnkillable
+            | Kind::MountHangs => self.at == Machine::Active,
+            // Killed again and again, one of them leaves the lease to end, and its host to go down.
+            Kind::DaemonGone => self.takes_stoppers(),
+            // By chance all that matters may be lost.
+            Kind::Loss | Kind::Slow => true,
+            Kind::EnsembleAway | Kind::EnsembleFrozen => true,
+            Kind::AgentFails | Kind::AgentHangs | Kind::AgentLies => true,
+            Kind::Reboot
+            | Kind::FreezeBelow
+            | Kind::ServerCut
+            | Kind::Apart
+            | Kind::DaemonKill
+            | Kind::DaemonStop
+            | Kind::TwoKill
+            | Kind::AllKill
+            | Kind::AllStop
+            | Kind::DaemonRestart
+            | Kind::BusStop
+            | Kind::Pid1Stop
+            | Kind::Reexec
+            | Kind::LeaderKill
+            | Kind::LeaderFreeze
+            | Kind::LeaderPower
+            | Kind::FollowerKill
+            | Kind::FollowerFreeze
+            | Kind::FollowerPower
+            | Kind::FollowerApart
+            | Kind::ServiceKill
+            | Kind::ServicesKill
+            | Kind::ServiceStop
+            | Kind::ServiceStart
+            | Kind::ServiceClings
+            | Kind::Switchover
+            | Kind::Failover
+            | Kind::Pause
+            | Kind::Keep
+            | Kind::Maintenance
+            | Kind::ServiceMaintenance
+            | Kind::RunFull
+            | Kind::StateFull => false,
+        };
+        (!waits).then(|| timing.restart())
+    }
+
     /// The least time from its beginning until all services serve again, if nothing else happens; `fence` with a fence agent.
     pub(super) fn bound(&self, timing: &Timing, fence: bool) -> Duration {
         let lasts = self.ends - self.begins;
@@ -155,11 +218,35 @@ mod tests {
     use super::super::plan::Daemon;
     use super::*;
 
-    fn bound(kind: Kind, at: Machine, seconds: u64, fence: bool) -> u128 {
+    fn fault(kind: Kind, at: Machine, seconds: u64) -> Fault {
         let daemons = (Daemon::MasterFc, Daemon::Guard);
         let (begins, ends) = (Duration::from_secs(3), Duration::from_secs(3 + seconds));
-        let fault = Fault { kind, at, daemons, service: "livy", figure: 10, begins, ends };
-        fault.bound(&Timing::of(Preset::Normal), fence).as_millis()
+        Fault { kind, at, daemons, service: "livy", figure: 10, begins, ends }
+    }
+
+    fn bound(kind: Kind, at: Machine, seconds: u64, fence: bool) -> u128 {
+        fault(kind, at, seconds).bound(&Timing::of(Preset::Normal), fence).as_millis()
+    }
+
+    #[test]
+    fn what_must_not_move_services_may_cost_a_restart_and_no_takeover_by_waiting() {
+        let most = |kind, at, preset| fault(kind, at, 12).most(&Timing::of(preset));
+        let (active, leader) = (Machine::Active, Machine::Leader);
+        let restart = Some(Duration::from_secs(3));
+        for (kind, at) in [
+            (Kind::DaemonKill, active),
+            (Kind::Reexec, active),
+            (Kind::LeaderPower, leader),
+            (Kind::PowerLoss, Machine::Standby),
+        ] {
+            assert_eq!(most(kind, at, Preset::Normal), restart, "{kind:?}");
+            assert_eq!(most(kind, at, Preset::Fast), Some(Duration::from_millis(1250)), "{kind:?}");
+        }
+        for (kind, at) in
+            [(Kind::PowerLoss, active), (Kind::EnsembleAway, leader), (Kind::DaemonGone, active)]
+        {
+            assert_eq!(most(kind, at, Preset::Normal), None, "{kind:?}");
+        }
     }
 
     #[test]

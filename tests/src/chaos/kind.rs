@@ -226,9 +226,9 @@ impl Kind {
         }
     }
 
-    /// Whether it may be drawn with this preset, and with a fence agent or without: `fast` covers one of guard and master-fc
+    /// Why it may not be drawn with this preset, and with a fence agent or without: `fast` covers one of guard and master-fc
     /// being away, never both; and what is said late enough with `tolerant` is not waited for.
-    pub(super) const fn fits(self, preset: Preset, fence: bool) -> bool {
+    pub(super) const fn misfit(self, preset: Preset, fence: bool) -> Option<&'static str> {
         let takes_both = matches!(self, Self::AllKill | Self::AllStop | Self::FreezeBeyond);
         let of_agent = matches!(self, Self::AgentFails | Self::AgentHangs | Self::AgentLies);
         let left_out = match preset {
@@ -236,23 +236,13 @@ impl Kind {
             Preset::Normal => false,
             Preset::Tolerant => matches!(self, Self::AgentLies),
         };
-        !left_out && (fence || !of_agent)
-    }
-
-    /// Whether a host that it hits may answer nothing: nobody is fenced for anything else.
-    pub(super) const fn silences(self) -> bool {
-        matches!(
-            self,
-            Self::PowerLoss
-                | Self::FreezeLost
-                | Self::Cut
-                | Self::Apart
-                | Self::Loss
-                | Self::Slow
-                | Self::AgentFails
-                | Self::AgentHangs
-                | Self::AgentLies
-        )
+        if of_agent && !fence {
+            Some("it needs a fence agent: add `--fence`, or it would be a plain cut")
+        } else if left_out {
+            Some("the protocol does not cover it with this preset: take another `--preset`")
+        } else {
+            None
+        }
     }
 }
 
@@ -309,7 +299,7 @@ impl Fault {
     }
 
     /// Whether guard or master-fc of its host are stopped or killed by it.
-    fn takes_stoppers(&self) -> bool {
+    pub(super) fn takes_stoppers(&self) -> bool {
         let stops = |daemon| matches!(daemon, Daemon::MasterFc | Daemon::Guard);
         match self.kind.traits().3 {
             Tells::Daemon => stops(self.daemons.0),

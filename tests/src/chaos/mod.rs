@@ -1,19 +1,23 @@
 //! Chaos: a lab with the real suite and a real ensemble, and faults by chance, several at a time, for as long as one likes.
 //!
 //! Faults come in bursts. After each, every fault has ended, the services' own log is asked whether HA services ever ran on
-//! two headnodes at once, and the cluster has to be in order again within a limit: one headnode active with all services,
-//! the other ready, every node following. What comes when is a function of the seed; what comes of it is real.
+//! two headnodes at once, and the cluster has to be in order again within a limit: every daemon back by itself, one headnode
+//! active with all services, the other ready, every node following. What comes when is a function of the seed; what comes of it
+//! is real.
 
 mod bound;
+mod error;
 mod evidence;
 mod kind;
 mod log;
+mod needless;
 mod order;
 mod outage;
 mod plan;
 mod report;
 mod stage;
 mod step;
+mod units;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,13 +32,15 @@ use crate::lab::{self, Lab, LabError};
 use crate::suite;
 
 pub use bound::Timing;
+pub use error::ChaosError;
 pub use kind::Kind;
 pub use plan::{Burst, Daemon, Fault, Machine, Plan};
 pub use report::Report;
 
 use log::Log;
-use report::Seen;
-use stage::{Roles, Stage, Still};
+use needless::{Hit, Renewals};
+use report::{Ended, Seen};
+use stage::{Outcome, Roles, Stage, Still};
 
 /// How long the cluster may take to be in order after a burst: boots on busy cores, a failover by waiting, and a headnode
 /// that joins only because nobody else does.
@@ -81,76 +87,15 @@ pub struct Options {
     pub enough: Arc<AtomicBool>,
 }
 
-/// Why a run failed.
-#[derive(Debug, thiserror::Error)]
-pub enum ChaosError {
-    /// The lab itself failed.
-    #[error("the lab failed in burst {burst}, see `{}`", dir.display())]
-    Lab {
-        /// The number of the burst, from 1; 0 is before the first.
-        burst: usize,
-        /// Where the log is.
-        dir: PathBuf,
-        /// What failed.
-        #[source]
-        source: LabError,
-    },
-    /// HA services ran on two headnodes at once.
-    #[error("burst {burst} of seed {seed}: {what}; log and journals are in `{}`", dir.display())]
-    Overlap {
-        /// The number of the burst, from 1.
-        burst: usize,
-        /// The seed.
-        seed: u64,
-        /// What ran where.
-        what: String,
-        /// Where everything is that is known.
-        dir: PathBuf,
-    },
-    /// A headnode was fenced that nothing had kept from answering.
-    #[error("burst {burst} of seed {seed}: {host} was fenced needlessly; log and journals are in `{}`", dir.display())]
-    Needless {
-        /// The number of the burst, from 1.
-        burst: usize,
-        /// The seed.
-        seed: u64,
-        /// The headnode.
-        host: String,
-        /// Where everything is that is known.
-        dir: PathBuf,
-    },
-    /// The cluster did not come back in order.
-    #[error("burst {burst} of seed {seed}: not in order again after {limit:?}: {what}; log and journals are in `{}`", dir.display())]
-    Disorder {
-        /// The number of the burst, from 1; 0 is before the first.
-        burst: usize,
-        /// The seed.
-        seed: u64,
-        /// How long it had.
-        limit: Duration,
-        /// What is missing.
-        what: String,
-        /// Where everything is that is known.
-        dir: PathBuf,
-    },
-    /// The folder of the log cannot be written.
-    #[error("cannot write to `{}`", dir.display())]
-    Folder {
-        /// The folder.
-        dir: PathBuf,
-        /// Why not.
-        #[source]
-        source: std::io::Error,
-    },
-}
-
 /// Brings a lab up, and lets faults loose in it until the time is over or something is wrong. `say` hears a line a burst.
 ///
 /// # Errors
-/// HA services ran on two headnodes, the cluster did not come back in order, or the lab failed. All that is known is kept
-/// in the folder then, and the lab is ended in any case.
+/// HA services ran on two headnodes, a headnode was fenced needlessly, the cluster did not come back in order or by itself, a
+/// fault cost more than it may, the options do not fit each other, or the lab failed. All that is known is kept in the folder
+/// then, the table of what was seen until then among it, and the lab is ended in any case.
 pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, ChaosError> {
     let Options { seed, dir, .. } = options;
+    let plan = plan(options)?;
     let folder = |source| ChaosError::Folder { dir: dir.clone(), source };
     fs::create_dir_all(dir).map_err(folder)?;
     let log = Log::create(&dir.join("log")).map_err(folder)?;
@@ -172,17 +117,31 @@ pub fn run(options: &Options, say: &mut dyn FnMut(&str)) -> Result<Report, Chaos
         timing: Timing::of(preset),
         report: Report { fence, ..Report::default() },
         still: Vec::new(),
+        stoppers_hit: 0,
     };
-    let ended = run.bursts(say);
+    let ended = run.bursts(plan, say);
+    run.report.ended = match &ended {
+        Ok(()) => Ended::Well,
+        Err(error) => Ended::Failed(error.to_string()),
+    };
     if let Err(error) = &ended {
         log.write(&format!("FAILED: {error}"));
     }
-    // A lab that cannot be ended is worth saying only if nothing else went wrong.
-    let down = lab.down();
+    // Whatever cannot be written or ended any more is worth saying only if nothing else went wrong.
+    let (table, down) = (run.table(), lab.down());
     ended?;
+    table?;
     down.map_err(of_lab)?;
-    fs::write(dir.join("table"), run.report.to_string()).map_err(folder)?;
     Ok(run.report)
+}
+
+fn plan(options: &Options) -> Result<Plan, ChaosError> {
+    let Options { seed, only, lab, fence, .. } = options;
+    if only.is_empty() {
+        return Ok(Plan::new(*seed, lab.preset, *fence));
+    }
+    let plan = Plan::only(*seed, lab.preset, *fence, only);
+    plan.map_err(|(kind, why)| ChaosError::Unfit { kind: kind.name(), why })
 }
 
 /// A run under way.
@@ -193,16 +152,13 @@ struct Run<'a> {
     timing: Timing,
     report: Report,
     still: Vec<Still>,
+    /// Until when guard or master-fc of a host were hit last, on the clock of the service log.
+    stoppers_hit: u64,
 }
 
 impl Run<'_> {
-    fn bursts(&mut self, say: &mut dyn FnMut(&str)) -> Result<(), ChaosError> {
-        let Options { seed, lasts, runs, only, lab, fence, .. } = self.options;
-        let plan = if only.is_empty() {
-            Plan::new(*seed, lab.preset, *fence)
-        } else {
-            Plan::only(*seed, lab.preset, only)
-        };
+    fn bursts(&mut self, plan: Plan, say: &mut dyn FnMut(&str)) -> Result<(), ChaosError> {
+        let Options { lasts, runs, .. } = self.options;
         let (begun, first) = (Instant::now(), service_log::now());
         self.in_order(0, first)?;
         let epoch = self.epoch();
@@ -215,8 +171,19 @@ impl Run<'_> {
             self.report.bursts = number;
             self.report.lasted = begun.elapsed();
             self.report.offices = self.epoch().saturating_sub(epoch);
+            self.table()?;
         }
         Ok(())
+    }
+
+    /// Writes what is known until now: whatever ends the program, that much is kept.
+    fn table(&self) -> Result<(), ChaosError> {
+        let dir = &self.options.dir;
+        // As a whole, so that no end comes in the middle of it.
+        let next = dir.join("table.new");
+        fs::write(&next, self.report.to_string())
+            .and_then(|()| fs::rename(&next, dir.join("table")))
+            .map_err(|source| ChaosError::Folder { dir: dir.clone(), source })
     }
 
     /// Plays a burst, judges it, and says how it went.
@@ -226,32 +193,24 @@ impl Run<'_> {
         let from = service_log::now();
         self.log.write(&format!("burst {number}"));
         let stage = Stage::new(self.lab, roles, self.log, self.timing);
-        let began = self.play(&stage, burst);
+        let renewals = Renewals::default();
+        let (ends, settled) = renewals.watched(self.lab, self.timing.lease, || {
+            (self.play(&stage, burst), self.in_order(number, from))
+        });
         self.still.append(&mut stage.still.lock().unwrap_or_else(PoisonError::into_inner));
-        let settled = self.in_order(number, from)?;
-        self.report.fenced += self.fenced(number, burst, &stage, from)?;
-        self.judge(number, from, first)?;
-        let to = service_log::now();
-        let of_lab = |source| self.of_lab(number, source);
-        let services = self.lab.service_log().map_err(of_lab)?;
-        let outage = Duration::from_nanos(outage::longest(&services, from, to));
-        let alone = burst.faults.len() == 1;
-        for (fault, began) in burst.faults.iter().zip(began) {
-            let Some(began) = began else {
-                self.report.not_done += 1;
-                continue;
-            };
-            let recovery = Duration::from_nanos(outage::recovery(&services, began, to));
-            let bound = fault.bound(&self.timing, self.options.fence);
-            self.report.seen.push(Seen {
-                kind: fault.kind,
-                alone,
-                recovery,
-                bound,
-                outage,
-                settled,
-            });
+        let mut hits = Vec::new();
+        for (fault, (from, outcome)) in burst.faults.iter().zip(&ends) {
+            self.report.count(fault.kind, *outcome);
+            let (kind, host, from) = (fault.kind, stage.roles.host(fault.at).name(), *from);
+            if matches!(outcome, Outcome::Bit | Outcome::InPart) {
+                hits.push(Hit { kind, host, from });
+            }
         }
+        // Whatever else went wrong, these are what matters most.
+        self.judge(number, from, first)?;
+        self.report.fenced += self.fenced(number, &hits, &renewals, from)?;
+        let settled = settled?;
+        let outage = self.measure(number, burst, &ends, from, settled)?;
         if burst.faults.iter().any(|fault| fault.kind == Kind::AgentLies) {
             self.believe_agent(number)?;
         }
@@ -265,8 +224,59 @@ impl Run<'_> {
         Ok(line)
     }
 
-    /// Has all faults of a burst happen, each in its time; returns when each began.
-    fn play(&self, stage: &Stage<'_>, burst: &Burst) -> Vec<Option<u64>> {
+    /// Notes what each fault that bit cost, and returns the burst's longest outage.
+    fn measure(
+        &mut self,
+        number: usize,
+        burst: &Burst,
+        ends: &[(u64, Outcome)],
+        from: u64,
+        settled: Duration,
+    ) -> Result<Duration, ChaosError> {
+        let to = service_log::now();
+        let services = self.lab.service_log().map_err(|source| self.of_lab(number, source))?;
+        let outage = Duration::from_nanos(outage::longest(&services, from, to));
+        let alone = burst.faults.len() == 1;
+        for (fault, (began, outcome)) in burst.faults.iter().zip(ends) {
+            if *outcome != Outcome::Bit {
+                continue;
+            }
+            let recovery = Duration::from_nanos(outage::recovery(&services, *began, to));
+            let bound = fault.bound(&self.timing, self.options.fence);
+            let kind = fault.kind;
+            self.report.seen.push(Seen { kind, alone, recovery, bound, outage, settled });
+        }
+        if let [fault] = burst.faults.as_slice() {
+            self.hold_to_bound(number, fault, from, outage)?;
+        }
+        if burst.faults.iter().any(Fault::takes_stoppers) {
+            self.stoppers_hit = to;
+        }
+        Ok(outage)
+    }
+
+    /// Of a fault that was alone and must not move services: whether it cost no more than a restart.
+    fn hold_to_bound(
+        &self,
+        burst: usize,
+        fault: &Fault,
+        from: u64,
+        outage: Duration,
+    ) -> Result<(), ChaosError> {
+        // A guard that fails again so soon has its host reboot, as it should.
+        let window = self.timing.lease + self.timing.kill;
+        let again = fault.takes_stoppers()
+            && Duration::from_nanos(from.saturating_sub(self.stoppers_hit)) < window;
+        let most = fault.most(&self.timing).filter(|most| outage > *most && !again);
+        let Some(most) = most else { return Ok(()) };
+        let Options { seed, dir, .. } = self.options;
+        evidence::keep(self.lab, dir, age(from));
+        let (fault, dir) = (fault.to_string(), dir.clone());
+        Err(ChaosError::Costly { burst, seed: *seed, fault, outage, most, dir })
+    }
+
+    /// Has all faults of a burst happen, each in its time; returns when each began, and what became of it.
+    fn play(&self, stage: &Stage<'_>, burst: &Burst) -> Vec<(u64, Outcome)> {
         let over = AtomicBool::new(false);
         thread::scope(|scope| {
             if self.options.fence {
@@ -285,18 +295,22 @@ impl Run<'_> {
     fn fenced(
         &self,
         burst: usize,
-        faults: &Burst,
-        stage: &Stage<'_>,
+        hits: &[Hit],
+        renewals: &Renewals,
         from: u64,
     ) -> Result<usize, ChaosError> {
-        let log = self.lab.power_log(from);
-        let offs: Vec<&str> =
-            log.iter().filter(|it| it.order == "off").map(|it| it.host.as_str()).collect();
-        let needless = offs.iter().find(|host| !stage.is_silenced(&faults.faults, host));
-        let Some(host) = needless else { return Ok(offs.len()) };
+        let mut offs = self.lab.power_log(from);
+        offs.retain(|it| it.order == "off");
+        let needless = offs.iter().find(|off| {
+            let silence = renewals.silence(&off.host, off.asked);
+            let silent = silence >= self.timing.dead_after;
+            self.log.write(&format!("{} was fenced; no renewal for {silence:.1?}", off.host));
+            !needless::is_excused(hits, &off.host, off.asked, silent)
+        });
+        let Some(off) = needless else { return Ok(offs.len()) };
         let Options { seed, dir, .. } = self.options;
         evidence::keep(self.lab, dir, age(from));
-        let host = (*host).to_owned();
+        let host = off.host.clone();
         Err(ChaosError::Needless { burst, seed: *seed, host, dir: dir.clone() })
     }
 
@@ -319,6 +333,11 @@ impl Run<'_> {
         if let Err(source) = order::heal(self.lab, self.log) {
             evidence::keep(self.lab, &self.options.dir, age(from));
             return Err(self.of_lab(burst, source));
+        }
+        if let Err(what) = units::wait(self.lab, self.log) {
+            let Options { seed, dir, .. } = self.options;
+            evidence::keep(self.lab, dir, age(from));
+            return Err(ChaosError::Down { burst, seed: *seed, what, dir: dir.clone() });
         }
         match order::wait(self.lab, self.log, ORDER_LIMIT) {
             Ok(last) => {

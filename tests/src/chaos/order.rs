@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::ensemble;
 use crate::lab::service_log::What;
-use crate::lab::{Disk, HA_UNITS, Host, Lab, Result, Role, wait_until};
+use crate::lab::{Disk, HA_UNITS, Host, Lab, Result, wait_until};
 use crate::suite;
 
 use super::log::Log;
@@ -23,11 +23,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// The exit code by which `headship status` tells that the failover quorum gives no answer.
 const QUORUM_AWAY: i32 = 9;
 
-/// What is said of a host once: how it is put right where its fault did not end by itself.
-const MEND: &str = "systemctl start slave-fc slave-ha-service";
-const MEND_HEADNODE: &str = "systemctl start master-fc health-monitor";
-
-/// Ends every fault that may be left, as an operator who goes through the room. What had to be done is in the log.
+/// Ends every fault that may be left, as an operator who goes through the room. What had to be done is in the log. Daemons are
+/// left alone: who is down comes back by itself, or the run fails (`units`).
 ///
 /// # Errors
 /// A host or the ensemble does not come back.
@@ -43,15 +40,8 @@ pub(super) fn heal(lab: &Lab, log: &Log) -> Result<()> {
         }
     }
     lab.repair()?;
-    for host in lab.hosts() {
-        let headnode = host.spec().role == Role::Headnode;
-        if headnode {
-            [Disk::Run, Disk::State].into_iter().try_for_each(|disk| host.empty(disk))?;
-        }
-        let scripts = [Some(MEND), headnode.then_some(MEND_HEADNODE)];
-        for script in scripts.into_iter().flatten() {
-            host.output(&["timeout", "30", "sh", "-c", script])?;
-        }
+    for host in lab.headnodes() {
+        [Disk::Run, Disk::State].into_iter().try_for_each(|disk| host.empty(disk))?;
     }
     Ok(())
 }

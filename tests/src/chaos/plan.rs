@@ -70,8 +70,15 @@ impl Daemon {
     pub(super) const ALL: [Self; 5] =
         [Self::MasterFc, Self::Guard, Self::Duty, Self::Monitor, Self::Follower];
 
-    /// The daemons that every headnode runs.
-    const EVERYWHERE: [Self; 4] = [Self::MasterFc, Self::Guard, Self::Monitor, Self::Follower];
+    /// The daemons that a headnode runs: master-ha-service only where it is active.
+    pub(super) const fn of(at: Machine) -> &'static [Self] {
+        match at {
+            Machine::Active => &Self::ALL,
+            Machine::Standby | Machine::Leader | Machine::Follower | Machine::OtherFollower => {
+                &[Self::MasterFc, Self::Guard, Self::Monitor, Self::Follower]
+            }
+        }
+    }
 
     /// Its unit.
     pub(super) const fn unit(self) -> &'static str {
@@ -147,7 +154,7 @@ impl Plan {
     /// Of all kinds that fit the preset, and a fence agent or none.
     #[must_use]
     pub fn new(seed: u64, preset: Preset, fence: bool) -> Self {
-        let kinds = Kind::all().iter().filter(|kind| kind.fits(preset, fence));
+        let kinds = Kind::all().iter().filter(|kind| kind.misfit(preset, fence).is_none());
         let deck = kinds.flat_map(|kind| std::iter::repeat_n(*kind, kind.traits().0)).collect();
         let (timing, left) = (Timing::of(preset), VecDeque::new());
         Self { rng: Rng::with_seed(seed), preset, timing, deck, left, alone: false }
@@ -155,9 +162,23 @@ impl Plan {
 
     /// Of these kinds alone, one fault a burst, at the active where it hits headnodes, and until somebody has surely taken
     /// over.
-    #[must_use]
-    pub fn only(seed: u64, preset: Preset, kinds: &[Kind]) -> Self {
-        Self { deck: kinds.to_vec(), alone: true, ..Self::new(seed, preset, false) }
+    ///
+    /// # Errors
+    /// The first kind that does not fit, and why.
+    pub fn only(
+        seed: u64,
+        preset: Preset,
+        fence: bool,
+        kinds: &[Kind],
+    ) -> Result<Self, (Kind, &'static str)> {
+        let mut misfits =
+            kinds.iter().filter_map(|kind| Some((*kind, kind.misfit(preset, fence)?)));
+        match misfits.next() {
+            Some(misfit) => Err(misfit),
+            None => {
+                Ok(Self { deck: kinds.to_vec(), alone: true, ..Self::new(seed, preset, fence) })
+            }
+        }
     }
 
     fn deal(&mut self) -> Option<Kind> {
@@ -231,8 +252,7 @@ impl Plan {
 
     /// Two different daemons that run on the host.
     fn daemons(&mut self, at: Machine) -> (Daemon, Daemon) {
-        let mut daemons =
-            if at == Machine::Active { Daemon::ALL.to_vec() } else { Daemon::EVERYWHERE.to_vec() };
+        let mut daemons = Daemon::of(at).to_vec();
         self.rng.shuffle(&mut daemons);
         let both = [Daemon::MasterFc, Daemon::Guard];
         if self.preset == Preset::Fast && daemons.iter().take(2).all(|one| both.contains(one)) {
@@ -285,13 +305,38 @@ mod tests {
                 let bursts = bursts(seed, preset, 60);
                 let drawn: BTreeSet<Kind> =
                     bursts.iter().flat_map(|burst| &burst.faults).map(|it| it.kind).collect();
-                let all = Kind::all().iter().copied().filter(|kind| kind.fits(preset, true));
+                let all = Kind::all().iter().copied();
+                let all = all.filter(|kind| kind.misfit(preset, true).is_none());
                 assert_eq!(drawn, all.collect(), "{preset:?}, seed {seed}");
             }
         }
-        assert!(Kind::all().iter().all(|kind| kind.fits(Preset::Normal, true)));
+        assert!(Kind::all().iter().all(|kind| kind.misfit(Preset::Normal, true).is_none()));
         let of_agent = [Kind::AgentFails, Kind::AgentHangs, Kind::AgentLies];
-        assert!(of_agent.into_iter().all(|kind| !kind.fits(Preset::Normal, false)));
+        assert!(of_agent.into_iter().all(|kind| kind.misfit(Preset::Normal, false).is_some()));
+    }
+
+    #[test]
+    fn a_kind_alone_that_does_not_fit_is_refused_with_the_way_out() {
+        let refused = |preset, fence, kind| {
+            let plan = Plan::only(1, preset, fence, &[Kind::Cut, kind]);
+            plan.err().map(|(named, why)| (named == kind, why.to_owned()))
+        };
+        let (named, why) = refused(Preset::Normal, false, Kind::AgentFails).unwrap();
+        assert!(named && why.contains("--fence"), "{why}");
+        let (named, why) = refused(Preset::Fast, true, Kind::AllKill).unwrap();
+        assert!(named && why.contains("--preset"), "{why}");
+        assert_eq!(refused(Preset::Normal, true, Kind::AgentFails), None);
+    }
+
+    #[test]
+    fn all_daemons_are_those_that_run_where_it_hits() {
+        for kind in [Kind::AllKill, Kind::AllStop] {
+            let faults = many(Preset::Normal).into_iter().flat_map(|burst| burst.faults);
+            for fault in faults.filter(|fault| fault.kind == kind) {
+                let count = if fault.at == Machine::Active { 5 } else { 4 };
+                assert_eq!(fault.steps().len(), count, "{fault}");
+            }
+        }
     }
 
     #[test]
@@ -381,7 +426,7 @@ mod tests {
     fn a_kind_alone_hits_the_active_until_somebody_has_taken_over() {
         let kinds = [Kind::Cut, Kind::PowerLoss];
         let timing = Timing::of(Preset::Normal);
-        for burst in Plan::only(3, Preset::Normal, &kinds).take(50) {
+        for burst in Plan::only(3, Preset::Normal, false, &kinds).unwrap().take(50) {
             let [fault] = burst.faults.as_slice() else { panic!("{burst:?}") };
             assert!(kinds.contains(&fault.kind) && fault.at == Machine::Active, "{fault}");
             assert!(fault.ends > timing.lease + timing.kill, "{fault}");

@@ -15,10 +15,13 @@ use super::bound::Timing;
 use super::kind::Kind;
 use super::log::Log;
 use super::plan::{Fault, Machine};
-use super::step::{Device, Line, Order, Send, Step, Until};
+use super::step::{Device, Line, Needs, Order, Send, Step, Until};
 
 /// How long a command may take on a host that may be cut, frozen or without power meanwhile.
 const COMMAND_LIMIT: &str = "30";
+
+/// What `timeout` ends with when it had to end a command.
+const TIMED_OUT: i32 = 124;
 
 /// How long a command is given again that must be carried out at last.
 const INSIST_FOR: Duration = Duration::from_secs(60);
@@ -89,6 +92,42 @@ impl Still {
     }
 }
 
+/// Why a step was not done.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Undone {
+    /// Whoever was told refused.
+    #[error("refused")]
+    Refused,
+    /// The lab could not.
+    #[error(transparent)]
+    Lab(#[from] LabError),
+}
+
+/// What became of a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// All that it is was done.
+    Bit,
+    /// Some of it was.
+    InPart,
+    /// It was an order, and was refused.
+    Refused,
+    /// Nothing of it could be done.
+    NotDone,
+}
+
+impl Outcome {
+    /// Of a fault of so many steps, of which so many were done and so many refused.
+    const fn of(steps: usize, done: usize, refused: usize) -> Self {
+        match (done, refused) {
+            (0, 0) => Self::NotDone,
+            (0, _) => Self::Refused,
+            (done, _) if done < steps => Self::InPart,
+            (_, _) => Self::Bit,
+        }
+    }
+}
+
 /// A burst under way.
 #[derive(Debug)]
 pub(super) struct Stage<'a> {
@@ -110,41 +149,44 @@ impl<'a> Stage<'a> {
         Self { lab, roles, log, timing, began: Instant::now(), still, network }
     }
 
-    /// Whether any of these faults may have kept a host from answering another one.
-    pub(super) fn is_silenced(&self, faults: &[Fault], host: &str) -> bool {
-        let here =
-            |fault: &Fault| fault.kind == Kind::Apart || self.roles.host(fault.at).name() == host;
-        faults.iter().any(|fault| fault.kind.silences() && here(fault))
-    }
-
-    /// Carries a fault out, from its beginning to its end. Returns when it began, on the clock of the service log; nothing if
-    /// nothing of it could be done.
-    pub(super) fn suffer(&self, fault: &Fault) -> Option<u64> {
+    /// Carries a fault out, from its beginning to its end. Returns when it began, on the clock of the service log, and what
+    /// became of it.
+    pub(super) fn suffer(&self, fault: &Fault) -> (u64, Outcome) {
         sleep_until(self.began + fault.begins);
         let began = service_log::now();
         let name = self.roles.host(fault.at).name();
         self.log.write(&format!("begins on {name}: {fault}"));
-        let (mut end, mut done) = (self.began + fault.ends, Vec::new());
-        for step in fault.steps() {
-            match self.carry_out(step) {
+        let (mut end, mut begun) = (self.began + fault.ends, Vec::new());
+        let (mut done, mut refused) = (0, 0);
+        let steps = fault.steps();
+        for step in steps.iter().copied() {
+            let undone = match self.carry_out(step) {
                 Ok(earlier) => {
                     end = earlier.map_or(end, |earlier| end.min(earlier));
-                    done.push(step);
+                    done += 1;
+                    begun.push(step);
+                    continue;
                 }
-                Err(error) => self.log.write(&format!("not done on {name}: {step:?}: {error}")),
+                Err(undone) => undone,
+            };
+            self.log.write(&format!("not done on {name}: {step:?}: {undone}"));
+            refused += usize::from(matches!(undone, Undone::Refused));
+            if matches!(step, Step::Order(..)) {
+                // It may have come through all the same.
+                begun.push(step);
             }
         }
         if fault.kind == Kind::DaemonGone {
             self.kill_until(end, fault);
         }
         sleep_until(end);
-        for step in done.iter().rev().filter_map(|step| step.undo()) {
+        for step in begun.iter().rev().filter_map(|step| step.undo()) {
             if let Err(error) = self.carry_out(step) {
                 self.log.write(&format!("not ended on {name}: {step:?}: {error}"));
             }
         }
         self.log.write(&format!("ended on {name}: {}", fault.kind.name()));
-        (!done.is_empty()).then_some(began)
+        (began, Outcome::of(steps.len(), done, refused))
     }
 
     fn kill_until(&self, end: Instant, fault: &Fault) {
@@ -158,20 +200,20 @@ impl<'a> Stage<'a> {
     }
 
     /// Carries a step out. Returns a time at which it has to end, if it knows of one.
-    fn carry_out(&self, step: Step) -> Result<Option<Instant>> {
+    fn carry_out(&self, step: Step) -> std::result::Result<Option<Instant>, Undone> {
         let host = |machine| self.roles.host(machine);
         let network = || self.network.lock().unwrap_or_else(PoisonError::into_inner);
         let _network = step.is_of_the_network().then(network);
-        match step {
+        let done = match step {
             Step::PowerOff(at) => host(at).power_off(),
             Step::PowerOn(at) => self.power_on(host(at)),
-            Step::Freeze(at, until) => return self.freeze(host(at), until),
+            Step::Freeze(at, until) => return Ok(self.freeze(host(at), until)?),
             Step::Thaw(at) => host(at).thaw_all(),
             Step::PowerCycle(at) => {
                 match host(at).power_off() {
                     // It was fenced meanwhile.
                     Ok(()) | Err(LabError::PoweredOff(_)) => {}
-                    Err(error) => return Err(error),
+                    Err(error) => return Err(error.into()),
                 }
                 self.stands_still_no_more(host(at));
                 self.power_on(host(at))
@@ -189,7 +231,9 @@ impl<'a> Stage<'a> {
             Step::Device(manner) => self.device(manner),
             Step::Fill(at, disk) => host(at).fill(disk),
             Step::Empty(at, disk) => host(at).empty(disk),
-            Step::Order(at, Order { line, .. }) => self.order(host(at), line),
+            Step::Order(at, Order { line, .. }) => {
+                return self.order(host(at), line).map(|()| None);
+            }
             Step::Cut(at) => host(at).cut(),
             Step::Mend(at) => host(at).mend(),
             Step::Deafen { at, from } => host(at).deafen_to(host(from)),
@@ -202,8 +246,9 @@ impl<'a> Stage<'a> {
             Step::JoinServers => self.join_servers(),
             Step::Lose(at, percent) => host(at).lose(percent),
             Step::Slow(at, kbit) => host(at).slow(u32::from(kbit)),
-        }
-        .map(|()| None)
+        };
+        done?;
+        Ok(None)
     }
 
     /// The cuts that are in force come back with its power.
@@ -346,7 +391,7 @@ impl<'a> Stage<'a> {
         }
     }
 
-    fn order(&self, host: &Host, line: Line) -> Result<()> {
+    fn order(&self, host: &Host, line: Line) -> std::result::Result<(), Undone> {
         let active = self.roles.active.name();
         let command =
             ["timeout", COMMAND_LIMIT, "sh", "-c", line.script, "chaos", line.word, active];
@@ -367,10 +412,16 @@ impl<'a> Stage<'a> {
                 first_line(line.script),
                 line.word
             ));
-            let done = given.is_ok_and(|output| output.status.success());
-            // What is refused is an answer, too.
-            if done || !line.insist || begun.elapsed() > INSIST_FOR {
-                return Ok(());
+            let code = given.map(|output| output.status.code());
+            let undone = match code {
+                Ok(Some(0)) => return Ok(()),
+                Ok(Some(_)) if line.needs == Needs::Nothing => return Ok(()),
+                Ok(None | Some(TIMED_OUT)) => Undone::Lab(missing("no answer in time")),
+                Ok(Some(_)) => Undone::Refused,
+                Err(error) => Undone::Lab(error),
+            };
+            if line.needs != Needs::SuccessAtLast || begun.elapsed() > INSIST_FOR {
+                return Err(undone);
             }
             thread::sleep(Duration::from_millis(500));
         }
@@ -402,6 +453,15 @@ fn sleep_until(when: Instant) {
 mod tests {
     use super::*;
     use crate::lab::service_log::ServiceLog;
+
+    #[test]
+    fn a_fault_bit_only_if_all_of_it_was_done() {
+        assert_eq!(Outcome::of(3, 3, 0), Outcome::Bit);
+        assert_eq!(Outcome::of(3, 2, 0), Outcome::InPart);
+        assert_eq!(Outcome::of(3, 1, 2), Outcome::InPart);
+        assert_eq!(Outcome::of(1, 0, 1), Outcome::Refused);
+        assert_eq!(Outcome::of(2, 0, 0), Outcome::NotDone);
+    }
 
     #[test]
     fn a_host_that_stands_still_explains_a_witness_elsewhere_and_nothing_else() {

@@ -91,8 +91,18 @@ pub(super) struct Order {
 pub(super) struct Line {
     pub(super) script: &'static str,
     pub(super) word: &'static str,
-    /// Whether it is given again until it is carried out.
-    pub(super) insist: bool,
+    pub(super) needs: Needs,
+}
+
+/// What has to come of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Needs {
+    /// It is given once; a refusal makes the fault one that did not bite.
+    Success,
+    /// It is given again until it is carried out.
+    SuccessAtLast,
+    /// It is the fault that it is told; a refusal is what should come of it.
+    Nothing,
 }
 
 const SERVER: &str = "zookeeper.service";
@@ -161,12 +171,12 @@ impl Step {
 }
 
 const fn line(script: &'static str, word: &'static str) -> Line {
-    Line { script, word, insist: false }
+    Line { script, word, needs: Needs::Success }
 }
 
 /// A line that must be carried out at last, or the cluster does not come back in order.
 const fn insist(script: &'static str, word: &'static str) -> Line {
-    Line { script, word, insist: true }
+    Line { script, word, needs: Needs::SuccessAtLast }
 }
 
 /// A server that is killed stays down until it is started.
@@ -222,8 +232,12 @@ impl Fault {
             Kind::DaemonKill | Kind::DaemonGone => vec![send(first, Send::Kill)],
             Kind::DaemonStop => vec![send(first, Send::Stop)],
             Kind::TwoKill => vec![send(first, Send::Kill), send(second, Send::Kill)],
-            Kind::AllKill => Daemon::ALL.map(|one| send(one.unit(), Send::Kill)).to_vec(),
-            Kind::AllStop => Daemon::ALL.map(|one| send(one.unit(), Send::Stop)).to_vec(),
+            Kind::AllKill => {
+                Daemon::of(at).iter().map(|one| send(one.unit(), Send::Kill)).collect()
+            }
+            Kind::AllStop => {
+                Daemon::of(at).iter().map(|one| send(one.unit(), Send::Stop)).collect()
+            }
             Kind::DaemonRestart => vec![tell("systemctl restart $1", first)],
             Kind::BusStop => vec![send("dbus.service", Send::Stop)],
             Kind::Pid1Stop => vec![Step::FreezePid1(at)],
@@ -240,7 +254,12 @@ impl Fault {
             Kind::ServiceKill => vec![send(unit, Send::Kill)],
             Kind::ServicesKill => HA_UNITS.map(|unit| send(unit, Send::Kill)).to_vec(),
             Kind::ServiceStop => vec![tell("systemctl stop $1", unit)],
-            Kind::ServiceStart => vec![tell("systemctl start $1", unit)],
+            // The gate refuses it.
+            Kind::ServiceStart => {
+                let script = "systemctl start $1";
+                let needs = Needs::Nothing;
+                vec![Step::Order(at, order(Line { script, word: unit, needs }))]
+            }
             Kind::ServiceClings => vec![Step::Cling(service, true)],
             Kind::ServiceUnkillable => vec![Step::FreezeBeyondKill(at, unit)],
             Kind::MountHangs => vec![Step::HangMount(at, service)],

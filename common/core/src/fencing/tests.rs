@@ -1,5 +1,7 @@
 //! The order of methods, their time, and what each answer permits.
 
+use std::collections::BTreeMap;
+
 use super::*;
 use crate::config::checked::{FenceKind, FenceMethod};
 
@@ -40,6 +42,27 @@ fn no() -> Answer {
 
 fn unknown() -> Answer {
     Answer::Unknown { why: "no route".to_owned() }
+}
+
+#[test]
+fn agents_have_switched_a_host_off_once_all_of_it_may_have_been_asked_for_their_limits() {
+    let node = |name: &str| NodeName::try_from(name).unwrap();
+    let agent = |name: &str, seconds: u64, of: &str| {
+        let nodes = BTreeMap::from([(node(of), BTreeMap::new())]);
+        let program = "/usr/sbin/fence_x".to_owned();
+        let kind = FenceKind::Agent { program, secrets_file: None, nodes };
+        FenceMethod { name: name.to_owned(), limit: Duration::from_secs(seconds), kind }
+    };
+    let mut methods = vec![agent("ipmi", 3, "hn0"), method("ssh", 9), agent("pdu", 4, "hn0")];
+    methods.push(agent("other", 8, "hn1"));
+    let after = |methods: &[FenceMethod], of: &str| {
+        switched_off_after(&fencing(methods.to_vec()), &node(of)).map(|it| it.as_millis())
+    };
+    assert_eq!(after(&methods, "hn0"), Some(1000 + 500 + 7000));
+    assert_eq!(after(&methods, "hn1"), Some(1000 + 500 + 8000));
+    assert_eq!(after(&methods, "hn2"), None);
+    methods.push(agent("slow", 60, "hn0"));
+    assert_eq!(after(&methods, "hn0"), Some(1000 + 500 + 30_000), "their budget");
 }
 
 #[test]

@@ -16,16 +16,13 @@ use self::knock::Knocks;
 use super::{Controller, Write};
 use crate::controller::fitness::Fitness;
 use crate::epoch::Epoch;
-use crate::fencing::{Asking, Victim};
+use crate::fencing::{ANSWER_LIMIT, Asking, Victim};
 use crate::known::Known;
 use crate::node::Identity;
 use crate::office::{Fenced, MayBeKept};
 use crate::quorum::{ActionId, Op};
 use crate::record::{self, Active, Challenge, FORMAT, Key, Pausing, Phase, Rest, Sign, signs_of};
 use crate::time::Time;
-
-/// How long a holder may leave a challenge unanswered: it is told by a watch, and renews at once.
-const ANSWER_LIMIT: Duration = Duration::from_millis(500);
 
 /// How often challenges are repeated, so that a hint that was lost costs nothing; and how long our own writes may take before
 /// the quorum counts as busy, which would explain the holder's silence.
