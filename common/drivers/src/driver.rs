@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use headship_core::actions::Recipe;
 use headship_core::config::checked;
 use headship_core::services::{Ended, Observed};
 use tokio::sync::mpsc;
 
+use crate::actions::Acts;
 use crate::host::cgroup::Cgroups;
 use crate::host::gate;
 use crate::host::run::RunDir;
@@ -44,6 +46,8 @@ enum Kind {
     Command { unit: Unit, name: String, command: Vec<String>, stop_limit: Duration },
     /// A command as a plain process.
     Process(Process),
+    /// Actions, in a unit or a process that stands for what they leave.
+    Actions(Box<Acts>),
 }
 
 /// What changed.
@@ -106,6 +110,12 @@ impl Drivers {
                     gate.to_owned(),
                     gated,
                 )),
+                (checked::Driver::Actions(_), _) => {
+                    let host = systemd.clone().map(|systemd| (systemd, cgroups.clone()));
+                    let acts = Recipe::of(service)
+                        .map(|recipe| Acts::new(recipe, unit_name(service), run, gate, host));
+                    Kind::Actions(Box::new(acts.expect("its driver has actions")))
+                }
             };
             let driver = Driver { kind, run: run.clone(), gate: gate.to_owned(), gated };
             drivers.insert(name, driver);
@@ -138,17 +148,17 @@ impl Drivers {
         let (tell, changes) = mpsc::channel(QUEUE);
         let mut services = BTreeMap::new();
         for (name, driver) in &self.drivers {
-            match &driver.kind {
-                Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                    services.insert(unit.name().to_owned(), name.clone());
-                }
-                Kind::Process(process) => {
-                    let (tell, name) = (tell.clone(), name.clone());
-                    let process = process.clone();
-                    tokio::spawn(process.watch(async move || {
+            if let Some(unit) = driver.unit_name() {
+                services.insert(unit.to_owned(), name.clone());
+            }
+            if let Some(process) = driver.process() {
+                let (tell, name) = (tell.clone(), name.clone());
+                let process = process.clone();
+                tokio::spawn(
+                    process.watch(async move || {
                         tell.send(Change::Service(name.clone())).await.is_ok()
-                    }));
-                }
+                    }),
+                );
             }
         }
         if let Some(systemd) = &self.systemd {
@@ -196,10 +206,12 @@ impl Driver {
                     gate,
                     command,
                     stop_limit: *stop_limit,
+                    notify: None,
                 };
                 unit.systemd().start_transient(&transient, &self.gate, limit).await
             }
             Kind::Process(process) => return process.start(limit).await,
+            Kind::Actions(acts) => acts.start(limit).await,
         };
         match ended {
             // systemd tells that the gate refused, not why.
@@ -216,6 +228,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.stop(limit).await,
             Kind::Process(process) => process.stop(limit).await,
+            Kind::Actions(acts) => acts.stop(limit).await,
         }
     }
 
@@ -224,6 +237,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.kill(limit).await,
             Kind::Process(process) => process.kill(limit).await,
+            Kind::Actions(acts) => acts.kill(limit).await,
         }
     }
 
@@ -232,6 +246,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.observe(&self.gate, limit).await,
             Kind::Process(process) => process.observe(),
+            Kind::Actions(acts) => acts.observe(limit).await,
         }
     }
 
@@ -239,6 +254,15 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => Some(unit.name()),
             Kind::Process(_) => None,
+            Kind::Actions(acts) => acts.unit().map(Unit::name),
+        }
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match &self.kind {
+            Kind::Unit(_) | Kind::Command { .. } => None,
+            Kind::Process(process) => Some(process),
+            Kind::Actions(acts) => acts.process(),
         }
     }
 
@@ -249,6 +273,7 @@ impl Driver {
                 unit.populated().map_err(|error| error.to_string())
             }
             Kind::Process(process) => process.runs().map_err(|error| error.to_string()),
+            Kind::Actions(acts) => acts.runs(),
         }
     }
 }
@@ -257,6 +282,8 @@ impl Driver {
 fn unit_name(service: &checked::Service) -> String {
     match &service.driver {
         checked::Driver::Systemd { unit } => unit.clone(),
-        checked::Driver::Command { .. } => format!("{TRANSIENT}{}.service", service.name),
+        checked::Driver::Command { .. } | checked::Driver::Actions(_) => {
+            format!("{TRANSIENT}{}.service", service.name)
+        }
     }
 }
