@@ -133,14 +133,19 @@ impl Drivers {
         self.systemd.as_ref()
     }
 
-    /// Each service whose unit cannot be started, with why, in a sentence; `None` if systemd does not answer.
+    /// Each service whose unit cannot be started, or whose programs are not there, with why, in a sentence; `None` if systemd
+    /// does not answer.
     pub async fn unusable(&self, limit: Duration) -> Option<BTreeMap<String, String>> {
-        let Some(systemd) = &self.systemd else { return Some(BTreeMap::new()) };
+        let lacking = self.drivers.iter();
+        let lacking = lacking.filter_map(|(name, driver)| Some((name.clone(), driver.lacks()?)));
+        let lacking: BTreeMap<String, String> = lacking.collect();
+        let Some(systemd) = &self.systemd else { return Some(lacking) };
         let units = self.drivers.iter();
         let units = units.filter_map(|(name, driver)| Some((name, driver.unit_name()?)));
         let (names, units): (Vec<&String>, Vec<&str>) = units.unzip();
         let told = systemd.unusable(&units, limit).await?;
-        Some(names.into_iter().zip(told).filter_map(|(it, why)| Some((it.clone(), why?))).collect())
+        let told = names.into_iter().zip(told).filter_map(|(it, why)| Some((it.clone(), why?)));
+        Some(lacking.into_iter().chain(told).collect())
     }
 
     /// Tells of changes from now on, until the receiver is dropped.
@@ -255,6 +260,14 @@ impl Driver {
             Kind::Unit(unit) | Kind::Command { unit, .. } => Some(unit.name()),
             Kind::Process(_) => None,
             Kind::Actions(acts) => acts.unit().map(Unit::name),
+        }
+    }
+
+    /// Which program of it is not there, in a sentence.
+    fn lacks(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Unit(_) | Kind::Command { .. } | Kind::Process(_) => None,
+            Kind::Actions(acts) => acts.lacks(),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The daemons' side of a service of actions: its unit, or its process, and its mark, taken together.
 
+use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -106,14 +108,32 @@ impl Acts {
         }
     }
 
+    /// Which program of it cannot be run, in a sentence.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let actions = [Action::Start, Action::Stop, Action::Monitor];
+        let mut commands = actions.map(|action| self.recipe.step(action).command).into_iter();
+        commands.find_map(|command| {
+            let program = command.into_iter().next()?;
+            let is_fit = fs::metadata(&program)
+                .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+            (!is_fit).then(|| format!("`{program}` is no program on this host"))
+        })
+    }
+
     /// Starts it, through the gate; done when its start has succeeded.
     pub(crate) async fn start(&self, limit: Duration) -> Ended {
         match &self.base {
             Base::Unit { unit, .. } => self.start_unit(unit, limit).await,
-            Base::Process(process) => match process.start(limit).await {
-                Ended::Done => self.up(process, limit).await,
-                other @ (Ended::Failed { .. } | Ended::Unknown { .. }) => other,
-            },
+            Base::Process(process) => {
+                // The mark of an earlier life says that that one was up.
+                if !process.runs().unwrap_or(true) {
+                    self.clear_anew(limit).await;
+                }
+                match process.start(limit).await {
+                    Ended::Done => self.up(process, limit).await,
+                    other @ (Ended::Failed { .. } | Ended::Unknown { .. }) => other,
+                }
+            }
         }
     }
 

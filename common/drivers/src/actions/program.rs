@@ -156,7 +156,8 @@ pub async fn look(run: &RunDir, recipe: &Recipe) -> Result<bool, MarkError> {
         return Ok(false);
     }
     let why = "it was found here, and nobody is known to have started it".to_owned();
-    marks.write(&Mark { recipe: recipe.clone(), up: true, why })?;
+    // Not up: whoever waits for a start of its own must not take this for it.
+    marks.write(&Mark { recipe: recipe.clone(), up: false, why })?;
     Ok(true)
 }
 
