@@ -100,14 +100,14 @@ fn hardware_watchdog() -> Option<Duration> {
 }
 
 /// The HA services that may run on this node.
-fn services(config: &Config) -> impl Iterator<Item = &Service> {
+pub(super) fn services(config: &Config) -> impl Iterator<Item = &Service> {
     config.services.iter().chain(config.pinned_here())
 }
 
 pub(super) fn unit_of(service: &Service) -> Option<&str> {
     match &service.driver {
         Driver::Systemd { unit } => Some(unit),
-        Driver::Command { .. } => None,
+        Driver::Command { .. } | Driver::Actions(_) => None,
     }
 }
 

@@ -1,8 +1,9 @@
 //! `headship check`: what would go wrong, found before it is needed. It changes nothing.
 //!
-//! What each part looks at is in `host`, `agent`, `names`, `address`, `quorum`, `timing`, `stops`, `fencing`, `proof` and `hadoop`; what a
+//! What each part looks at is in `host`, `agent`, `actions`, `names`, `address`, `quorum`, `timing`, `stops`, `fencing`, `proof` and `hadoop`; what a
 //! configuration must be like is decided in `headship_core::config`.
 
+mod actions;
 mod address;
 mod agent;
 mod fencing;
@@ -131,6 +132,8 @@ pub(crate) async fn run(place: &Place, arguments: &Check) -> Result<Exit> {
             let seen = host::look(&config, place);
             findings.extend(host::findings(&config, &seen));
             findings.extend(agent::findings(&config));
+            let acting = actions::look(&config, place).await;
+            findings.extend(actions::findings(&config, &acting));
             findings.extend(names::findings(&config).await);
             let own = address::look(&config).await;
             findings.extend(own.iter().flat_map(|seen| address::findings(&config, seen)));

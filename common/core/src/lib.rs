@@ -5,6 +5,7 @@
 //! `poll_timeout` when to come back. Decisions are functions of events; the crate reads no clock, does no I/O, starts no
 //! thread and waits for nothing, so that the simulator, the model and the scenarios run the very code that runs on hosts.
 
+pub mod actions;
 pub mod config;
 pub mod controller;
 pub mod duty;

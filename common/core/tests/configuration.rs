@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use headship_core::config::checked::{Driver, FenceKind, Starter, Timing};
+use headship_core::config::checked::{Actions, Driver, FenceKind, Programs, Starter, Timing};
 use headship_core::config::{self, Config};
 use headship_core::node::NodeName;
 
@@ -235,4 +235,52 @@ fn a_file_that_was_cut_off_or_garbled_anywhere_is_answered_with_words() {
         try_it(format!("{before}={after}"));
         try_it(format!("{before}\n5 = {{ a = [1979-05-27, 1e400] }}\n{after}"));
     }
+}
+
+#[test]
+fn services_of_actions_have_programs_or_an_agent() {
+    let config = load(&[
+        ("sample", SAMPLE),
+        (
+            "10",
+            r#"
+            [[service]]
+            name = "address"
+            driver = "ocf"
+            agent = "ocf:heartbeat:IPaddr2"
+            parameters = { ip = "10.0.0.9", cidr_netmask = 24, run_arping = true }
+            after = ["jobhistory"]
+            [[service]]
+            name = "disk"
+            driver = "command"
+            start = ["/opt/disk", "up"]
+            stop = ["/opt/disk", "down"]
+            status = ["/opt/disk", "look"]
+            monitor_interval_ms = 2000
+            after = ["address"]
+            "#,
+        ),
+    ]);
+    let parameters = [("cidr_netmask", "24"), ("ip", "10.0.0.9"), ("run_arping", "true")];
+    let parameters =
+        parameters.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let [root, provider, agent] = ["/usr/lib/ocf", "heartbeat", "IPaddr2"].map(str::to_owned);
+    assert_eq!(
+        config.services[2].driver,
+        Driver::Actions(Actions {
+            programs: Programs::Ocf { root, provider, agent, parameters },
+            interval: Duration::from_secs(10),
+            limit: Duration::from_secs(20),
+        })
+    );
+    let program = |word: &str| vec!["/opt/disk".to_owned(), word.to_owned()];
+    let (start, stop, status) = (program("up"), program("down"), program("look"));
+    assert_eq!(
+        config.services[3].driver,
+        Driver::Actions(Actions {
+            programs: Programs::Command { start, stop, status },
+            interval: Duration::from_secs(2),
+            limit: Duration::from_secs(20),
+        })
+    );
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use headship_core::actions::Recipe;
 use headship_core::config::checked;
 use headship_core::services::{Ended, Observed};
 use tokio::sync::mpsc;
 
+use crate::actions::Acts;
 use crate::host::cgroup::Cgroups;
 use crate::host::gate;
 use crate::host::run::RunDir;
@@ -44,6 +46,8 @@ enum Kind {
     Command { unit: Unit, name: String, command: Vec<String>, stop_limit: Duration },
     /// A command as a plain process.
     Process(Process),
+    /// Actions, in a unit or a process that stands for what they leave.
+    Actions(Box<Acts>),
 }
 
 /// What changed.
@@ -106,6 +110,12 @@ impl Drivers {
                     gate.to_owned(),
                     gated,
                 )),
+                (checked::Driver::Actions(_), _) => {
+                    let host = systemd.clone().map(|systemd| (systemd, cgroups.clone()));
+                    let acts = Recipe::of(service)
+                        .map(|recipe| Acts::new(recipe, unit_name(service), run, gate, host));
+                    Kind::Actions(Box::new(acts.expect("its driver has actions")))
+                }
             };
             let driver = Driver { kind, run: run.clone(), gate: gate.to_owned(), gated };
             drivers.insert(name, driver);
@@ -123,14 +133,19 @@ impl Drivers {
         self.systemd.as_ref()
     }
 
-    /// Each service whose unit cannot be started, with why, in a sentence; `None` if systemd does not answer.
+    /// Each service whose unit cannot be started, or whose programs are not there, with why, in a sentence; `None` if systemd
+    /// does not answer.
     pub async fn unusable(&self, limit: Duration) -> Option<BTreeMap<String, String>> {
-        let Some(systemd) = &self.systemd else { return Some(BTreeMap::new()) };
+        let lacking = self.drivers.iter();
+        let lacking = lacking.filter_map(|(name, driver)| Some((name.clone(), driver.lacks()?)));
+        let lacking: BTreeMap<String, String> = lacking.collect();
+        let Some(systemd) = &self.systemd else { return Some(lacking) };
         let units = self.drivers.iter();
         let units = units.filter_map(|(name, driver)| Some((name, driver.unit_name()?)));
         let (names, units): (Vec<&String>, Vec<&str>) = units.unzip();
         let told = systemd.unusable(&units, limit).await?;
-        Some(names.into_iter().zip(told).filter_map(|(it, why)| Some((it.clone(), why?))).collect())
+        let told = names.into_iter().zip(told).filter_map(|(it, why)| Some((it.clone(), why?)));
+        Some(lacking.into_iter().chain(told).collect())
     }
 
     /// Tells of changes from now on, until the receiver is dropped.
@@ -138,17 +153,17 @@ impl Drivers {
         let (tell, changes) = mpsc::channel(QUEUE);
         let mut services = BTreeMap::new();
         for (name, driver) in &self.drivers {
-            match &driver.kind {
-                Kind::Unit(unit) | Kind::Command { unit, .. } => {
-                    services.insert(unit.name().to_owned(), name.clone());
-                }
-                Kind::Process(process) => {
-                    let (tell, name) = (tell.clone(), name.clone());
-                    let process = process.clone();
-                    tokio::spawn(process.watch(async move || {
+            if let Some(unit) = driver.unit_name() {
+                services.insert(unit.to_owned(), name.clone());
+            }
+            if let Some(process) = driver.process() {
+                let (tell, name) = (tell.clone(), name.clone());
+                let process = process.clone();
+                tokio::spawn(
+                    process.watch(async move || {
                         tell.send(Change::Service(name.clone())).await.is_ok()
-                    }));
-                }
+                    }),
+                );
             }
         }
         if let Some(systemd) = &self.systemd {
@@ -196,10 +211,12 @@ impl Driver {
                     gate,
                     command,
                     stop_limit: *stop_limit,
+                    notify: None,
                 };
                 unit.systemd().start_transient(&transient, &self.gate, limit).await
             }
             Kind::Process(process) => return process.start(limit).await,
+            Kind::Actions(acts) => acts.start(limit).await,
         };
         match ended {
             // systemd tells that the gate refused, not why.
@@ -216,6 +233,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.stop(limit).await,
             Kind::Process(process) => process.stop(limit).await,
+            Kind::Actions(acts) => acts.stop(limit).await,
         }
     }
 
@@ -224,6 +242,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.kill(limit).await,
             Kind::Process(process) => process.kill(limit).await,
+            Kind::Actions(acts) => acts.kill(limit).await,
         }
     }
 
@@ -232,6 +251,7 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => unit.observe(&self.gate, limit).await,
             Kind::Process(process) => process.observe(),
+            Kind::Actions(acts) => acts.observe(limit).await,
         }
     }
 
@@ -239,6 +259,23 @@ impl Driver {
         match &self.kind {
             Kind::Unit(unit) | Kind::Command { unit, .. } => Some(unit.name()),
             Kind::Process(_) => None,
+            Kind::Actions(acts) => acts.unit().map(Unit::name),
+        }
+    }
+
+    /// Which program of it is not there, in a sentence.
+    fn lacks(&self) -> Option<String> {
+        match &self.kind {
+            Kind::Unit(_) | Kind::Command { .. } | Kind::Process(_) => None,
+            Kind::Actions(acts) => acts.lacks(),
+        }
+    }
+
+    fn process(&self) -> Option<&Process> {
+        match &self.kind {
+            Kind::Unit(_) | Kind::Command { .. } => None,
+            Kind::Process(process) => Some(process),
+            Kind::Actions(acts) => acts.process(),
         }
     }
 
@@ -249,6 +286,7 @@ impl Driver {
                 unit.populated().map_err(|error| error.to_string())
             }
             Kind::Process(process) => process.runs().map_err(|error| error.to_string()),
+            Kind::Actions(acts) => acts.runs(),
         }
     }
 }
@@ -257,6 +295,8 @@ impl Driver {
 fn unit_name(service: &checked::Service) -> String {
     match &service.driver {
         checked::Driver::Systemd { unit } => unit.clone(),
-        checked::Driver::Command { .. } => format!("{TRANSIENT}{}.service", service.name),
+        checked::Driver::Command { .. } | checked::Driver::Actions(_) => {
+            format!("{TRANSIENT}{}.service", service.name)
+        }
     }
 }

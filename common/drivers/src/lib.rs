@@ -3,6 +3,7 @@
 //! Everything here only carries out: what is to be started, stopped, killed or rebooted, and when, is decided in
 //! `headship-core`.
 
+pub mod actions;
 mod driver;
 mod executor;
 pub mod fence;

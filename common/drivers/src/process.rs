@@ -6,11 +6,12 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
+use headship_core::fencing::End;
 use headship_core::services::{Ended, Observed};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -353,6 +354,15 @@ impl Place {
                 std::future::pending().await
             }
         }
+    }
+}
+
+/// How a process ended.
+pub(crate) fn end_of(status: ExitStatus) -> End {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(code),
+        (None, Some(signal)) => End::Signal(signal),
+        (None, None) => End::Unseen(format!("ended as nothing does: {status}")),
     }
 }
 

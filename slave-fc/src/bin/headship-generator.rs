@@ -72,11 +72,11 @@ enum Gate {
     Open,
 }
 
-/// The units of the HA services. Commands need no drop-in: their transient units carry the gate themselves.
+/// The units of the HA services. What is no unit needs no drop-in: transient units carry the gate themselves.
 fn units(config: &Config) -> Units {
     let unit = |service: &Service| match &service.driver {
         Driver::Systemd { unit } => Some(unit.clone()),
-        Driver::Command { .. } => None,
+        Driver::Command { .. } | Driver::Actions(_) => None,
     };
     let all = || config.services.iter().chain(&config.pinned);
     let drop_in = |service: &Service| DropIn {

@@ -12,13 +12,14 @@ use crate::lab::files::Sources;
 use crate::lab::{Host, Lab};
 use crate::suite;
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "master-fc",
     "slave-fc",
     "master-ha-service",
     "slave-ha-service",
     "health-monitor",
     "gate",
+    "actions",
     "headship-generator",
     "headship",
 ];

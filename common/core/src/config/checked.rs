@@ -357,6 +357,44 @@ pub enum Driver {
         /// Program and arguments; never a shell line.
         start: Vec<String>,
     },
+    /// Programs that start it, stop it and tell whether it runs, each of which ends: what they leave need be no process.
+    Actions(Actions),
+}
+
+/// A service that is started, stopped and looked at by programs that end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Actions {
+    /// The programs.
+    pub programs: Programs,
+    /// How often it is asked whether it runs.
+    pub interval: Duration,
+    /// How long an answer to that may take.
+    pub limit: Duration,
+}
+
+/// Which programs perform the actions of a service.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Programs {
+    /// One each; headship-command(7).
+    Command {
+        /// Comes back when it is up.
+        start: Vec<String>,
+        /// Comes back when it is down.
+        stop: Vec<String>,
+        /// Tells whether it runs.
+        status: Vec<String>,
+    },
+    /// A resource agent of the Open Cluster Framework, API 1.1.
+    Ocf {
+        /// Where agents are installed, `OCF_ROOT`.
+        root: String,
+        /// Whose it is, such as `heartbeat`.
+        provider: String,
+        /// Its name, such as `IPaddr2`.
+        agent: String,
+        /// What it is told.
+        parameters: BTreeMap<String, String>,
+    },
 }
 
 /// How often a service is restarted before it is given up.

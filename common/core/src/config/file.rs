@@ -168,6 +168,12 @@ pub(super) struct Service {
     pub(super) driver: Option<Given<Driver>>,
     pub(super) unit: Option<Given<String>>,
     pub(super) start: Option<Given<Vec<String>>>,
+    pub(super) stop: Option<Given<Vec<String>>>,
+    pub(super) status: Option<Given<Vec<String>>>,
+    pub(super) agent: Option<Given<String>>,
+    pub(super) parameters: Option<Given<Parameters>>,
+    pub(super) monitor_interval_ms: Option<Given<u64>>,
+    pub(super) monitor_limit_ms: Option<Given<u64>>,
     pub(super) started_by: Option<Given<Starter>>,
     pub(super) after: Option<Given<Vec<String>>>,
     pub(super) announce: Option<Given<bool>>,
@@ -185,6 +191,7 @@ pub(super) struct Service {
 pub(super) enum Driver {
     Systemd,
     Command,
+    Ocf,
 }
 
 /// `started_by = `

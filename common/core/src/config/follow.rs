@@ -8,8 +8,8 @@ use toml::Spanned;
 
 use super::checked::{Driver, Follow, Headnode, Service};
 use super::convert::name;
+use super::driver::{OWN_UNITS, is_service_unit};
 use super::reader::Reader;
-use super::service::{OWN_UNITS, is_service_unit};
 use super::{file, preset};
 
 /// What the nodes do to follow; `None` if there is no such table.

@@ -5,6 +5,7 @@
 
 pub mod checked;
 mod convert;
+mod driver;
 mod fault;
 mod fence;
 mod file;
@@ -19,8 +20,8 @@ mod service;
 mod source;
 
 pub use checked::Config;
+pub use driver::OWN_UNITS;
 pub use fault::{Fault, Faults, Place};
-pub use service::OWN_UNITS;
 
 use crate::node::NodeName;
 

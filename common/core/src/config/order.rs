@@ -57,9 +57,9 @@ fn pinned_alone(reader: &mut Reader, service: &Service, node: &str, headnodes: &
     }
     match service.driver {
         Driver::Systemd { .. } => {}
-        Driver::Command { .. } => {
+        Driver::Command { .. } | Driver::Actions(_) => {
             let text = format!(
-                "service `{}` is pinned, and a command runs under a permit only: give it a systemd unit, or remove `pinned`",
+                "service `{}` is pinned, and what is no unit runs under a permit only: give it a systemd unit, or remove `pinned`",
                 service.name
             );
             reader.fault(&[&key("driver"), &key("pinned")], text);

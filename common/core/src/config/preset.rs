@@ -36,6 +36,13 @@ pub(super) const PROBE_FALL_UNANSWERED: u32 = 15;
 /// The status that an HTTP probe expects.
 pub(super) const PROBE_STATUS: u16 = 200;
 
+/// How often a service of actions is asked whether it runs: each time some shell is run, and an address that somebody removed
+/// is found soon enough.
+pub(super) const MONITOR_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How long that may take: what the common agents ask for.
+pub(super) const MONITOR_LIMIT: Duration = Duration::from_secs(20);
+
 /// Where Hadoop keeps its elections in the Apache quorum, and its configuration on each node, unless somebody moved them.
 pub(super) const HDFS_ZNODE: &str = "/hadoop-ha";
 pub(super) const YARN_ZNODE: &str = "/yarn-leader-election";

@@ -7,6 +7,7 @@ use toml::Spanned;
 
 use super::checked::{Driver, RestartBudget, Service, Starter};
 use super::convert::name;
+use super::driver::{self, Key};
 use super::file;
 use super::preset;
 use super::probe::probe;
@@ -14,15 +15,6 @@ use super::reader::Reader;
 
 /// A year, in seconds: no figure of ours is longer.
 const YEAR_S: u64 = 31_536_000;
-
-/// The suite's own units: a guard that stopped one of these would stop itself.
-pub const OWN_UNITS: [&str; 5] = [
-    "health-monitor.service",
-    "master-fc.service",
-    "master-ha-service.service",
-    "slave-fc.service",
-    "slave-ha-service.service",
-];
 
 /// The services, in the order of the file.
 pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>) -> Vec<Service> {
@@ -49,14 +41,13 @@ pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>)
     services
 }
 
-fn service(reader: &mut Reader, name: &str, place: &str, table: file::Service) -> Service {
+fn service(reader: &mut Reader, name: &str, place: &str, mut table: file::Service) -> Service {
     let key = |field: &str| format!("service.{name}.{field}");
-    let started_by = match reader.value(&key("started_by"), table.started_by) {
+    let started_by = match reader.value(&key("started_by"), table.started_by.take()) {
         Some(file::Starter::MasterFc) => Starter::MasterFc,
         Some(file::Starter::MasterHaService) | None => Starter::MasterHaService,
     };
-    let kind = reader.value(&key("driver"), table.driver).unwrap_or(file::Driver::Systemd);
-    let driver = driver(reader, name, place, kind, table.unit, table.start);
+    let driver = driver::driver(reader, &Key { name, place }, &mut table);
     let after = reader.value(&key("after"), table.after).unwrap_or_default();
     let restart = restart(reader, &key("restart"), table.restart);
     let probes = table.probe.into_iter().enumerate();
@@ -86,77 +77,6 @@ fn service(reader: &mut Reader, name: &str, place: &str, table: file::Service) -
         // With a fault there is no configuration, but others may name this service rightly.
         driver: driver.unwrap_or(Driver::Command { start: Vec::new() }),
     }
-}
-
-/// The driver, with what it needs to stop the service on this host without asking anybody.
-fn driver(
-    reader: &mut Reader,
-    name: &str,
-    place: &str,
-    kind: file::Driver,
-    unit: Option<file::Given<String>>,
-    start: Option<file::Given<Vec<String>>>,
-) -> Option<Driver> {
-    let (unit_key, start_key) = (format!("service.{name}.unit"), format!("service.{name}.start"));
-    match kind {
-        file::Driver::Systemd => {
-            if let Some(start) = start {
-                reader.value(&start_key, Some(start));
-                let text = format!(
-                    "`{start_key}` is for `driver = \"command\"`: remove it, or change the driver"
-                );
-                reader.fault(&[&start_key], text);
-            }
-            if unit.is_none() {
-                let text = format!(
-                    "service `{name}` has no `unit`, so this host has no way of its own to stop it: add `unit = \"{name}.service\"`"
-                );
-                reader.fault(&[place], text);
-            }
-            let unit = reader.value(&unit_key, unit)?;
-            if !is_service_unit(&unit) {
-                let text = format!(
-                    "`{unit_key}` cannot be `{unit}`: write a unit that ends in `.service`"
-                );
-                reader.fault(&[&unit_key], text);
-            } else if OWN_UNITS.contains(&unit.as_str()) {
-                let text = format!(
-                    "`{unit_key}` cannot be `{unit}`: headship does not manage itself, name the unit of the service"
-                );
-                reader.fault(&[&unit_key], text);
-            }
-            Some(Driver::Systemd { unit })
-        }
-        file::Driver::Command => {
-            if let Some(unit) = unit {
-                reader.value(&unit_key, Some(unit));
-                let text = format!(
-                    "`{unit_key}` is for `driver = \"systemd\"`: remove it, or change the driver"
-                );
-                reader.fault(&[&unit_key], text);
-            }
-            if start.is_none() {
-                let text = format!(
-                    "service `{name}` has no `start`, so there is nothing to run and nothing to stop: add `start = [\"/path/to/program\", \"argument\"]`"
-                );
-                reader.fault(&[place], text);
-            }
-            let start = reader.value(&start_key, start)?;
-            if !start.first().is_some_and(|program| program.starts_with('/')) {
-                let text = format!(
-                    "`{start_key}` does not begin with the absolute path of a program: write `[\"/path/to/program\", \"argument\"]`"
-                );
-                reader.fault(&[&start_key], text);
-            }
-            Some(Driver::Command { start })
-        }
-    }
-}
-
-pub(super) fn is_service_unit(unit: &str) -> bool {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || ":-_.\\@".contains(c);
-    unit.strip_suffix(".service").is_some_and(|stem| !stem.is_empty() && !stem.ends_with('@'))
-        && unit.chars().all(allowed)
 }
 
 fn restart(reader: &mut Reader, key: &str, table: Option<Spanned<file::Restart>>) -> RestartBudget {

@@ -305,7 +305,10 @@ impl Entry {
             Desired::Running => {
                 let starting = self.under_way.as_ref().filter(|doing| doing.order == Order::Start);
                 timers.extend(starting.map(|doing| doing.since.after(self.spec.start_limit)));
-                timers.extend(self.unserved_since.map(|since| since.after(self.spec.start_limit)));
+                timers.extend(self.unserved_since.map(|since| {
+                    let stops = self.observed == Observed::Stopping;
+                    since.after(if stops { self.spec.stop_limit } else { self.spec.start_limit })
+                }));
                 timers.extend(self.probes.due());
                 timers.extend(self.restarts.iter().map(|at| at.after(self.spec.restart.within)));
             }

@@ -202,6 +202,26 @@ fn a_start_that_hangs_since_maintenance_began_is_ended_within_its_limit_afterwar
     assert_eq!(ordered, [Order::Stop]);
 }
 
+/// It ended, and its own stop could not take away what it left.
+#[test]
+fn what_does_not_stop_by_itself_is_stopped_once_more_so_that_it_can_be_started() {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+    supervisor.desire(Desired::Running);
+    supervisor.handle(begin, seen(None, Observed::Running));
+    supervisor.decide(begin, &mut ids);
+    supervisor.handle(begin, seen(None, Observed::Stopping));
+    supervisor.decide(begin, &mut ids);
+    assert!(orders(&mut supervisor).iter().all(|action| action.order == Order::Look));
+    let late = begin.after(Duration::from_secs(10));
+    assert_eq!(supervisor.poll_timeout(), Some(late));
+    supervisor.decide(late, &mut ids);
+    let stop = orders(&mut supervisor).into_iter().find(|it| it.order == Order::Stop).unwrap();
+    supervisor.handle(late, Report::Ended { id: stop.id, ended: Ended::Done });
+    supervisor.decide(late, &mut ids);
+    assert!(orders(&mut supervisor).iter().any(|action| action.order == Order::Start));
+}
+
 /// Two services, the second after the first, which is a oneshot that prepares the headnode: its start ends like this.
 fn orders_after_a_hook(ended: &Ended) -> Vec<(String, Order)> {
     let (mut ids, now) = (Ids::default(), Time::from_millis(1000));

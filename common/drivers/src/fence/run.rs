@@ -130,7 +130,7 @@ impl Runner {
             slice: SLICE,
             command,
             environment,
-            stdio: [pipes.input, pipes.output, pipes.errors],
+            stdio: Some([pipes.input, pipes.output, pipes.errors]),
             limit,
         };
         let abandoned = Abandoned { unit: &unit, cgroups, over: false };

@@ -19,6 +19,7 @@ use zbus::{OwnedObjectPath, OwnedVariant, Variant};
 
 use self::bus::{Bus, MANAGER, Object, Signal, Trouble, unit_path};
 pub(crate) use self::once::Once;
+pub use self::unit::FAILED_WORDS;
 use self::unit::{Listed, ServiceProperties};
 pub(crate) use self::unit::{TRANSIENT, alias};
 
@@ -86,6 +87,17 @@ pub(crate) struct Transient<'a> {
     pub(crate) gate: Option<Vec<String>>,
     pub(crate) command: &'a [String],
     pub(crate) stop_limit: Duration,
+    /// For a process that says itself when it is up; without it, it is up once it is executed.
+    pub(crate) notify: Option<Notify>,
+}
+
+/// A process that stands for something else.
+#[derive(Clone, Debug)]
+pub(crate) struct Notify {
+    /// How long it may take until it says that it is up.
+    pub(crate) start_limit: Duration,
+    /// What stops that, and does nothing if it is stopped: PID 1 runs it at a stop, and after every end.
+    pub(crate) clear: Vec<String>,
 }
 
 impl Systemd {

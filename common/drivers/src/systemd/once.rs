@@ -24,8 +24,8 @@ pub(crate) struct Once<'a> {
     pub(crate) slice: &'a str,
     pub(crate) command: &'a [String],
     pub(crate) environment: &'a [(String, String)],
-    /// Its standard input, output and errors.
-    pub(crate) stdio: [OwnedFd; 3],
+    /// Its standard input, output and errors; without them there is no input, and the journal gets the rest.
+    pub(crate) stdio: Option<[OwnedFd; 3]>,
     /// How long it may take.
     pub(crate) limit: Duration,
 }
@@ -85,9 +85,8 @@ fn properties<'a>(once: &'a Once<'_>) -> Vec<(&'static str, Variant<'a>)> {
     let path = once.command.first().cloned().unwrap_or_default();
     let environment: Vec<String> =
         once.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let [input, output, errors] = &once.stdio;
     let fd = |fd: &'a OwnedFd| Variant::Fd(Fd::from(fd.as_fd()));
-    vec![
+    let mut properties = vec![
         ("Description", Variant::new(once.description.clone())),
         ("Slice", Variant::new(once.slice.to_owned())),
         ("Type", Variant::new("oneshot")),
@@ -96,9 +95,14 @@ fn properties<'a>(once: &'a Once<'_>) -> Vec<(&'static str, Variant<'a>)> {
         ("TimeoutStopUSec", Variant::new(micros(BEYOND))),
         ("KillSignal", Variant::new(9_i32)),
         ("Environment", Variant::new(environment)),
-        ("StandardInputFileDescriptor", fd(input)),
-        ("StandardOutputFileDescriptor", fd(output)),
-        ("StandardErrorFileDescriptor", fd(errors)),
         ("ExecStart", Variant::new(vec![(path, once.command.to_vec(), false)])),
-    ]
+    ];
+    if let Some([input, output, errors]) = &once.stdio {
+        properties.extend([
+            ("StandardInputFileDescriptor", fd(input)),
+            ("StandardOutputFileDescriptor", fd(output)),
+            ("StandardErrorFileDescriptor", fd(errors)),
+        ]);
+    }
+    properties
 }

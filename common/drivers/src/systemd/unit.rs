@@ -19,6 +19,9 @@ pub(crate) const TRANSIENT: &str = "headship-";
 /// What is known of a failure when nothing more can be learnt.
 pub(super) const FAILED: &str = "systemd says: failed";
 
+/// How our own program's last status line begins, if it fails. No other program says so.
+pub const FAILED_WORDS: &str = "headship: failed: ";
+
 /// `si_code` of a process that exited by itself.
 const CLD_EXITED: i32 = 1;
 /// `si_code` of a process that a signal ended.
@@ -142,12 +145,21 @@ impl ServiceProperties {
         })
     }
 
+    /// What our own program said of why it failed.
+    fn own_words(&self) -> Option<&str> {
+        let status: &str = self.0.get("StatusText")?.downcast_ref().ok()?;
+        status.strip_prefix(FAILED_WORDS)
+    }
+
     /// Why it failed, in words, if it did.
     pub(super) fn fault(&self, gate: &Path) -> Option<String> {
         if self.refused_by(gate) {
             return Some("the start gate refused it".to_owned());
         }
         let result: &str = self.0.get("Result")?.downcast_ref().ok()?;
+        if let Some(why) = self.own_words().filter(|_| result != "success") {
+            return Some(why.to_owned());
+        }
         let number = |name| -> Option<i32> { self.0.get(name)?.downcast_ref().ok() };
         let code = number("ExecMainCode").unwrap_or_default();
         let status = number("ExecMainStatus").unwrap_or_default();
@@ -195,7 +207,7 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
     let mut properties = vec![
         ("Description", Variant::new(it.description.clone())),
         ("Slice", Variant::new(it.slice)),
-        ("Type", Variant::new("exec")),
+        ("Type", Variant::new(if it.notify.is_some() { "notify" } else { "exec" })),
         ("Restart", Variant::new("no")),
         // The restart budget is ours; systemd's own limit would refuse a start that we owe.
         ("StartLimitIntervalUSec", Variant::new(0_u64)),
@@ -203,6 +215,13 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
         ("ExecStart", command(it.command)),
     ];
     properties.extend(it.gate.as_ref().map(|gate| ("ExecStartPre", command(gate))));
+    if let Some(notify) = &it.notify {
+        properties.extend([
+            ("TimeoutStartUSec", Variant::new(micros(notify.start_limit))),
+            ("ExecStop", command(&notify.clear)),
+            ("ExecStopPost", command(&notify.clear)),
+        ]);
+    }
     properties
 }
 

@@ -77,6 +77,19 @@ impl Entry {
         } else if self.observed == Observed::Starting {
             // By hand, or from before maintenance: a start that hangs would be waited for until systemd's own limit.
             self.end_start_if_overdue(now, ids, actions);
+        } else if self.observed == Observed::Stopping {
+            // Somebody stops it; or it has ended, and what it left is there still, which would be waited for in vain.
+            self.stop_if_overdue(now, ids, actions);
+        }
+    }
+
+    /// What is about to stop has as long for it as an ordered stop; then it is stopped once more, so that it can be started.
+    fn stop_if_overdue(&mut self, now: Time, ids: &mut Ids, actions: &mut VecDeque<ServiceAction>) {
+        let (since, limit) = (*self.unserved_since.get_or_insert(now), self.spec.stop_limit);
+        if now.since(since) >= limit {
+            self.why = format!("it did not stop within {} s", limit.as_secs());
+            self.unserved_since = None;
+            self.order(now, Order::Stop, ids, actions);
         }
     }
 

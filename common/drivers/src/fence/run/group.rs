@@ -8,8 +8,6 @@ use nix::errno::Errno;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -56,7 +54,7 @@ pub(super) async fn run(
     all_gone(pid).await;
     match status {
         _ if late => End::Late(limit),
-        Ok(Ok(status)) => ended(status),
+        Ok(Ok(status)) => process::end_of(status),
         Ok(Err(error)) => End::Unseen(format!("was not seen to end: {error}")),
         Err(_) => End::Unseen("does not end, though it was killed".to_owned()),
     }
@@ -90,14 +88,6 @@ async fn exit(pid: i32) {
     match fd {
         Some(fd) => drop(fd.readable().await),
         None => std::future::pending().await,
-    }
-}
-
-fn ended(status: ExitStatus) -> End {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => End::Exited(code),
-        (None, Some(signal)) => End::Signal(signal),
-        (None, None) => End::Unseen(format!("ended as nothing does: {status}")),
     }
 }
 
