@@ -212,7 +212,7 @@ impl World {
     fn until_harmless(&self, node: &str) -> Duration {
         let Some(host) = self.host_by_name(node) else { return Duration::MAX };
         let state = self.host(host);
-        let end = state.run.permit.as_ref().map_or(Time::default(), Permit::end);
+        let end = state.run.permit.as_ref().map_or_else(Time::default, Permit::end);
         let runs = state.units.values().any(|unit| unit.gated && unit.state != State::Dead);
         let left = end.since(state.clock.at(self.now));
         if runs && left.is_zero() { Duration::MAX } else { left.saturating_add(SOON) }

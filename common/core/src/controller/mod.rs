@@ -33,7 +33,7 @@ pub use self::farewell::{Ending, Farewell};
 use self::fence::Suspicion;
 use self::quorum::Records;
 use self::reluctance::Reluctance;
-use self::trust::Trust;
+use self::trust::{Recall, Trust};
 use self::writes::{Pending, Write};
 use crate::config::checked::{Config, Service, Starter};
 use crate::epoch::{Epoch, Incarnation, Remembered};
@@ -240,8 +240,7 @@ pub struct Controller {
     wait_from: Option<Time>,
     claim: Option<Claim>,
     trust: Option<Trust>,
-    /// Whether this process took office itself, or has looked on what an earlier one took it.
-    knows_trust: bool,
+    recall: Recall,
     /// The holder of office that may be dead, or whoever is claimed over.
     suspicion: Option<Suspicion>,
     /// The fence methods that said Yes about a host that lived.
@@ -331,7 +330,7 @@ impl Controller {
             wait_from: None,
             claim: None,
             trust: None,
-            knows_trust: false,
+            recall: Recall::default(),
             suspicion: None,
             liars: BTreeSet::new(),
             polled: Time::default(),

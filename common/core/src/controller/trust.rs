@@ -23,11 +23,21 @@ pub(super) struct Trust {
     pub(super) wrong: bool,
 }
 
+/// Whether it was looked on what this headnode's office was taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) enum Recall {
+    /// Not yet: an earlier process may have taken it on a word.
+    #[default]
+    Due,
+    /// It was looked, or this process took office itself.
+    Done,
+}
+
 impl Controller {
     /// Where office is being taken on somebody's word, or a fence method's: what shows that it was wrong is looked for from now
     /// on.
     pub(super) fn trust(&mut self, evidence: &Evidence<'_>, way: &WayFree) {
-        self.knows_trust = true;
+        self.recall = Recall::Done;
         let over = evidence.active.holder.clone();
         let words = match (way, evidence.fenced) {
             (WayFree::Fenced { .. }, Some(fenced)) => {
@@ -78,7 +88,7 @@ impl Controller {
     /// In an office that an earlier process took on a word: when that was is not known, so it counts from now. Where it is not known
     /// which boot the word was about, a sign may be of a host that was repaired since.
     fn recall_trust(&mut self, now: Time) {
-        if std::mem::replace(&mut self.knows_trust, true) {
+        if std::mem::replace(&mut self.recall, Recall::Done) == Recall::Done {
             return;
         }
         let on = self.records.active.record().and_then(|active| active.taken_on.clone());
