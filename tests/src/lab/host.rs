@@ -68,23 +68,14 @@ impl Host {
 
     // ---- disk ----
 
-    /// Mounts the host's disk over `base` and gives it its identity.
-    pub(crate) fn make_disk(&self, base: &Path) -> Result<()> {
+    /// Mounts the host's disk over what lies `below`, the topmost first, and gives it its identity.
+    pub(crate) fn make_disk(&self, below: &[PathBuf]) -> Result<()> {
         let [upper, work, root] =
             ["upper", "work", "root"].map(|part| self.place.disk(self.spec, part));
         for dir in [&upper, &work, &root] {
             fs::create_dir_all(dir).tried(|| format!("create `{}`", dir.display()))?;
         }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            base.display(),
-            upper.display(),
-            work.display()
-        );
-        let options = std::ffi::CString::new(options)
-            .map_err(|error| LabError::Unavailable(error.to_string()))?;
-        mount("overlay", &root, "overlay", MountFlags::empty(), Some(options.as_c_str()))
-            .tried(|| format!("mount an overlay on `{}`", root.display()))?;
+        mount_overlay(below, &upper, &work, &root)?;
         write_file(
             &root,
             "/etc/machine-id",
@@ -443,6 +434,21 @@ impl Host {
 
 fn words(groups: &[PathBuf]) -> String {
     groups.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Mounts an overlay on `root`: `upper` takes what is written, over what lies `below`, the topmost first.
+pub(crate) fn mount_overlay(below: &[PathBuf], upper: &Path, work: &Path, root: &Path) -> Result<()> {
+    let below: Vec<String> = below.iter().map(|layer| layer.display().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        below.join(":"),
+        upper.display(),
+        work.display()
+    );
+    let options = std::ffi::CString::new(options)
+        .map_err(|error| LabError::Unavailable(error.to_string()))?;
+    mount("overlay", root, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        .tried(|| format!("mount an overlay on `{}`", root.display()))
 }
 
 /// Makes a directory that every user of a host may write to, as `/tmp`.
