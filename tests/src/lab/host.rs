@@ -115,7 +115,9 @@ impl Host {
         fs::read_to_string(&file).tried(|| format!("read `{path}` on {}", self.name()))
     }
 
-    fn visible_root(&self) -> PathBuf {
+    /// The host's root directory as a process of this machine reaches it, with `/run` and `/tmp` if it is booted.
+    #[must_use]
+    pub fn visible_root(&self) -> PathBuf {
         self.pid1().map_or_else(
             || self.root(),
             |pid| PathBuf::from(format!("/proc/{}/root", pid.as_raw_nonzero())),
@@ -414,6 +416,18 @@ impl Host {
         Ok(line)
     }
 
+    /// As [`Host::run`], with a program and the files of this machine: its processes, network and names are the host's.
+    ///
+    /// # Errors
+    /// The host has no power, or the command ends with another status than 0.
+    pub fn run_from_outside(&self, command: &[&str]) -> Result<String> {
+        let pid1 = self.pid1().ok_or_else(|| LabError::PoweredOff(self.name().to_owned()))?;
+        let mut line = Command::new("nsenter");
+        line.args(["--pid", "--uts", "--ipc", "--net", "--target"]);
+        line.arg(pid1.as_raw_nonzero().to_string()).arg("--").args(command);
+        finish(&mut line)
+    }
+
     /// As [`Host::run`], but on the disk of a host that has not booted.
     pub(crate) fn run_on_disk(&self, command: &[&str]) -> Result<String> {
         finish(Command::new("chroot").arg(self.root()).args(command))
@@ -437,7 +451,12 @@ fn words(groups: &[PathBuf]) -> String {
 }
 
 /// Mounts an overlay on `root`: `upper` takes what is written, over what lies `below`, the topmost first.
-pub(crate) fn mount_overlay(below: &[PathBuf], upper: &Path, work: &Path, root: &Path) -> Result<()> {
+pub(crate) fn mount_overlay(
+    below: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    root: &Path,
+) -> Result<()> {
     let below: Vec<String> = below.iter().map(|layer| layer.display().to_string()).collect();
     let options = format!(
         "lowerdir={},upperdir={},workdir={}",

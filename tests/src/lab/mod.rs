@@ -55,7 +55,7 @@ pub use rustix::process::Signal;
 use error::Tried;
 use files::Sources;
 use overlap::Overlap;
-use packages::{Layers, Packages};
+use packages::{Format, Layers, Packages};
 use service_log::ServiceLog;
 
 /// How long the ensemble may take from power to service. It takes some seconds.
@@ -221,8 +221,9 @@ impl Lab {
             return Err(LabError::AlreadyUp { dir: options.dir.clone() });
         }
         options.sources.check(&options.sources.read(&HEADNODE_LISTS)?)?;
-        let packages =
-            (!options.bare).then(|| Packages::build(&options.sources, None)).transpose()?;
+        let packages = (!options.bare)
+            .then(|| Packages::build(&options.sources, Format::Deb, None))
+            .transpose()?;
         limits::raise(say);
         let base = base::provide(&options.cache, say)?;
         // What a lab left behind that crashed half way, or that a reboot of this machine ended.
@@ -242,22 +243,15 @@ impl Lab {
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
         self.lay_ground()?;
-        let layers = match packages {
-            Some(packages) => {
-                self.start_power(&options.sources)?;
-                say("installing the packages");
-                Some(Layers::install(&self.place, base, packages)?)
-            }
-            None => None,
-        };
-        let base = [base.to_owned()];
-        let below = |host: &Host| {
-            layers.as_ref().map_or(&base[..], |layers| layers.below(host.spec().role))
-        };
+        if !options.bare {
+            self.start_power(&options.sources)?;
+            say("installing the packages");
+        }
+        let layers = &Layers::install(&self.place, base, packages)?;
         say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
-        let (hosts, below) = (self.hosts(), &below);
+        let hosts = self.hosts();
         thread::scope(|scope| {
-            let start = |host| scope.spawn(move || self.boot(host, options, below(host)));
+            let start = |host| scope.spawn(move || self.boot(host, options, layers));
             let booting: Vec<_> = hosts.iter().map(start).collect();
             booting.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
@@ -283,9 +277,9 @@ impl Lab {
         network::create_bridge(&self.place)
     }
 
-    fn boot(&self, host: &Host, options: &Options, below: &[PathBuf]) -> Result<()> {
-        host.make_disk(below)?;
+    fn boot(&self, host: &Host, options: &Options, layers: &Layers) -> Result<()> {
         let role = host.spec().role;
+        host.make_disk(layers.below(role))?;
         if !options.bare || role != Role::Quorum {
             self.furnish(host, options)?;
         }

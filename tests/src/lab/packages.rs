@@ -8,7 +8,7 @@ use std::process::Command;
 use rustix::mount::{UnmountFlags, unmount};
 
 use super::command::finish;
-use super::error::{LabError, Result, Tried};
+use super::error::{Result, Tried};
 use super::files::Sources;
 use super::host::mount_overlay;
 use super::place::{Place, Role};
@@ -18,6 +18,24 @@ const OF_NODES: [&str; 2] = ["headship-cli", "headship-node"];
 
 /// What a headnode gets beside these.
 const OF_HEADNODES: [&str; 1] = ["headship-headnode"];
+
+/// Whose packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Of Debian.
+    Deb,
+    /// Of Fedora and its like.
+    Rpm,
+}
+
+/// Whether this machine can build and install the packages of rpm.
+///
+/// # Errors
+/// Why not, in one sentence.
+pub fn can_rpm() -> std::result::Result<(), String> {
+    let tried = finish(Command::new("rpmbuild").arg("--version"));
+    tried.map(drop).map_err(|error| format!("it has no rpmbuild: {error}"))
+}
 
 /// The packages of one version.
 #[derive(Clone, Debug)]
@@ -31,13 +49,16 @@ impl Packages {
     ///
     /// # Errors
     /// Programs are missing, or the build fails and says why.
-    pub fn build(sources: &Sources, other: Option<(&str, &Path)>) -> Result<Self> {
+    pub fn build(sources: &Sources, format: Format, other: Option<(&str, &Path)>) -> Result<Self> {
         let mut command = Command::new(sources.repository.join("packaging/build"));
         command.arg("--programs").arg(&sources.programs);
         if let Some((version, out)) = other {
             command.arg("--version").arg(version).arg("--out").arg(out);
         }
-        let printed = finish(command.arg("deb"))?;
+        let printed = finish(command.arg(match format {
+            Format::Deb => "deb",
+            Format::Rpm => "rpm",
+        }))?;
         Ok(Self { files: printed.lines().map(PathBuf::from).collect() })
     }
 
@@ -54,7 +75,9 @@ impl Packages {
     fn named(&self, packages: &[&str]) -> Vec<&Path> {
         let is_of = |file: &&Path, package: &str| {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
-            name.split_once('_').is_some_and(|(name, _)| name == package)
+            // Its version follows, after another mark in each format.
+            let version = name.strip_prefix(package).and_then(|rest| rest.get(1..));
+            version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
         };
         let found = |package: &&str| {
             self.files.iter().map(PathBuf::as_path).find(|file| is_of(file, package))
@@ -63,7 +86,7 @@ impl Packages {
     }
 }
 
-/// What lies below the disks of hosts with the suite, the topmost first.
+/// What lies below the disks of hosts, the topmost first.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
     nodes: Vec<PathBuf>,
@@ -71,9 +94,12 @@ pub(crate) struct Layers {
 }
 
 impl Layers {
-    /// Installs the packages over `base`.
-    pub(crate) fn install(place: &Place, base: &Path, packages: &Packages) -> Result<Self> {
-        let below = [base.to_owned()];
+    /// Installs the packages over `base`, if there shall be any.
+    pub(crate) fn install(place: &Place, base: &Path, packages: Option<&Packages>) -> Result<Self> {
+        let below = vec![base.to_owned()];
+        let Some(packages) = packages else {
+            return Ok(Self { nodes: below.clone(), headnodes: below });
+        };
         let nodes = install(place, "node", &below, &packages.named(&OF_NODES))?;
         let headnodes = install(place, "headnode", &nodes, &packages.named(&OF_HEADNODES))?;
         Ok(Self { nodes, headnodes })
@@ -88,15 +114,19 @@ impl Layers {
 }
 
 /// Installs packages into a layer over those that are given, and puts it on top of them.
-fn install(place: &Place, name: &str, below: &[PathBuf], packages: &[&Path]) -> Result<Vec<PathBuf>> {
+fn install(
+    place: &Place,
+    name: &str,
+    below: &[PathBuf],
+    packages: &[&Path],
+) -> Result<Vec<PathBuf>> {
     let [upper, work, root] = ["upper", "work", "root"].map(|part| place.layer(name, part));
     for dir in [&upper, &work, &root] {
         fs::create_dir_all(dir).tried(|| format!("create `{}`", dir.display()))?;
     }
     mount_overlay(below, &upper, &work, &root)?;
     let installed = dpkg(&root, packages);
-    unmount(&root, UnmountFlags::empty())
-        .tried(|| format!("unmount `{}`", root.display()))?;
+    unmount(&root, UnmountFlags::empty()).tried(|| format!("unmount `{}`", root.display()))?;
     installed?;
     Ok([&[upper], below].concat())
 }

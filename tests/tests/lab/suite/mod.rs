@@ -129,6 +129,11 @@ pub(crate) fn more_hung_mounts() -> Vec<Test> {
     hosts::HUNG_MOUNTS.to_vec()
 }
 
+/// The same, and packages of rpm.
+pub(crate) fn more_rpm() -> Vec<Test> {
+    packages::RPM.to_vec()
+}
+
 /// The same with a fence agent.
 pub(crate) fn more_fenced() -> Vec<Test> {
     fenced::MORE.to_vec()

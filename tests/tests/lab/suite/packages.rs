@@ -4,8 +4,10 @@
 use std::fs;
 use std::time::Duration;
 
-use headship_tests::lab::packages::Packages;
+use headship_tests::lab::packages::{Format, Packages};
 use headship_tests::lab::{Host, Options};
+
+use tempfile::TempDir;
 
 use super::cluster::{Cluster, DAEMONS, FAILOVER, SOON};
 use super::quorum::unnoticed;
@@ -17,10 +19,16 @@ pub(super) const FAST: [Test; 2] = [
     ("packages_installed_before_the_configuration_wait_for_it_and_say_so", lived),
 ];
 
+pub(super) const RPM: [Test; 1] =
+    [("packages_of_rpm_are_installed_replaced_and_erased_as_those_of_dpkg", lived_by_rpm)];
+
 pub(super) const MORE: [Test; 2] = [
     ("packages_upgraded_on_all_nodes_touch_no_service", replaced_everywhere),
     ("packages_removed_from_the_active_hand_the_services_over", removed_from_the_active),
 ];
+
+/// What a headnode has, in the order of a removal.
+const PACKAGES: [&str; 3] = ["headship-headnode", "headship-node", "headship-cli"];
 
 const DUTY: &str = "master-ha-service.service";
 
@@ -46,29 +54,51 @@ fn replaced_everywhere(cluster: &Cluster<'_>) -> Outcome {
     replaced(cluster, &cluster.lab().hosts())
 }
 
+/// The packages of the programs at hand.
+fn built(format: Format) -> Answer<Packages> {
+    Ok(Packages::build(&Options::for_tests().sources, format, None)?)
+}
+
+/// The same programs as another version.
+fn built_as_another(format: Format, folder: &TempDir) -> Answer<Packages> {
+    let other = Some((OTHER, folder.path()));
+    Ok(Packages::build(&Options::for_tests().sources, format, other)?)
+}
+
 /// Up to another version on these hosts in turn, and down again.
 fn replaced(cluster: &Cluster<'_>, hosts: &[Host]) -> Outcome {
-    let sources = Options::for_tests().sources;
-    let folder = tempfile::tempdir()?;
-    let own = Packages::build(&sources, None)?;
-    let other = Packages::build(&sources, Some((OTHER, folder.path())))?;
+    let (own, folder) = (built(Format::Deb)?, tempfile::tempdir()?);
+    let other = built_as_another(Format::Deb, &folder)?;
     let before = cluster.before()?;
-    let first = version(&hosts[0])?;
+    let versions = || hosts.iter().map(version).collect::<Answer<Vec<_>>>();
+    let first = versions()?;
     for packages in [&other, &own] {
         for host in hosts {
-            replace(cluster, host, packages, host.name() == before.active)?;
+            let active = host.name() == before.active;
+            replace(cluster, host, active, || install(host, packages).map(drop))?;
             let is_other = version(host)?.starts_with(OTHER);
-            assert_eq!(is_other, std::ptr::eq(packages, &other), "which version {} has", host.name());
+            assert_eq!(
+                is_other,
+                std::ptr::eq(packages, &other),
+                "which version {} has",
+                host.name()
+            );
         }
     }
-    assert_eq!(version(&hosts[0])?, first);
+    assert_eq!(versions()?, first);
     unnoticed(cluster, &before)
 }
 
-fn replace(cluster: &Cluster<'_>, host: &Host, packages: &Packages, active: bool) -> Outcome {
+/// Has `install` replace the programs, and waits until no daemon of old ones runs.
+fn replace(
+    cluster: &Cluster<'_>,
+    host: &Host,
+    active: bool,
+    install: impl FnOnce() -> Outcome,
+) -> Outcome {
     let units = units_of(cluster, host, active);
     let old: Vec<_> = units.iter().map(|unit| cluster.pid(host, unit)).collect();
-    install(host, packages)?;
+    install()?;
     cluster.wait("every daemon is another process, of a program that has a name", SOON, || {
         let all = units.iter().zip(&old).all(|(unit, old)| {
             let pid = cluster.pid(host, unit);
@@ -119,14 +149,28 @@ fn lived(cluster: &Cluster<'_>) -> Outcome {
     let configuration = configuration_of(&standby)?;
     remove(cluster, &standby)?;
     purge(&standby)?;
-    install_without_configuration(&standby)?;
-    for (path, text) in &configuration {
+    let said = install(&standby, &built(Format::Deb)?)?;
+    assert!(said.contains("nothing is started yet"), "{said}");
+    wait_for_configuration(&standby)?;
+    configure(cluster, &standby, &configuration)?;
+    unnoticed(cluster, &before)
+}
+
+/// Gives a host that waits its configuration, and starts it.
+fn configure(cluster: &Cluster<'_>, standby: &Host, configuration: &[(String, String)]) -> Outcome {
+    for (path, text) in configuration {
         standby.write_file(path, text)?;
     }
-    standby.run(&["systemctl", "start", "slave-ha-service", "health-monitor", "master-fc", "slave-fc"])?;
-    cluster.wait_role(&standby, "standby")?;
-    cluster.wait_ready()?;
-    unnoticed(cluster, &before)
+    standby.run(&[
+        "systemctl",
+        "start",
+        "slave-ha-service",
+        "health-monitor",
+        "master-fc",
+        "slave-fc",
+    ])?;
+    cluster.wait_role(standby, "standby")?;
+    cluster.wait_ready()
 }
 
 /// The files of the configuration, by their paths.
@@ -138,7 +182,11 @@ fn configuration_of(host: &Host) -> Answer<Vec<(String, String)>> {
 
 /// Removed: nothing runs, no gate is left, and what people wrote and daemons remember is.
 fn remove(cluster: &Cluster<'_>, host: &Host) -> Outcome {
-    dpkg(host, &["--remove", "headship-headnode", "headship-node", "headship-cli"])?;
+    dpkg(host, &[&["--remove"], &PACKAGES[..]].concat())?;
+    removed(cluster, host)
+}
+
+fn removed(cluster: &Cluster<'_>, host: &Host) -> Outcome {
     for unit in DAEMONS {
         assert_eq!(cluster.pid(host, unit), None, "{unit} runs without its package");
     }
@@ -152,16 +200,13 @@ fn remove(cluster: &Cluster<'_>, host: &Host) -> Outcome {
 
 /// Purged: nothing is left.
 fn purge(host: &Host) -> Outcome {
-    dpkg(host, &["--purge", "headship-headnode", "headship-node", "headship-cli"])?;
+    dpkg(host, &[&["--purge"], &PACKAGES[..]].concat())?;
     assert_eq!(host.run(&["sh", "-c", TRACES])?, "", "what a purge leaves");
     Ok(())
 }
 
 /// Installed: enabled, not started; a start waits, says so, and is not tried again.
-fn install_without_configuration(host: &Host) -> Outcome {
-    let packages = Packages::build(&Options::for_tests().sources, None)?;
-    let said = install(host, &packages)?;
-    assert!(said.contains("nothing is started yet"), "{said}");
+fn wait_for_configuration(host: &Host) -> Outcome {
     for unit in DAEMONS {
         assert_eq!(host.run(&["systemctl", "is-enabled", unit])?.trim(), "enabled", "{unit}");
         host.run(&["systemctl", "start", unit])?;
@@ -192,8 +237,7 @@ fn removed_from_the_active(cluster: &Cluster<'_>) -> Outcome {
     cluster.assert_stopped_in_order(&active, since)?;
     cluster.assert_started_on(&standby, since)?;
     // What was enabled before is so again, and what people wrote was left.
-    let packages = Packages::build(&Options::for_tests().sources, None)?;
-    install(&active, &packages)?;
+    install(&active, &built(Format::Deb)?)?;
     assert_eq!(configuration_of(&active)?, configuration);
     for unit in DAEMONS {
         assert_eq!(active.run(&["systemctl", "is-enabled", unit])?.trim(), "enabled", "{unit}");
@@ -202,4 +246,44 @@ fn removed_from_the_active(cluster: &Cluster<'_>) -> Outcome {
     cluster.wait("the host that had none is standby again", FAILOVER, || {
         (cluster.role(&active) == "standby").then_some(())
     })
+}
+
+/// On a host of Debian, whose C library and systemd rpm's database does not know: hence without dependencies.
+fn lived_by_rpm(cluster: &Cluster<'_>) -> Outcome {
+    let (_, standby) = cluster.pair()?;
+    let before = cluster.before()?;
+    let configuration = configuration_of(&standby)?;
+    let (own, folder) = (built(Format::Rpm)?, tempfile::tempdir()?);
+    let other = built_as_another(Format::Rpm, &folder)?;
+    purge(&standby)?;
+    let upgrade = |packages: &Packages| {
+        let files = packages.of(standby.spec().role);
+        let files = files.iter().filter_map(|file| file.to_str());
+        let line = ["--upgrade", "--oldpackage", "--nodeps"].into_iter().chain(files);
+        rpm(&standby, &line.collect::<Vec<_>>())
+    };
+    let said = upgrade(&own)?;
+    assert!(said.contains("nothing is started yet"), "{said}");
+    wait_for_configuration(&standby)?;
+    configure(cluster, &standby, &configuration)?;
+    for packages in [&other, &own] {
+        replace(cluster, &standby, false, || upgrade(packages).map(drop))?;
+        let version = rpm(&standby, &["--query", "--queryformat=%{VERSION}", "headship-node"])?;
+        assert_eq!(version.starts_with(OTHER), std::ptr::eq(packages, &other), "{version}");
+    }
+    cluster.wait_ready()?;
+    rpm(&standby, &[&["--erase"], &PACKAGES[..]].concat())?;
+    removed(cluster, &standby)?;
+    assert_eq!(configuration_of(&standby)?, configuration);
+    install(&standby, &built(Format::Deb)?)?;
+    configure(cluster, &standby, &[])?;
+    unnoticed(cluster, &before)
+}
+
+/// The machine's rpm, with a database on the host, whose systemd hears the scripts.
+fn rpm(host: &Host, arguments: &[&str]) -> Answer<String> {
+    let root = host.visible_root();
+    let root = root.to_str().ok_or("a path that is no text")?;
+    let line = ["timeout", DPKG_LIMIT, "rpm", "--root", root, "--dbpath", "/var/lib/rpm"];
+    Ok(host.run_from_outside(&[&line, arguments].concat())?)
 }
