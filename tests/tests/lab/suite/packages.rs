@@ -1,6 +1,7 @@
 //! The life of the packages on hosts that run: upgraded and downgraded under the services, removed, purged, and installed
 //! before there is a configuration.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
@@ -157,7 +158,11 @@ fn lived(cluster: &Cluster<'_>) -> Outcome {
 }
 
 /// Gives a host that waits its configuration, and starts it.
-fn configure(cluster: &Cluster<'_>, standby: &Host, configuration: &[(String, String)]) -> Outcome {
+fn configure(
+    cluster: &Cluster<'_>,
+    standby: &Host,
+    configuration: &BTreeMap<String, String>,
+) -> Outcome {
     for (path, text) in configuration {
         standby.write_file(path, text)?;
     }
@@ -174,7 +179,7 @@ fn configure(cluster: &Cluster<'_>, standby: &Host, configuration: &[(String, St
 }
 
 /// The files of the configuration, by their paths.
-fn configuration_of(host: &Host) -> Answer<Vec<(String, String)>> {
+fn configuration_of(host: &Host) -> Answer<BTreeMap<String, String>> {
     let paths = host.run(&["find", "/etc/headship", "-name", "*.toml"])?;
     let read = |path: &str| Ok((path.to_owned(), host.read_file(path)?));
     paths.lines().map(read).collect()
@@ -276,7 +281,7 @@ fn lived_by_rpm(cluster: &Cluster<'_>) -> Outcome {
     removed(cluster, &standby)?;
     assert_eq!(configuration_of(&standby)?, configuration);
     install(&standby, &built(Format::Deb)?)?;
-    configure(cluster, &standby, &[])?;
+    configure(cluster, &standby, &configuration)?;
     unnoticed(cluster, &before)
 }
 
