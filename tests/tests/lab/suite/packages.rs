@@ -41,7 +41,7 @@ const DPKG_LIMIT: &str = "30";
 
 /// What may be left of the packages after a purge, outside of /run: nothing.
 const TRACES: &str = "find / -xdev \\( -path /var/lib/dpkg -o -path /var/log -o -path /proc -o -path /sys \\) -prune -o \
-    \\( -name '*headship*' -o -name 'master-fc*' -o -name 'slave-*' -o -name 'master-ha-service*' \
+    \\( -name '*headship*' -o -name 'master-fc*' -o -name 'slave-fc*' -o -name 'slave-ha-service*' -o -name 'master-ha-service*' \
     -o -name 'health-monitor*' -o -name gate \\) -not -path '*headship-lab*' -print";
 
 // B-44.
