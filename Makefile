@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo test test-more chaos soak model bench lint clean-lab
+.PHONY: help demo packages test test-more chaos soak model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -13,6 +13,11 @@ demo: ## See a failover: two headnodes and a ZooKeeper ensemble on this machine,
 	@tests/prepare
 	cargo build --release --workspace --bins
 	@target/release/demo $(DEMO)
+
+packages: ## Build deb and rpm for each role, with an SBOM, and check them: a minute after the programs.
+	@tests/prepare --packaging
+	cargo build --release --workspace --bins
+	packaging/check
 
 test: ## Set this machine up and run every test: at most 20 minutes.
 	@tests/run-tests

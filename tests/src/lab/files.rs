@@ -1,4 +1,4 @@
-//! File lists: what a role gets installed, one file a line. The packages are built from the same lists.
+//! File lists: what is the lab's own on a host, one file a line. The packages are built from lists of the same form.
 //!
 //! A line is `SOURCE DESTINATION MODE`; `#` starts a comment. Sources are relative to the repository; `target/release/`
 //! stands for wherever the programs were built.
@@ -79,6 +79,18 @@ impl Sources {
             .map_or_else(|| self.repository.join(source), |program| self.programs.join(program))
     }
 
+    /// Reads file lists of the repository.
+    ///
+    /// # Errors
+    /// One of them cannot be read, or a line is not `SOURCE DESTINATION MODE`.
+    pub fn read(&self, lists: &[&str]) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for list in lists {
+            entries.extend(read_list(&self.repository.join(list))?);
+        }
+        Ok(entries)
+    }
+
     /// Refuses a list of which something is missing, naming all that is.
     ///
     /// # Errors
@@ -119,15 +131,6 @@ pub(crate) fn write_file(root: &Path, destination: &str, contents: &[u8], mode: 
     fs::set_permissions(&fresh, fs::Permissions::from_mode(mode))
         .tried(|| format!("set the mode of `{}`", fresh.display()))?;
     fs::rename(&fresh, &target).tried(|| format!("write `{}`", target.display()))
-}
-
-/// The units among the entries, by name.
-pub(crate) fn units(entries: &[Entry]) -> Vec<&str> {
-    entries
-        .iter()
-        .filter_map(|entry| entry.destination.strip_prefix("/usr/lib/systemd/system/"))
-        .filter(|name| !name.contains('/'))
-        .collect()
 }
 
 #[cfg(test)]

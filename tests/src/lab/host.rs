@@ -68,23 +68,14 @@ impl Host {
 
     // ---- disk ----
 
-    /// Mounts the host's disk over `base` and gives it its identity.
-    pub(crate) fn make_disk(&self, base: &Path) -> Result<()> {
+    /// Mounts the host's disk over what lies `below`, the topmost first, and gives it its identity.
+    pub(crate) fn make_disk(&self, below: &[PathBuf]) -> Result<()> {
         let [upper, work, root] =
             ["upper", "work", "root"].map(|part| self.place.disk(self.spec, part));
         for dir in [&upper, &work, &root] {
             fs::create_dir_all(dir).tried(|| format!("create `{}`", dir.display()))?;
         }
-        let options = format!(
-            "lowerdir={},upperdir={},workdir={}",
-            base.display(),
-            upper.display(),
-            work.display()
-        );
-        let options = std::ffi::CString::new(options)
-            .map_err(|error| LabError::Unavailable(error.to_string()))?;
-        mount("overlay", &root, "overlay", MountFlags::empty(), Some(options.as_c_str()))
-            .tried(|| format!("mount an overlay on `{}`", root.display()))?;
+        mount_overlay(below, &upper, &work, &root)?;
         write_file(
             &root,
             "/etc/machine-id",
@@ -124,7 +115,9 @@ impl Host {
         fs::read_to_string(&file).tried(|| format!("read `{path}` on {}", self.name()))
     }
 
-    fn visible_root(&self) -> PathBuf {
+    /// The host's root directory as a process of this machine reaches it, with `/run` and `/tmp` if it is booted.
+    #[must_use]
+    pub fn visible_root(&self) -> PathBuf {
         self.pid1().map_or_else(
             || self.root(),
             |pid| PathBuf::from(format!("/proc/{}/root", pid.as_raw_nonzero())),
@@ -423,6 +416,18 @@ impl Host {
         Ok(line)
     }
 
+    /// As [`Host::run`], with a program and the files of this machine: its processes, network and names are the host's.
+    ///
+    /// # Errors
+    /// The host has no power, or the command ends with another status than 0.
+    pub fn run_from_outside(&self, command: &[&str]) -> Result<String> {
+        let pid1 = self.pid1().ok_or_else(|| LabError::PoweredOff(self.name().to_owned()))?;
+        let mut line = Command::new("nsenter");
+        line.args(["--pid", "--uts", "--ipc", "--net", "--target"]);
+        line.arg(pid1.as_raw_nonzero().to_string()).arg("--").args(command);
+        finish(&mut line)
+    }
+
     /// As [`Host::run`], but on the disk of a host that has not booted.
     pub(crate) fn run_on_disk(&self, command: &[&str]) -> Result<String> {
         finish(Command::new("chroot").arg(self.root()).args(command))
@@ -443,6 +448,26 @@ impl Host {
 
 fn words(groups: &[PathBuf]) -> String {
     groups.iter().map(|group| group.display().to_string()).collect::<Vec<_>>().join(" ")
+}
+
+/// Mounts an overlay on `root`: `upper` takes what is written, over what lies `below`, the topmost first.
+pub(crate) fn mount_overlay(
+    below: &[PathBuf],
+    upper: &Path,
+    work: &Path,
+    root: &Path,
+) -> Result<()> {
+    let below: Vec<String> = below.iter().map(|layer| layer.display().to_string()).collect();
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        below.join(":"),
+        upper.display(),
+        work.display()
+    );
+    let options = std::ffi::CString::new(options)
+        .map_err(|error| LabError::Unavailable(error.to_string()))?;
+    mount("overlay", root, "overlay", MountFlags::empty(), Some(options.as_c_str()))
+        .tried(|| format!("mount an overlay on `{}`", root.display()))
 }
 
 /// Makes a directory that every user of a host may write to, as `/tmp`.

@@ -2,8 +2,8 @@
 //! the suite, all of them follow the active headnode.
 //!
 //! A host is a network namespace and a systemd in a container of its own, over a small Debian. Power, cables and processes
-//! are taken from outside, so that nothing on a host has to play along. The lab knows how the suite is installed (by the
-//! file lists of `packaging/`), and nothing of what it does.
+//! are taken from outside, so that nothing on a host has to play along. The lab knows how the suite is installed (by its
+//! packages), and nothing of what it does.
 //!
 //! ```no_run
 //! use headship_tests::lab::{Lab, Options};
@@ -28,6 +28,7 @@ mod hung_mount;
 mod limits;
 mod network;
 pub mod overlap;
+pub mod packages;
 mod place;
 pub mod power;
 mod processes;
@@ -52,8 +53,9 @@ pub use place::{CACHE_DIR, DEFAULT_DIR, HOSTS, HostSpec, Place, Role};
 pub use rustix::process::Signal;
 
 use error::Tried;
-use files::{Entry, Sources, read_list};
+use files::Sources;
 use overlap::Overlap;
+use packages::{Format, Layers, Packages};
 use service_log::ServiceLog;
 
 /// How long the ensemble may take from power to service. It takes some seconds.
@@ -66,9 +68,9 @@ pub const HA_UNITS: [&str; 4] =
 /// Why nothing can be frozen beyond kill.
 const NO_HARD_FREEZER: &str = "it mounts no version 1 freezer";
 
-/// File lists of the suite that a headnode gets, and those of them that every other node gets as well.
-const HEADNODE_LISTS: [&str; 3] = ["packaging/headnode.files", NODE_LISTS[0], NODE_LISTS[1]];
-const NODE_LISTS: [&str; 2] = ["packaging/node.files", "packaging/cli.files"];
+/// File lists of what is the lab's own on a headnode, and on any other node.
+const HEADNODE_LISTS: [&str; 2] = ["tests/lab/headnode.files", NODE_LISTS[0]];
+const NODE_LISTS: [&str; 1] = ["tests/lab/node.files"];
 
 /// What kind of lab to bring up, and where.
 #[derive(Clone, Debug)]
@@ -218,30 +220,39 @@ impl Lab {
         if lab.hosts().iter().any(|host| !host.processes().is_empty()) {
             return Err(LabError::AlreadyUp { dir: options.dir.clone() });
         }
-        if !options.bare {
-            options.sources.check(&read_lists(&options.sources, &HEADNODE_LISTS)?)?;
-        }
+        options.sources.check(&options.sources.read(&HEADNODE_LISTS)?)?;
+        let packages = (!options.bare)
+            .then(|| Packages::build(&options.sources, Format::Deb, None))
+            .transpose()?;
         limits::raise(say);
         let base = base::provide(&options.cache, say)?;
         // What a lab left behind that crashed half way, or that a reboot of this machine ended.
         lab.clear()?;
-        let built = lab.build(options, &base, say);
+        let built = lab.build(options, &base, packages.as_ref(), say);
         if built.is_err() {
             lab.clear()?;
         }
         built.map(|()| lab)
     }
 
-    fn build(&self, options: &Options, base: &Path, say: &mut dyn FnMut(&str)) -> Result<()> {
+    fn build(
+        &self,
+        options: &Options,
+        base: &Path,
+        packages: Option<&Packages>,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<()> {
         self.lay_ground()?;
         if !options.bare {
             self.start_power(&options.sources)?;
+            say("installing the packages");
         }
+        let layers = &Layers::install(&self.place, base, packages)?;
         say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
+        let hosts = self.hosts();
         thread::scope(|scope| {
-            let hosts = self.hosts().into_iter();
-            let booting: Vec<_> =
-                hosts.map(|host| scope.spawn(move || self.boot(&host, options, base))).collect();
+            let start = |host| scope.spawn(move || self.boot(host, options, layers));
+            let booting: Vec<_> = hosts.iter().map(start).collect();
             booting.into_iter().try_for_each(|thread| {
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             })
@@ -266,33 +277,31 @@ impl Lab {
         network::create_bridge(&self.place)
     }
 
-    fn boot(&self, host: &Host, options: &Options, base: &Path) -> Result<()> {
-        host.make_disk(base)?;
-        let (headnode, node) = ("tests/lab/headnode.files", "tests/lab/node.files");
-        match host.spec().role {
-            Role::Headnode => self.furnish(host, options, &[headnode, node], &HEADNODE_LISTS)?,
-            Role::Worker => self.furnish(host, options, &[node], &NODE_LISTS)?,
-            Role::Quorum => {
-                if !options.bare {
-                    self.furnish(host, options, &[node], &NODE_LISTS)?;
-                }
-                self.furnish_server(host, &options.sources)?;
-            }
+    fn boot(&self, host: &Host, options: &Options, layers: &Layers) -> Result<()> {
+        let role = host.spec().role;
+        host.make_disk(layers.below(role))?;
+        if !options.bare || role != Role::Quorum {
+            self.furnish(host, options)?;
+        }
+        if role == Role::Quorum {
+            self.furnish_server(host, &options.sources)?;
         }
         host.power_on()
     }
 
-    /// Installs what is the lab's own, and the suite, on a host that takes part in it.
-    fn furnish(&self, host: &Host, options: &Options, own: &[&str], suite: &[&str]) -> Result<()> {
+    /// Installs what is the lab's own, and the suite's configuration, on a host that takes part in it.
+    fn furnish(&self, host: &Host, options: &Options) -> Result<()> {
         let sources = &options.sources;
-        sources.install(&read_lists(sources, own)?, &host.root())?;
+        let own = match host.spec().role {
+            Role::Headnode => &HEADNODE_LISTS[..],
+            Role::Quorum | Role::Worker => &NODE_LISTS,
+        };
+        sources.install(&sources.read(own)?, &host.root())?;
         if options.bare {
             // What serves at the alias finds it here, as nobody moves it.
             let hosts = format!("{}{} headnodehost\n", self.place.hosts_text(), host.address());
             return host.write_file("/etc/hosts", &hosts);
         }
-        let suite = read_lists(sources, suite)?;
-        sources.install(&suite, &host.root())?;
         let configuration = sources.repository.join("tests/lab/headship.toml");
         let text = fs::read_to_string(&configuration)
             .tried(|| format!("read `{}`", configuration.display()))?;
@@ -303,16 +312,11 @@ impl Lab {
             let text = text.replace("10.79.0.", &self.place.network());
             host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), &text)?;
         }
-        // What the packages' scripts do after the files are there.
-        let units = files::units(&suite);
-        let preset =
-            [&["env", "SYSTEMD_OFFLINE=1", "systemctl", "preset"], units.as_slice()].concat();
-        host.run_on_disk(&preset)?;
-        host.run_on_disk(&["journalctl", "--update-catalog"]).map(drop)
+        Ok(())
     }
 
     fn furnish_server(&self, host: &Host, sources: &Sources) -> Result<()> {
-        sources.install(&read_lists(sources, &["tests/lab/quorum.files"])?, &host.root())?;
+        sources.install(&sources.read(&["tests/lab/quorum.files"])?, &host.root())?;
         host.write_file("/etc/zookeeper/zoo.cfg", &ensemble::zoo_cfg(self.settings.tick_ms))?;
         let id =
             ensemble::my_id(host).ok_or_else(|| LabError::NoSuchHost(host.name().to_owned()))?;
@@ -487,12 +491,4 @@ impl Lab {
 fn read_settings(dir: &Path) -> Option<Settings> {
     let text = fs::read_to_string(Place::new(dir, 0).settings_file()).ok()?;
     serde_json::from_str(&text).ok()
-}
-
-fn read_lists(sources: &Sources, lists: &[&str]) -> Result<Vec<Entry>> {
-    let mut entries = Vec::new();
-    for list in lists {
-        entries.extend(read_list(&sources.repository.join(list))?);
-    }
-    Ok(entries)
 }

@@ -111,6 +111,11 @@ impl Place {
         self.disks_dir().join(host.name).join(part)
     }
 
+    /// `upper`, `work` or `root` of what is installed once for several hosts.
+    pub(crate) fn layer(&self, name: &str, part: &str) -> PathBuf {
+        self.disks_dir().join("layers").join(name).join(part)
+    }
+
     /// Present while the cable of `host` is cut.
     pub(crate) fn cut_file(&self, host: HostSpec) -> PathBuf {
         self.cuts_dir().join(host.name)

@@ -151,6 +151,7 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
         let mut long = suite(Kind::Normal, suite::more_normal());
         long.extend(beyond_kill(suite(Kind::Normal, suite::more_beyond_kill())));
         long.extend(hung_mounts(suite(Kind::Normal, suite::more_hung_mounts())));
+        long.extend(by_rpm(suite(Kind::Normal, suite::more_rpm())));
         long.extend(suite(Kind::Fenced, suite::more_fenced()));
         long.extend(suite(Kind::Fast, suite::more_fast()));
         return long;
@@ -175,6 +176,14 @@ fn hung_mounts(trials: Vec<Trial>) -> Vec<Trial> {
     match lab::can_hang_mounts() {
         Ok(()) => trials,
         Err(why) => skipped(trials, &format!("skipped, as no mount can hang here: {why}")),
+    }
+}
+
+/// Tests with the packages of rpm, as this machine can build them or not.
+fn by_rpm(trials: Vec<Trial>) -> Vec<Trial> {
+    match lab::packages::can_rpm() {
+        Ok(()) => trials,
+        Err(why) => skipped(trials, &format!("skipped, as there is no rpm here: {why}")),
     }
 }
 

@@ -19,6 +19,7 @@ mod hosts;
 mod kills;
 mod on_purpose;
 mod orders;
+mod packages;
 mod pinned;
 mod quorum;
 mod records;
@@ -106,7 +107,7 @@ pub(crate) fn fenced() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &packages::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
@@ -114,7 +115,7 @@ pub(crate) fn fast() -> Vec<Test> {
 /// What takes long, for `make test-more`, with the preset `normal`.
 pub(crate) fn more_normal() -> Vec<Test> {
     let hosts = [&hosts::MORE[..], &standstill::MORE, &quorum::MORE_NORMAL].concat();
-    let daemons = [&daemons::MORE[..], &upgrades::MORE].concat();
+    let daemons = [&daemons::MORE[..], &upgrades::MORE, &packages::MORE].concat();
     [hosts, daemons].concat()
 }
 
@@ -126,6 +127,11 @@ pub(crate) fn more_beyond_kill() -> Vec<Test> {
 /// The same, and a file system that hangs.
 pub(crate) fn more_hung_mounts() -> Vec<Test> {
     hosts::HUNG_MOUNTS.to_vec()
+}
+
+/// The same, and packages of rpm.
+pub(crate) fn more_rpm() -> Vec<Test> {
+    packages::RPM.to_vec()
 }
 
 /// The same with a fence agent.
