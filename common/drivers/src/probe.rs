@@ -134,7 +134,7 @@ mod tests {
         let mut unended = with(server(headers).await, "RUNNING");
         unended.limit = Duration::from_millis(50);
         assert_eq!(ask(&unended).await, None);
-        let endless: &str = "x".repeat(BODY as usize).leak();
+        let endless: &str = "x".repeat(usize::try_from(BODY).unwrap()).leak();
         let long: &str = format!("HTTP/1.1 200 OK\r\n\r\n{endless}").leak();
         assert_eq!(ask(&with(server(long).await, "RUNNING")).await, Some(false));
     }

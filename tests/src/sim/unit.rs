@@ -213,9 +213,11 @@ impl World {
             Order::Probe(_) => {
                 let mut at = self.now + self.between(500, 5000);
                 let unit = self.unit(host, &service);
+                let runs = unit.state == State::Running;
                 let serving = match unit.manner.reply {
-                    Reply::Never if unit.state == State::Running => None,
-                    reply => Some(unit.state == State::Running && reply == Reply::Right),
+                    Reply::Never if runs => None,
+                    Reply::Right => Some(runs),
+                    Reply::Wrong | Reply::Never => Some(false),
                 };
                 if serving.is_none() {
                     at = self.now + PROBE_LIMIT;
