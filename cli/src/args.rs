@@ -296,6 +296,9 @@ pub(crate) struct Check {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+    /// Look at the configuration alone, which takes no time and asks nobody
+    #[arg(long)]
+    pub(crate) configuration: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use headship_core::epoch::{Epoch, Incarnation};
 use headship_core::node::{Identity, NodeName};
-use headship_core::quorum::{Found, Op, Outcome};
+use headship_core::quorum::{Found, Op, Outcome, Refusal};
 use headship_core::record::{
     self, Active, Answer, FORMAT, HeadnodeState, Health, Key, Lease, Lock, Maintenance, Order,
     Phase, Rest, Role, ServicesState, Settings, SwitchoverOrder, Verdict,
@@ -195,7 +195,16 @@ impl Lab {
     }
 
     pub(crate) async fn write(&mut self, ops: Vec<Op>) {
-        let outcome = self.link.write(ops).await;
+        let begin = Instant::now();
+        let outcome = loop {
+            let outcome = self.link.write(ops.clone()).await;
+            // On a busy machine the connection may just be gone, and is made anew.
+            let unsent = matches!(outcome, Outcome::Refused { why: Refusal::NotSent, .. });
+            if !unsent || begin.elapsed() > LIMIT {
+                break outcome;
+            }
+            sleep(Duration::from_millis(20)).await;
+        };
         assert!(matches!(outcome, Outcome::Done { .. }), "{outcome:?}");
     }
 

@@ -15,8 +15,9 @@ use super::quorum::unnoticed;
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const FAST: [Test; 2] = [
+pub(super) const FAST: [Test; 3] = [
     ("packages_up_and_downgraded_on_standby_and_active_touch_no_service", replaced_on_headnodes),
+    ("packages_installed_over_a_faulty_configuration_leave_the_daemons_that_run", over_a_fault),
     ("packages_installed_before_the_configuration_wait_for_it_and_say_so", lived),
 ];
 
@@ -154,6 +155,31 @@ fn lived(cluster: &Cluster<'_>) -> Outcome {
     assert!(said.contains("nothing is started yet"), "{said}");
     wait_for_configuration(&standby)?;
     configure(cluster, &standby, &configuration)?;
+    unnoticed(cluster, &before)
+}
+
+/// Started again they would end, and the services would run on without a guard.
+fn over_a_fault(cluster: &Cluster<'_>) -> Outcome {
+    let (active, _) = cluster.pair()?;
+    let (before, own) = (cluster.before()?, built(Format::Deb)?);
+    let path = "/etc/headship/headship.toml";
+    let whole = active.read_file(path)?;
+    for damaged in [Some("clustr = 1\n"), None] {
+        let units = units_of(cluster, &active, true);
+        let pids: Vec<_> = units.iter().map(|unit| cluster.pid(&active, unit)).collect();
+        match damaged {
+            Some(text) => active.write_file(path, text)?,
+            None => drop(active.run(&["rm", path])?),
+        }
+        let said = install(&active, &own);
+        active.write_file(path, &whole)?;
+        let said = said?;
+        assert!(said.contains("the daemons of the version before run on"), "{said}");
+        let after: Vec<_> = units.iter().map(|unit| cluster.pid(&active, unit)).collect();
+        assert_eq!(after, pids, "the daemons of {}", active.name());
+    }
+    // Mended, they are started again.
+    replace(cluster, &active, true, || install(&active, &own).map(drop))?;
     unnoticed(cluster, &before)
 }
 
