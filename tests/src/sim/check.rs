@@ -338,6 +338,11 @@ impl World {
         if !stops || !wants {
             return;
         }
+        // What is about to stop already is asked once more when that takes too long.
+        let state = self.unit(by.host, &action.service).state;
+        if action.order == Order::Stop && state == State::Stopping {
+            return;
+        }
         let host = self.host(by.host);
         let (now, boot) = (host.clock.at(self.now), host.boot_id());
         let run = &host.run;
