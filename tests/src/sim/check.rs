@@ -16,6 +16,7 @@ use headship_core::services::{Order, ServiceAction};
 
 use super::host::{DaemonId, HostId, Kind};
 use super::machine::Machine;
+use super::reached::Reached;
 use super::tree::{Change, Tree};
 use super::unit::{Reply, State};
 use super::world::World;
@@ -49,9 +50,11 @@ pub(super) struct Checker {
     pub(super) starts: u64,
     /// Which kinds of lines the daemons have said.
     pub(super) said: BTreeSet<say::Kind>,
+    /// Which transitions and refusals there were.
+    pub(super) reached: Reached,
 }
 
-fn parse_active(tree: &Tree) -> Option<Active> {
+pub(super) fn parse_active(tree: &Tree) -> Option<Active> {
     record::parse(&Key::Active, &tree.get(&Key::Active)?.data).ok()
 }
 
@@ -98,14 +101,23 @@ fn whole_name(by: &Identity) -> String {
     format!("{} ({}, {})", by.node, by.machine, by.boot)
 }
 
+impl Checker {
+    /// The records were put back: numbers count from there, and what was promised of later ones is over.
+    pub(super) fn restored(&mut self, active: Option<&Active>, renewed: Epoch) {
+        self.highest = active.map(|active| (active.incarnation.clone(), active.epoch));
+        self.renewed = renewed;
+        self.promised.clear();
+    }
+}
+
 impl World {
-    /// A transaction was decided.
-    pub(super) fn decided(&mut self, before: &Tree, changes: &[Change]) {
+    /// A transaction was decided; `before` is what was in `active` until then, if it changed that.
+    pub(super) fn decided(&mut self, before: Option<&Active>, changes: &[Change]) {
         for change in changes {
             match (&change.key, &change.node) {
                 (Key::Active, Some(node)) => {
                     if let Ok(active) = record::parse::<Active>(&Key::Active, &node.data) {
-                        self.office_written(parse_active(before).as_ref(), &active);
+                        self.office_written(before, &active);
                     }
                 }
                 (Key::Promise(_), Some(node)) => {

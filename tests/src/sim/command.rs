@@ -40,6 +40,9 @@ impl World {
                 ..,
             ] => self.host_command(&words),
             ["fence", "agent", rest @ ..] => self.fence_command(rest),
+            ["reimage" | "clock" | "link", ..] | ["freeze", _, "with", ..] => {
+                self.rare_command(&words)
+            }
             ["hosts" | "agent", host, ..] => {
                 let host = self.named_host(host)?;
                 self.follow_command(host, &words)
@@ -258,6 +261,8 @@ impl World {
                 let server = self.named_server(server)?;
                 self.ensemble.server_mut(server).lag = seconds(span)?;
             }
+            ["copy"] => self.copy_records(),
+            ["restore"] => self.restore_records(),
             ["slow", span] => self.ensemble.slow = Some(seconds(span)?),
             ["fast"] => self.ensemble.slow = None,
             ["denies", host] => {

@@ -58,7 +58,7 @@ impl World {
 
     pub(super) fn wall(&self, host: HostId) -> WallTime {
         let passed = u64::try_from(self.now.as_millis()).unwrap_or(u64::MAX);
-        WallTime(WALL.saturating_add(passed).saturating_add(self.host(host).wall_offset_ms))
+        WallTime(WALL.saturating_add(passed).saturating_add_signed(self.host(host).wall_offset_ms))
     }
 
     pub(super) fn daemon_input(&mut self, id: DaemonId, process: u64, input: Input) {
@@ -164,6 +164,9 @@ impl World {
         self.host_mut(id.host).daemon_mut(id.kind).outbox.extend(deeds);
         self.carry_on(id);
         self.plan_wake(id);
+        if id.kind == Kind::Controller {
+            self.role_seen(id.host);
+        }
         self.check_offices();
     }
 

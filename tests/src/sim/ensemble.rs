@@ -5,13 +5,16 @@
 //! leader, and writes whose sender learns nothing. `protocol.md`, 11.
 
 mod servers;
+mod sessions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 
 use headship_core::quorum::{ActionId, Op, Outcome, Refusal, SessionId};
 use headship_core::record::Key;
 
+use super::check::parse_active;
 use super::host::HostId;
 use super::net::{ConnId, Down};
 use super::tree::{Change, Tree};
@@ -142,7 +145,7 @@ pub(super) struct Ensemble {
     pub(super) leader: Option<ServerId>,
     /// The state after all transactions.
     pub(super) head: Tree,
-    log: Vec<Txn>,
+    log: Vec<Rc<Txn>>,
     sessions: BTreeMap<SessionId, Session>,
     next_session: i64,
     term: u64,
@@ -152,6 +155,8 @@ pub(super) struct Ensemble {
     pub(super) slow: Option<Duration>,
     /// Whose writes access control refuses: those that touch this record, or all.
     pub(super) denied: BTreeMap<HostId, Option<Key>>,
+    /// What somebody copied from the servers' disks, and in which life of the cluster.
+    pub(super) copy: Option<(u64, Tree)>,
 }
 
 impl Ensemble {
@@ -185,6 +190,7 @@ impl Ensemble {
             last_commit: Duration::ZERO,
             slow: None,
             denied: BTreeMap::new(),
+            copy: None,
         }
     }
 
@@ -213,10 +219,6 @@ impl Ensemble {
 
     fn has_quorum(&self) -> bool {
         self.ids().into_iter().filter(|id| self.takes_part(*id)).count() * 2 > self.servers.len()
-    }
-
-    pub(super) fn is_alive(&self, session: SessionId) -> bool {
-        self.sessions.contains_key(&session)
     }
 }
 
@@ -337,6 +339,7 @@ impl World {
                     Ok((changes, versions)) => (changes, Outcome::Done { versions }),
                     Err((step, why)) => {
                         let claims = |op: &Op| matches!(op, Op::Create { key: Key::Lock, .. });
+                        self.write_refused(ops.get(step), &why);
                         self.checker.beaten += u64::from(ops.iter().any(claims));
                         (vec![], Outcome::Refused { step, why })
                     }
@@ -349,22 +352,6 @@ impl World {
             Proposed::Write { .. } | Proposed::Close { .. } | Proposed::Attach { .. } => {
                 self.server_closes(conn);
             }
-        }
-    }
-
-    fn close_session(&mut self, session: SessionId) {
-        let zxid = i64::try_from(self.ensemble.log.len() + 1).unwrap_or(i64::MAX);
-        self.ensemble.sessions.remove(&session);
-        let owned = self.ensemble.head.owned_by(session).into_iter();
-        let changes = owned.map(|key| Change { key, node: None }).collect();
-        self.trace("quorum", || format!("session {} ends", session.0));
-        self.append(Txn { zxid, changes, closed: Some(session), answer: None });
-    }
-
-    /// Ends a session as if its time were over.
-    pub(super) fn expire_session(&mut self, session: SessionId) {
-        if self.ensemble.is_alive(session) && self.ensemble.leader.is_some() {
-            self.close_session(session);
         }
     }
 
@@ -382,17 +369,37 @@ impl World {
     }
 
     fn append(&mut self, txn: Txn) {
-        let before = self.ensemble.head.clone();
+        let in_office = txn.changes.iter().any(|change| change.key == Key::Active);
+        let before = in_office.then(|| parse_active(&self.ensemble.head)).flatten();
+        let txn = Rc::new(txn);
+        self.append_unseen(&txn);
+        self.decided(before.as_ref(), &txn.changes);
+    }
+
+    /// A transaction stands in the log, and goes out to the servers.
+    fn append_unseen(&mut self, txn: &Rc<Txn>) {
         self.ensemble.head.apply(&txn.changes);
-        let changes = txn.changes.clone();
-        self.ensemble.log.push(txn);
-        self.decided(&before, &changes);
+        self.ensemble.log.push(Rc::clone(txn));
         let upto = self.ensemble.log.len();
         for server in self.ensemble.ids() {
             if self.ensemble.takes_part(server) && self.ensemble.server(server).serving {
                 self.plan_apply(server, upto);
             }
         }
+    }
+
+    /// Every record is as in the copy, and what the copy has not is gone.
+    pub(super) fn put_back(&mut self, copy: &Tree) {
+        let zxid = i64::try_from(self.ensemble.log.len() + 1).unwrap_or(i64::MAX);
+        let gone =
+            self.ensemble.head.persistent().into_iter().filter(|key| copy.get(key).is_none());
+        let gone = gone.map(|key| Change { key, node: None });
+        let back = copy.persistent().into_iter().map(|key| {
+            let node = copy.get(&key).cloned();
+            Change { key, node }
+        });
+        let changes = gone.chain(back).collect();
+        self.append_unseen(&Rc::new(Txn { zxid, changes, closed: None, answer: None }));
     }
 
     fn plan_apply(&mut self, server: ServerId, upto: usize) {
@@ -425,59 +432,11 @@ impl World {
             for change in &txn.changes {
                 self.hint(server, &change.key);
             }
-            if let Some((conn, answer)) = txn.answer {
-                self.applied_for(server, conn, answer, txn.zxid);
+            if let Some((conn, answer)) = &txn.answer {
+                self.applied_for(server, *conn, answer, txn.zxid);
             }
             if let Some(session) = txn.closed {
                 self.drop_session(server, session);
-            }
-        }
-    }
-
-    fn expire(&mut self) {
-        let tick = self.ensemble.tick;
-        self.after(tick, Happening::Ensemble(Step::Tick));
-        if self.ensemble.leader.is_none() || !self.ensemble.has_quorum() {
-            return;
-        }
-        let (now, step) = (self.now.as_micros(), tick.as_micros());
-        let over = |session: &Session| {
-            (session.touched + session.timeout).as_micros().div_ceil(step) * step <= now
-        };
-        let sessions = self.ensemble.sessions.iter();
-        let ended: Vec<SessionId> =
-            sessions.filter(|(_, session)| over(session)).map(|(id, _)| *id).collect();
-        for session in ended {
-            self.close_session(session);
-        }
-    }
-
-    /// A client of this server gave a sign of life.
-    pub(super) fn touch(&mut self, server: ServerId, session: SessionId) {
-        let now = self.now;
-        if Some(server) == self.ensemble.leader {
-            if let Some(known) = self.ensemble.sessions.get_mut(&session) {
-                known.touched = now;
-            }
-        } else {
-            self.ensemble.server_mut(server).touched.insert(session);
-        }
-    }
-
-    fn carry_touches(&mut self) {
-        let (tick, now) = (self.ensemble.tick, self.now);
-        self.after(tick / 2, Happening::Ensemble(Step::Touches));
-        if self.ensemble.leader.is_none() {
-            return;
-        }
-        for server in self.ensemble.ids() {
-            if !self.ensemble.takes_part(server) {
-                continue;
-            }
-            for session in std::mem::take(&mut self.ensemble.server_mut(server).touched) {
-                if let Some(known) = self.ensemble.sessions.get_mut(&session) {
-                    known.touched = now;
-                }
             }
         }
     }

@@ -13,6 +13,7 @@ impl World {
         self.forget_faults();
         self.net.cut.clear();
         self.net.apart.clear();
+        self.net.slow.clear();
         self.net.reach_changed = self.now;
         self.device.manner = Manner::Cuts(Duration::from_millis(500));
         self.order("zk start all");

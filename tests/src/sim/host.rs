@@ -190,12 +190,16 @@ pub(super) struct Host {
     pub(super) name: NodeName,
     pub(super) machine: String,
     pub(super) boot: u64,
+    /// What its master-fc last said it is.
+    pub(super) role: &'static str,
     pub(super) powered: bool,
     pub(super) frozen: bool,
     /// Power does not come back by itself.
     pub(super) clock: Clock,
     pub(super) ppm: i64,
-    pub(super) wall_offset_ms: u64,
+    pub(super) wall_offset_ms: i64,
+    /// What its clock showed when the host was paused together with it.
+    pub(super) clock_stands_at: Option<Time>,
     pub(super) run: Run,
     pub(super) remembered: Option<Remembered>,
     /// What slave-fc works on.
@@ -248,11 +252,13 @@ impl Host {
             machine: format!("machine-of-{name}"),
             name,
             boot: 0,
+            role: "down",
             powered: false,
             frozen: false,
             clock: Clock::new(Duration::ZERO, 0, ppm),
             ppm,
             wall_offset_ms: 0,
+            clock_stands_at: None,
             run: Run::default(),
             remembered: None,
             follow: Follow::default(),
@@ -396,7 +402,7 @@ impl World {
         }
         let host = self.host_mut(id);
         host.powered = false;
-        host.frozen = false;
+        (host.frozen, host.clock_stands_at) = (false, None);
         host.deferred.clear();
         host.boot += 1;
         let boot = host.boot;
@@ -413,6 +419,7 @@ impl World {
     }
 
     pub(super) fn thaw_host(&mut self, id: HostId) {
+        self.clock_goes_on(id);
         self.host_mut(id).frozen = false;
         let now = self.now;
         self.net.reach_changed = now;

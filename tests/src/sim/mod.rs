@@ -20,6 +20,8 @@ mod log;
 mod machine;
 mod net;
 mod operator;
+mod rare;
+mod reached;
 mod run;
 mod scenario;
 mod setup;
@@ -32,6 +34,7 @@ mod world;
 mod writes;
 
 pub use fence::Count;
+pub use reached::Reached;
 pub use run::{Verdict, first_election, run};
 pub use scenario::{play, play_without};
 pub use setup::{Broken, Fencing, Setup};

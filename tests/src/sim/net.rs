@@ -89,6 +89,8 @@ pub(super) struct Net {
     conns: BTreeMap<ConnId, Conn>,
     drawn: u64,
     pub(super) cut: BTreeSet<(HostId, ServerId, Way)>,
+    /// How much longer than others what a host sends and receives may take.
+    pub(super) slow: BTreeMap<HostId, Duration>,
     /// The headnodes that do not reach each other, the lower one first.
     pub(super) apart: BTreeSet<(HostId, HostId)>,
     /// When it last changed who reaches whom.
@@ -138,7 +140,7 @@ impl World {
 
     pub(super) fn send_up(&mut self, id: ConnId, message: Up) {
         let busy = matches!(message, Up::Ask { .. });
-        let at = self.now + self.latency() + self.slowness(busy);
+        let at = self.now + self.latency() + self.slowness(busy) + self.link_delay(id);
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let at = conn.up.back().map_or(at, |(last, _)| at.max(*last));
         conn.up.push_back((at, message));
@@ -147,7 +149,7 @@ impl World {
 
     fn send_down(&mut self, id: ConnId, message: Down) {
         let busy = matches!(message, Down::Read { .. } | Down::Wrote { .. });
-        let at = self.now + self.latency() + self.slowness(busy);
+        let at = self.now + self.latency() + self.slowness(busy) + self.link_delay(id);
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let at = conn.down.back().map_or(at, |(last, _)| at.max(*last));
         conn.down.push_back((at, message));
@@ -160,6 +162,12 @@ impl World {
             return Duration::ZERO;
         };
         if self.setup.calm { most } else { self.between(250_000, micros(most)) }
+    }
+
+    /// What the link of its host adds to everything.
+    fn link_delay(&mut self, id: ConnId) -> Duration {
+        let most = self.net.host_of(id).and_then(|host| self.net.slow.get(&host).copied());
+        most.map_or(Duration::ZERO, |most| self.between(0, micros(most)))
     }
 
     fn plan_pump(&mut self, id: ConnId, way: Way, at: Duration) {
@@ -320,17 +328,17 @@ impl World {
     }
 
     /// A server has applied a transaction of one of its clients.
-    pub(super) fn applied_for(&mut self, server: ServerId, id: ConnId, answer: Down, zxid: i64) {
+    pub(super) fn applied_for(&mut self, server: ServerId, id: ConnId, answer: &Down, zxid: i64) {
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         if conn.server != server || !conn.server_open {
             return;
         }
-        if let Down::Welcome { session, .. } = answer {
+        if let Down::Welcome { session, .. } = *answer {
             conn.session = Some(session);
             self.trace("quorum", || format!("session {} begins with {zxid}", session.0));
-            self.send_down(id, answer);
+            self.send_down(id, answer.clone());
         } else {
-            self.answer(id, Some(answer));
+            self.answer(id, Some(answer.clone()));
         }
     }
 

@@ -279,6 +279,7 @@ impl World {
             }
             Some(Answer::Refused { why }) => {
                 self.notice("quorum", format!("the order is refused: {why}"));
+                self.order_refused(&O::KEY, &why);
             }
             None => {}
         }
@@ -332,6 +333,7 @@ impl World {
         let order = record::parse::<AdoptOrder>(&Key::Adopt, data).ok();
         if let Some((node, why)) = order.as_ref().and_then(AdoptOrder::refusal) {
             self.notice("quorum", format!("{node} refuses the adoption: {why}"));
+            self.order_refused(&Key::Adopt, why);
         }
     }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 use headship_core::say::Kind;
 
+use super::clock::micros;
 use super::fence::Count;
+use super::reached::Reached;
 use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
 
@@ -14,8 +16,28 @@ use super::world::World;
 /// which a service that was given up is tried again.
 const SETTLE: Duration = Duration::from_secs(1300);
 
-/// How long it must then stay as it is.
-const QUIET: Duration = Duration::from_secs(45);
+/// How long a cluster runs before the first fault, how long faults last, how long people are at work after them, and how long all
+/// must then stay as it is. One seed in eight is long: what needs minutes is rarer than what needs the right moment.
+struct Length {
+    before: Duration,
+    trouble: Duration,
+    work: Duration,
+    quiet: Duration,
+}
+
+const LONG: Length = Length {
+    before: Duration::from_secs(40),
+    trouble: Duration::from_secs(240),
+    work: Duration::from_secs(100),
+    quiet: Duration::from_secs(45),
+};
+
+const SHORT: Length = Length {
+    before: Duration::from_secs(15),
+    trouble: Duration::from_secs(90),
+    work: Duration::from_secs(25),
+    quiet: Duration::from_secs(15),
+};
 
 /// What came of a seed.
 #[derive(Clone, Debug)]
@@ -36,6 +58,8 @@ pub struct Verdict {
     pub settled_after: Duration,
     /// Which kinds of lines the daemons have said.
     pub said: BTreeSet<Kind>,
+    /// Which transitions and refusals there were.
+    pub reached: Reached,
     /// How many faults were planned, those that were left out among them.
     pub faults: u32,
     /// The log.
@@ -59,6 +83,7 @@ fn draw(seed: u64, detailed: bool, broken: Broken) -> Setup {
         follow,
         workers: if follow { Rng::with_seed(seed ^ 0x30c3).usize(1..=3) } else { 0 },
         another_life: Rng::with_seed(seed ^ 0x11fe).u32(0..5) == 0,
+        rare: Rng::with_seed(seed ^ 0x4a4e_5eed).u32(0..4) == 0,
         fencing: match Rng::with_seed(seed ^ 0xfe7ce).u32(0..8) {
             0 | 1 => Fencing::Agent,
             2 => Fencing::AgentAndSsh,
@@ -93,21 +118,27 @@ pub(super) fn run_without(seed: u64, broken: Broken, left_out: BTreeSet<u32>) ->
 fn run_setup(setup: Setup) -> Verdict {
     let seed = setup.seed;
     let mut world = World::new(setup);
-    let start = world.between(2_000_000, 40_000_000);
+    let length = if Rng::with_seed(seed ^ 0x1e46).u32(0..8) == 0 { LONG } else { SHORT };
+    let start = world.between(2_000_000, micros(length.before));
     world.run_until(start);
-    let trouble = world.between(20_000_000, 240_000_000);
+    let trouble = world.between(20_000_000, micros(length.trouble));
     let pause = world.between(800_000, 15_000_000);
     let end = start + trouble;
     let faults = world.plan_faults(end, pause);
     if world.setup.another_life {
         world.plan_another_life(trouble);
     }
+    if world.setup.rare {
+        world.plan_rare(trouble);
+    }
     world.run_until(end);
     let mut settled_after = Duration::ZERO;
     if world.setup.broken == Broken::default() {
         world.heal_all();
-        settled_after = settle(&mut world);
-        stay_quiet(&mut world);
+        // Who adopts another life of the cluster takes longer.
+        let work = if world.lives > 0 { LONG.work } else { length.work };
+        settled_after = settle(&mut world, work);
+        stay_quiet(&mut world, length.quiet);
     }
     Verdict {
         seed,
@@ -118,16 +149,17 @@ fn run_setup(setup: Setup) -> Verdict {
         fencing: (world.setup.fencing != Fencing::No).then_some(world.device.count),
         settled_after,
         said: world.checker.said.clone(),
+        reached: world.checker.reached.clone(),
         faults,
         log: world.log(3),
     }
 }
 
 /// Liveness: in the end exactly one headnode is active, with all services, and the others stand by.
-fn settle(world: &mut World) -> Duration {
+fn settle(world: &mut World, work: Duration) -> Duration {
     let healed = world.now();
     // Until then people are still at work, and starts and stops that began before the healing have not reached their limits.
-    let last_end = healed + Duration::from_secs(100);
+    let last_end = healed + work;
     loop {
         let next = world.now() + Duration::from_secs(5);
         world.run_until(next);
@@ -142,12 +174,12 @@ fn settle(world: &mut World) -> Duration {
 }
 
 /// And it stays so: nothing is started, nobody takes office, nothing is ordered to and fro.
-fn stay_quiet(world: &mut World) {
+fn stay_quiet(world: &mut World, quiet: Duration) {
     if world.violated().is_some() {
         return;
     }
     let before = (world.checker.offices, world.checker.starts);
-    let end = world.now() + QUIET;
+    let end = world.now() + quiet;
     world.run_until(end);
     let after = (world.checker.offices, world.checker.starts);
     if before != after {

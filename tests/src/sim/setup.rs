@@ -23,6 +23,8 @@ pub struct Setup {
     pub workers: usize,
     /// Whether the records are lost once, and those of another life of the cluster take their place.
     pub another_life: bool,
+    /// Whether something happens that a cluster sees once in a long while.
+    pub rare: bool,
     /// Whether a fence agent is configured, and ssh after it.
     pub fencing: Fencing,
     /// The preset of `[timing]`.
@@ -108,6 +110,7 @@ impl Setup {
             follow: false,
             workers: 0,
             another_life: false,
+            rare: false,
             fencing: Fencing::No,
             preset: "normal",
             calm: true,

@@ -13,6 +13,7 @@ use std::time::Duration;
 use headship_core::say::Kind;
 
 use super::fence::{Count, NEEDLESSLY};
+use super::reached::Reached;
 use super::run::{Verdict, run};
 use super::setup::Broken;
 
@@ -35,6 +36,8 @@ pub struct Tally {
     pub slowest: (Duration, u64),
     /// Which kinds of lines were said.
     pub said: BTreeSet<Kind>,
+    /// Which transitions and refusals of the core there were.
+    pub reached: Reached,
     /// The seeds that failed, with what was violated.
     pub failed: Vec<(u64, String)>,
 }
@@ -53,6 +56,7 @@ impl Tally {
         }
         self.slowest = self.slowest.max((verdict.settled_after, verdict.seed));
         self.said.extend(&verdict.said);
+        self.reached.extend(&verdict.reached);
         self.failed.extend(verdict.violation.iter().map(|why| (verdict.seed, why.clone())));
     }
 

@@ -48,7 +48,8 @@ pub(super) enum Happening {
 struct Planned {
     at: Duration,
     seq: u64,
-    happening: Happening,
+    /// Boxed, as the queue moves what is in it about.
+    happening: Box<Happening>,
 }
 
 impl PartialEq for Planned {
@@ -135,7 +136,7 @@ impl World {
             let units = world.draw_units(number);
             let mut host = Host::new(name, ppm, units);
             host.measured = good_measurements();
-            host.wall_offset_ms = if world.setup.calm { 0 } else { world.rng.u64(0..1000) };
+            host.wall_offset_ms = if world.setup.calm { 0 } else { world.rng.i64(0..1000) };
             world.hosts.push(host);
         }
         world.start_ensemble();
@@ -185,12 +186,13 @@ impl World {
     pub(super) fn at(&mut self, at: Duration, happening: Happening) {
         self.seq += 1;
         let at = at.max(self.now);
+        let happening = Box::new(happening);
         self.queue.push(Reverse(Planned { at, seq: self.seq, happening }));
     }
 
     /// Faults, their ends and deeds of operators that are still to come do not come.
     pub(super) fn forget_faults(&mut self) {
-        self.queue.retain(|Reverse(planned)| match planned.happening {
+        self.queue.retain(|Reverse(planned)| match *planned.happening {
             Happening::Command(_) | Happening::Fault(_) | Happening::Confirm(_) => false,
             Happening::Ensemble(_)
             | Happening::Pump(..)
@@ -235,7 +237,7 @@ impl World {
             let Some(Reverse(planned)) = self.queue.pop() else { break };
             self.count_at_once(planned.at);
             self.now = planned.at;
-            self.happen(planned.happening);
+            self.happen(*planned.happening);
             self.watch();
         }
         self.now = self.now.max(end);

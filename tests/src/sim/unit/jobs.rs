@@ -57,6 +57,7 @@ impl World {
             && on
         {
             self.notice_unit(host, name, &format!("refused by the gate: {refusal}"));
+            self.gate_refused(refusal);
             let unit = self.unit_mut(host, name);
             (unit.state, unit.failed) = (State::Dead, Some("refused by the gate".to_owned()));
             unit.turn += 1;
