@@ -137,6 +137,15 @@ fn a_word_about_a_keep_that_no_sign_of_life_takes_back_lets_two_run() {
     assert_shown(commands, &broken, "invariant 4: epoch 2 begins while");
 }
 
+/// hn0 has not seen that hn1 took office, and by the copy it holds it still; hn1 runs on to its D.
+#[test]
+fn an_ensemble_restored_before_every_lease_is_over_lets_two_run() {
+    let broken = Broken { restores_at_once: true, ..Broken::default() };
+    let commands =
+        "zk copy\ncut hn0\nrun 30s\nzk kill all\nheal hn0\nzk restore\nzk start all\nrun 30s\n";
+    assert_shown(commands, &broken, "invariant 8: hn0 and hn1 both hold");
+}
+
 #[test]
 fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early() {
     // The kill time would hide it: services are killed at D, and seldom need it.

@@ -110,6 +110,6 @@ fn print_many(seeds: Range<u64>, keep_going: bool) -> bool {
         tally.needless()
     );
     println!("said in no seed: {}", tally.unsaid().join(", "));
-    tally.reached.words().for_each(|words| println!("  {words}"));
+    println!("{}", tally.reached.report().join("; "));
     tally.failed.is_empty()
 }

@@ -390,6 +390,9 @@ impl World {
         daemon.machine = Some(machine);
         daemon.client = Some(Client::new(timeout, now, first));
         daemon.life = Life::Running;
+        if id.kind == Kind::Controller {
+            self.host_mut(id.host).role = "out";
+        }
         self.trace(&self.who(id), || format!("{} starts", id.kind.name()));
         self.client_connect(id);
         self.hear(id, Heard::Timeout);

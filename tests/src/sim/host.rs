@@ -252,7 +252,7 @@ impl Host {
             machine: format!("machine-of-{name}"),
             name,
             boot: 0,
-            role: "down",
+            role: "out",
             powered: false,
             frozen: false,
             clock: Clock::new(Duration::ZERO, 0, ppm),

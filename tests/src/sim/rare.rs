@@ -152,7 +152,8 @@ impl World {
         let stopped = servers.map(|id| self.ensemble.server(id).power).all(|it| it != Power::On);
         let Some((lives, copy)) = self.ensemble.copy.clone() else { return };
         let kept = [&copy, &self.ensemble.head].into_iter().any(is_kept);
-        if !stopped || self.now < over || lives != self.lives || kept || self.leases_differed {
+        let early = self.now < over && !self.setup.broken.restores_at_once;
+        if !stopped || early || lives != self.lives || kept || self.leases_differed {
             return;
         }
         self.notice("quorum", "is restored from a copy".to_owned());

@@ -1,67 +1,116 @@
-//! Which transitions and refusals of the core the seeds have reached: what chance never reaches is what nothing has tested.
+//! Which transitions and refusals of the core the seeds have reached: what chance never reaches, nothing here has tried.
 
 use std::collections::BTreeSet;
 
 use headship_core::quorum::{Op, Refusal};
-use headship_core::record::Key;
+use headship_core::record::{Key, Role};
 
 use super::host::HostId;
 use super::world::World;
 
+const ROLES: [Role; 6] = [
+    Role::Out,
+    Role::Standby,
+    Role::BecomingActive,
+    Role::Active,
+    Role::BecomingStandby,
+    Role::Neutral,
+];
+
+/// What a write of master-fc, of slave-ha-service or of an answer may be refused for.
+const WRITES: [&str; 19] = [
+    "settings exists",
+    "settings is denied",
+    "lock exists",
+    "lock missing",
+    "lock is denied",
+    "active missing",
+    "active exists",
+    "active has another version",
+    "active is denied",
+    "lease missing",
+    "lease exists",
+    "lease has another version",
+    "lease is denied",
+    "challenge exists",
+    "challenge has another version",
+    "promise has another version",
+    "promise is denied",
+    "orders has another version",
+    "orders is denied",
+];
+
+/// How the gate begins what it says of a start that it refuses.
+const GATE: [&str; 5] = [
+    "this headnode holds no permit",
+    "the permit is of an earlier boot",
+    "epoch N is closed",
+    "the permit of epoch N ended",
+    "nothing starts here",
+];
+
 /// What was reached, in words.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reached(BTreeSet<String>);
+pub struct Reached {
+    transitions: BTreeSet<(&'static str, &'static str)>,
+    writes: BTreeSet<String>,
+    gate: BTreeSet<String>,
+    orders: BTreeSet<String>,
+}
 
 impl Reached {
     /// What another has reached, too.
     pub(super) fn extend(&mut self, other: &Self) {
-        self.0.extend(other.0.iter().cloned());
+        self.transitions.extend(&other.transitions);
+        self.writes.extend(other.writes.iter().cloned());
+        self.gate.extend(other.gate.iter().cloned());
+        self.orders.extend(other.orders.iter().cloned());
     }
 
-    /// In words.
-    pub fn words(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(String::as_str)
-    }
-
-    /// A sentence to a person, whatever its numbers are.
-    fn sentence(&mut self, of: &str, text: &str) {
-        let mut words = format!("{of}: ");
-        let mut number = false;
-        for letter in text.chars() {
-            if !letter.is_ascii_digit() {
-                words.push(letter);
-            } else if !number {
-                words.push('N');
-            }
-            number = letter.is_ascii_digit();
-        }
-        self.0.insert(words);
+    /// Which transitions of a headnode, refusals of writes and refusals of the gate were not, and in how many ways orders were
+    /// refused.
+    #[must_use]
+    pub fn report(&self) -> [String; 4] {
+        let words: Vec<&str> = ROLES.iter().map(|role| role.as_str()).collect();
+        let pairs = words.iter().flat_map(|from| words.iter().map(move |to| (*from, *to)));
+        let transitions = pairs
+            .filter(|(from, to)| from != to && !self.transitions.contains(&(*from, *to)))
+            .map(|(from, to)| format!("{from} to {to}"));
+        let writes = WRITES.into_iter().filter(|words| !self.writes.contains(*words));
+        let said = |begin: &str| self.gate.iter().any(|text| text.starts_with(begin));
+        let gate = GATE.into_iter().filter(|begin| !said(begin));
+        [
+            format!("no transition from {}", transitions.collect::<Vec<_>>().join(", ")),
+            format!("no write refused as {}", writes.collect::<Vec<_>>().join(", ")),
+            format!("never said by the gate: {}", gate.collect::<Vec<_>>().join(", ")),
+            format!("orders were refused in {} ways", self.orders.len()),
+        ]
     }
 }
 
+/// A sentence to a person, whatever its numbers are.
+fn without_numbers(text: &str) -> String {
+    let parts = text.split(|letter: char| letter.is_ascii_digit());
+    let parts = parts.enumerate().filter(|(place, part)| *place == 0 || !part.is_empty());
+    let numberless: Vec<&str> = parts.map(|(_, part)| part).collect();
+    numberless.join("N")
+}
+
 impl World {
-    /// What a headnode is may have changed.
+    /// What a headnode is may have changed. A new process begins as one that is out.
     pub(super) fn role_seen(&mut self, host: HostId) {
-        let role = self.role(host);
+        let Some(controller) = self.controller(host) else { return };
+        let role = controller.status().0.as_str();
         let before = std::mem::replace(&mut self.host_mut(host).role, role);
         if before != role {
-            self.checker.reached.0.insert(format!("{before} to {role}"));
+            self.checker.reached.transitions.insert((before, role));
         }
     }
 
     /// A write was refused.
     pub(super) fn write_refused(&mut self, op: Option<&Op>, why: &Refusal) {
-        let Some(op) = op else { return };
-        let path = op.key().path();
-        let record = match op.key() {
-            Key::Settings
-            | Key::Lock
-            | Key::Active
-            | Key::Lease
-            | Key::Challenge
-            | Key::History => path.as_str(),
-            _ => path.split('/').next().unwrap_or_default(),
-        };
+        let Some(path) = op.map(|op| op.key().path()) else { return };
+        let record = path.split('/').next().unwrap_or_default();
         let why = match why {
             Refusal::Missing => "missing",
             Refusal::Exists => "exists",
@@ -69,16 +118,34 @@ impl World {
             Refusal::NotSent => "was not sent",
             Refusal::Denied(_) => "is denied",
         };
-        self.checker.reached.0.insert(format!("{record} {why}"));
+        self.checker.reached.writes.insert(format!("{record} {why}"));
     }
 
     /// A start was refused by the gate.
     pub(super) fn gate_refused(&mut self, why: &str) {
-        self.checker.reached.sentence("gate", why);
+        self.checker.reached.gate.insert(without_numbers(why));
     }
 
     /// An order was refused by whom it was given to.
     pub(super) fn order_refused(&mut self, record: &Key, why: &str) {
-        self.checker.reached.sentence(&record.path(), why);
+        let words = format!("{}: {}", record.path(), without_numbers(why));
+        self.checker.reached.orders.insert(words);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_reached_is_named() {
+        let mut reached = Reached::default();
+        reached.gate.insert(without_numbers("epoch 17 is closed on this headnode"));
+        reached.transitions.insert(("neutral", "out"));
+        reached.writes.insert("lock exists".to_owned());
+        let [transitions, writes, gate, _] = reached.report();
+        assert!(transitions.contains("out to neutral") && !transitions.contains("neutral to out"));
+        assert!(writes.contains("lock missing") && !writes.contains("lock exists"));
+        assert!(gate.contains("nothing starts here") && !gate.contains("epoch N is closed"));
     }
 }

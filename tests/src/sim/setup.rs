@@ -95,6 +95,8 @@ pub struct Broken {
     pub resumes_at_once: bool,
     /// The acknowledgement of a keep is not conditional on `active`.
     pub keeps_past_active: bool,
+    /// An ensemble is restored from a copy as soon as it is down.
+    pub restores_at_once: bool,
     /// What a headnode's daemons show of themselves is seen by no other's master-fc.
     pub blind_to_signs: bool,
     /// The first headnode's clock is this much slow, and the second's as much fast, in millionths.
