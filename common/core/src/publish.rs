@@ -80,6 +80,8 @@ impl Publisher {
         self.state = State::Absent;
         self.pending = None;
         self.written = None;
+        // Whoever was in the way may have left meanwhile: the next try shows.
+        self.conflict = None;
         self.blocked = false;
     }
 

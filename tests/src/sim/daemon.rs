@@ -280,8 +280,10 @@ impl World {
             Deed::PutHosts { id: action, address } => self.put_hosts(id, action, address),
             Deed::NoteAgent { id: action, note } => {
                 let error = self.host(id.host).run.fault.map(RunFault::text);
+                let follow = &mut self.host_mut(id.host).follow;
+                follow.note_failed = error.is_some();
                 if error.is_none() {
-                    self.host_mut(id.host).follow.note = Some(note);
+                    follow.note = Some(note);
                 }
                 self.file_done(id, Heard::AgentNoted { id: action, error });
             }

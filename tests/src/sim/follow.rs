@@ -32,6 +32,8 @@ pub(super) struct Follow {
     fault: Option<&'static str>,
     /// `/run/headship/agent`.
     pub(super) note: Option<AgentNote>,
+    /// It could not be written last: a slave-fc that is started then cannot know what the agent was started with.
+    pub(super) note_failed: bool,
     /// `/var/lib/headship/followed`.
     pub(super) followed: Option<Followed>,
     running: bool,
@@ -56,6 +58,7 @@ impl Default for Follow {
             hosts,
             fault: None,
             note: None,
+            note_failed: false,
             followed: None,
             running: false,
             cannot_start: false,
@@ -70,7 +73,7 @@ impl Default for Follow {
 impl Follow {
     /// Memory and processes are gone; files are there.
     pub(super) fn power_lost(&mut self) {
-        self.note = None;
+        (self.note, self.note_failed) = (None, false);
         self.running = false;
         self.started_with = None;
     }
@@ -187,7 +190,10 @@ impl World {
             Order::Stop | Order::Kill | Order::Probe(_) => {
                 said = follow.running.then(|| "agent stopped".to_owned());
                 let right = follow.started_with.is_some() && follow.started_with == follow.alias();
-                needless = follow.running && right && follow.started_at > follow.moved_at + AT_ONCE;
+                needless = follow.running
+                    && right
+                    && !follow.note_failed
+                    && follow.started_at > follow.moved_at + AT_ONCE;
                 follow.running = false;
                 Report::Ended { id, ended: Ended::Done }
             }

@@ -29,6 +29,10 @@ impl World {
         let soon = Duration::from_secs(15);
         self.after(soon, Happening::Command("resume".to_owned()));
         self.after(soon, Happening::Command("maintenance all off".to_owned()));
+        if self.setup.rare {
+            let lost = Happening::Command("fence confirm lost machines".to_owned());
+            self.after(soon + Duration::from_secs(5), lost);
+        }
         if self.lives > 0 {
             self.adopt_thoroughly(soon);
         }

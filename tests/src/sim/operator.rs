@@ -45,6 +45,7 @@ impl World {
             ["maintenance", name, how @ ("on" | "off")] => self.maintain(name, *how == "on"),
             ["switchover", rest @ ..] => self.order_switchover(rest),
             ["failover", rest @ ..] => self.order_failover(rest),
+            ["fence", "confirm", "lost", "machines"] => self.confirm_lost_machines(),
             ["fence", "confirm", node, rest @ ..] => self.confirm_off(node, rest),
             ["adopt"] => self.order_adoption(),
             ["lose", "the", "records"] => self.lose_the_records(),
@@ -245,6 +246,22 @@ impl World {
         let word = KeepConfirmed { by, at, over, lease };
         self.settings(|settings| *settings = settings.confirm_off(Some(word)))?;
         Ok(true)
+    }
+
+    /// Of a headnode that was kept and whose machine was replaced since nobody but a person knows that it is off.
+    fn confirm_lost_machines(&mut self) -> Result<(), String> {
+        let Some(settings) = self.ensemble.head.get(&Key::Settings) else { return Ok(()) };
+        let Ok(read) = record::parse::<Settings>(&Key::Settings, &settings.data) else {
+            return Ok(());
+        };
+        let Some(by) = read.keep.and_then(|keep| keep.acknowledged).map(|kept| kept.by) else {
+            return Ok(());
+        };
+        let there = self.host_by_name(by.node.as_str()).map(|host| &self.host(host).machine);
+        if there.is_some_and(|machine| *machine != by.machine) {
+            self.confirm_keep_off(&by.node)?;
+        }
+        Ok(())
     }
 
     fn wall_of(&self, node: &NodeName) -> u64 {
