@@ -109,7 +109,11 @@ fn unkillable(config: &Config, host: &Host) -> Finding {
 fn frozen(config: &Config, host: &Host) -> Finding {
     let kill = config.timing.kill;
     let what = format!("this host stands still as a whole past D + {kill:?} and goes on");
-    if let Some(watchdog) = host.hardware_watchdog.filter(|watchdog| *watchdog <= kill) {
+    // The device counts whole seconds; systemd sets the next longer one.
+    let watchdog = host
+        .hardware_watchdog
+        .map(|set| Duration::from_secs(set.as_secs() + u64::from(set.subsec_nanos() > 0)));
+    if let Some(watchdog) = watchdog.filter(|watchdog| *watchdog <= kill) {
         return Area::Proof
             .ok(format!("{what}: its hardware watchdog resets it within {watchdog:?} instead"));
     }
@@ -125,13 +129,19 @@ fn frozen(config: &Config, host: &Host) -> Finding {
         }
         ByAgent::None => {}
     }
-    let found = host.hardware_watchdog.map_or_else(
+    let found = watchdog.map_or_else(
         || "no hardware watchdog is set".to_owned(),
-        |watchdog| format!("RuntimeWatchdogSec= is {watchdog:?}"),
+        |watchdog| format!("its hardware watchdog waits for {watchdog:?}"),
     );
+    // A shorter one than a second cannot be set.
+    let remedy = match kill.as_secs() {
+        0 => "configure a fence agent".to_owned(),
+        seconds => format!(
+            "where it has a watchdog device, set RuntimeWatchdogSec={seconds}s in systemd-system.conf, or configure a fence agent"
+        ),
+    };
     Area::Proof.advice(format!(
-        "not covered: {what}: what runs on it runs beside the new active's until it is killed, some 100ms ({found}); where it has a watchdog device, set RuntimeWatchdogSec={}ms in systemd-system.conf, or configure a fence agent",
-        kill.as_millis()
+        "not covered: {what}: what runs on it runs beside the new active's until it is killed, some 100ms ({found}); {remedy}"
     ))
 }
 
@@ -272,12 +282,26 @@ mod tests {
 
     #[test]
     fn a_hardware_watchdog_covers_a_frozen_host_if_it_is_as_short_as_the_kill_time() {
-        for (seconds, level) in [(2, Level::Ok), (3, Level::Advice)] {
-            let mut host = headnode();
-            host.hardware_watchdog = Some(Duration::from_secs(seconds));
-            let found = findings(&config(), &host);
+        for (kill, set, level, says) in [
+            (2000, 2000, Level::Ok, "resets it within 2s"),
+            (2000, 1500, Level::Ok, "resets it within 2s"),
+            (2000, 3000, Level::Advice, "set RuntimeWatchdogSec=2s"),
+            // The device counts whole seconds.
+            (
+                1500,
+                1500,
+                Level::Advice,
+                "waits for 2s); where it has a watchdog device, set RuntimeWatchdogSec=1s",
+            ),
+            (900, 900, Level::Advice, "waits for 1s); configure a fence agent"),
+        ] {
+            let (mut config, mut host) = (config(), headnode());
+            config.timing.kill = Duration::from_millis(kill);
+            host.hardware_watchdog = Some(Duration::from_millis(set));
+            let found = findings(&config, &host);
             let (found, text) = told(&found, "stands still as a whole");
             assert_eq!(found, level, "{text}");
+            assert!(text.contains(says), "{text}");
         }
     }
 

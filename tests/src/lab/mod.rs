@@ -23,6 +23,7 @@ mod disk;
 pub mod ensemble;
 mod error;
 pub mod files;
+mod fuse;
 mod host;
 mod hung_mount;
 mod limits;
@@ -34,6 +35,7 @@ pub mod power;
 mod processes;
 pub mod service;
 pub mod service_log;
+mod watchdog;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -124,9 +124,9 @@ pub(crate) fn more_beyond_kill() -> Vec<Test> {
     standstill::BEYOND_KILL.to_vec()
 }
 
-/// The same, and a file system that hangs.
+/// The same, and a file system of the lab's own.
 pub(crate) fn more_hung_mounts() -> Vec<Test> {
-    hosts::HUNG_MOUNTS.to_vec()
+    [hosts::HUNG_MOUNTS, standstill::WATCHDOG].concat()
 }
 
 /// The same, and packages of rpm.

@@ -29,6 +29,16 @@ pub(super) const BEYOND_KILL: [Test; 1] = [(
     unkillable_without_guard,
 )];
 
+/// With a watchdog that stands in for the hardware's.
+pub(super) const WATCHDOG: [Test; 1] = [(
+    "a_host_that_stands_still_is_without_power_before_the_other_starts_if_it_has_a_watchdog",
+    hardware_watchdog,
+)];
+
+/// As short as the kill time of the preset `normal`.
+const SET_WATCHDOG: &str = "[Manager]\nRuntimeWatchdogSec=2s\n";
+const WATCHDOG_FILE: &str = "/etc/systemd/system.conf.d/watchdog.conf";
+
 const GUARD: &str = "slave-ha-service.service";
 const DUTY: &str = "master-ha-service.service";
 
@@ -101,6 +111,33 @@ fn cut_half_dead(cluster: &Cluster<'_>, active: &Host, standby: &Host) -> Answer
     );
     assert!(cluster.runs_none(active));
     Ok(next)
+}
+
+/// The clock of the lab's hosts goes on while they stand still, so that the wait of the other headnode is over while this one
+/// would still run its services from its thaw to their SIGKILL. It has no power by then.
+fn hardware_watchdog(cluster: &Cluster<'_>) -> Outcome {
+    let (active, standby) = cluster.pair()?;
+    let epoch = cluster.epoch(&active)?;
+    active.plug_watchdog()?;
+    active.write_file(WATCHDOG_FILE, SET_WATCHDOG)?;
+    active.run(&["systemctl", "daemon-reexec"])?;
+    let covered = "its hardware watchdog resets it within 2s";
+    cluster.wait("check says that the watchdog covers it", SOON, || {
+        let page = active.output(&["headship", "check"]).ok()?;
+        String::from_utf8_lossy(&page.stdout).contains(covered).then_some(())
+    })?;
+    // Somebody asks it to wait.
+    cluster.last(Duration::from_secs(5));
+    assert!(active.has_power());
+    active.freeze_all()?;
+    cluster.wait("the host that stands still is without power", SOON, || {
+        (!active.has_power()).then_some(())
+    })?;
+    assert!(cluster.epoch(&standby).is_err(), "it holds a permit already");
+    cluster.wait_active(&standby, epoch)?;
+    active.power_on()?;
+    active.run(&["rm", WATCHDOG_FILE])?;
+    cluster.wait_role(&active, "standby")
 }
 
 fn cut_without_bus(cluster: &Cluster<'_>) -> Outcome {
