@@ -80,8 +80,6 @@ impl Publisher {
         self.state = State::Absent;
         self.pending = None;
         self.written = None;
-        // Whoever was in the way may have left meanwhile: the next try shows.
-        self.conflict = None;
         self.blocked = false;
     }
 
@@ -111,10 +109,12 @@ impl Publisher {
     /// What is to be asked next, if anything.
     pub(crate) fn next_request(&mut self, ids: &mut Ids) -> Option<(ActionId, Request)> {
         let wanted = self.wanted.clone()?;
-        if self.blocked
-            || self.pending.is_some()
-            || self.conflict.is_some() && self.state != State::InTheWay
-        {
+        // Who was in the way in an earlier session may have left: a new record shows, or is refused.
+        let barred = match self.state {
+            State::InTheWay | State::Absent => false,
+            State::Leftover(_) | State::Ours => self.conflict.is_some(),
+        };
+        if self.blocked || self.pending.is_some() || barred {
             return None;
         }
         let key = self.key.clone();
@@ -150,6 +150,7 @@ impl Publisher {
         match outcome {
             Outcome::Done { .. } => {
                 self.state = State::Ours;
+                self.conflict = None;
                 self.written = Some(data);
             }
             Outcome::Refused { why: Refusal::Missing, .. } => self.state = State::Absent,

@@ -40,7 +40,7 @@ impl World {
                 ..,
             ] => self.host_command(&words),
             ["fence", "agent", rest @ ..] => self.fence_command(rest),
-            ["reimage" | "clock" | "link", ..] | ["freeze", _, "with", ..] => {
+            ["reimage" | "clock" | "link", ..] | ["freeze" | "thaw", _, "with", ..] => {
                 self.rare_command(&words)
             }
             ["hosts" | "agent", host, ..] => {

@@ -38,7 +38,7 @@ impl World {
                 3 => {
                     self.plan_order(at, format!("freeze {name} with its clock"));
                     let thawed = at + self.between(100_000, 60_000_000);
-                    self.plan_order(thawed, format!("thaw {name}"));
+                    self.plan_order(thawed, format!("thaw {name} with its clock"));
                 }
                 4 => {
                     let steps = ["-7200s", "-3s", "2s", "3600s"];
@@ -82,6 +82,13 @@ impl World {
                 let host = self.named_host(name)?;
                 self.freeze_with_clock(host);
             }
+            // Not one that another fault has frozen.
+            ["thaw", name, "with", "its", "clock"] => {
+                let host = self.named_host(name)?;
+                if self.host(host).clock_stands_at.is_some() {
+                    self.thaw_host(host);
+                }
+            }
             ["clock", name, "set", step] => {
                 let host = self.named_host(name)?;
                 let back = step.starts_with('-');
@@ -101,6 +108,7 @@ impl World {
 
     /// Another machine takes the place and the name of this one, from nothing.
     fn reimage(&mut self, id: HostId) {
+        self.checker.reached.rare("a host installed anew");
         self.lose_power(id, None);
         let host = self.host_mut(id);
         host.machine = format!("machine-{}-of-{}", host.boot, host.name);
@@ -125,6 +133,7 @@ impl World {
             return;
         }
         let stands_at = host.clock.at(self.now);
+        self.checker.reached.rare("a host paused together with its clock");
         self.host_mut(id).clock_stands_at = Some(stands_at);
         self.freeze_host(id);
     }
@@ -156,6 +165,7 @@ impl World {
         if !stopped || early || lives != self.lives || kept || self.leases_differed {
             return;
         }
+        self.checker.reached.rare("an ensemble restored");
         self.notice("quorum", "is restored from a copy".to_owned());
         let sessions = self.ensemble.session_ids();
         sessions.into_iter().for_each(|session| self.close_session(session));

@@ -1,6 +1,6 @@
 //! Which transitions and refusals of the core the seeds have reached: what chance never reaches, nothing here has tried.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use headship_core::quorum::{Op, Refusal};
 use headship_core::record::{Key, Role};
@@ -56,6 +56,7 @@ pub struct Reached {
     writes: BTreeSet<String>,
     gate: BTreeSet<String>,
     orders: BTreeSet<String>,
+    rare: BTreeMap<&'static str, u64>,
 }
 
 impl Reached {
@@ -65,12 +66,20 @@ impl Reached {
         self.writes.extend(other.writes.iter().cloned());
         self.gate.extend(other.gate.iter().cloned());
         self.orders.extend(other.orders.iter().cloned());
+        for (what, count) in &other.rare {
+            *self.rare.entry(what).or_default() += count;
+        }
     }
 
-    /// Which transitions of a headnode, refusals of writes and refusals of the gate were not, and in how many ways orders were
-    /// refused.
+    /// What is rarely possible was done once more.
+    pub(super) fn rare(&mut self, what: &'static str) {
+        *self.rare.entry(what).or_default() += 1;
+    }
+
+    /// Which transitions of a headnode, refusals of writes and refusals of the gate were not, in how many ways orders were
+    /// refused, and how often what is rarely possible was done.
     #[must_use]
-    pub fn report(&self) -> [String; 4] {
+    pub fn report(&self) -> [String; 5] {
         let words: Vec<&str> = ROLES.iter().map(|role| role.as_str()).collect();
         let pairs = words.iter().flat_map(|from| words.iter().map(move |to| (*from, *to)));
         let transitions = pairs
@@ -84,6 +93,11 @@ impl Reached {
             format!("no write refused as {}", writes.collect::<Vec<_>>().join(", ")),
             format!("never said by the gate: {}", gate.collect::<Vec<_>>().join(", ")),
             format!("orders were refused in {} ways", self.orders.len()),
+            self.rare
+                .iter()
+                .map(|(what, count)| format!("{count} times {what}"))
+                .collect::<Vec<_>>()
+                .join(", "),
         ]
     }
 }
@@ -143,7 +157,7 @@ mod tests {
         reached.gate.insert(without_numbers("epoch 17 is closed on this headnode"));
         reached.transitions.insert(("neutral", "out"));
         reached.writes.insert("lock exists".to_owned());
-        let [transitions, writes, gate, _] = reached.report();
+        let [transitions, writes, gate, ..] = reached.report();
         assert!(transitions.contains("out to neutral") && !transitions.contains("neutral to out"));
         assert!(writes.contains("lock missing") && !writes.contains("lock exists"));
         assert!(gate.contains("nothing starts here") && !gate.contains("epoch N is closed"));

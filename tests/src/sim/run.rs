@@ -8,6 +8,7 @@ use headship_core::say::Kind;
 
 use super::clock::micros;
 use super::fence::Count;
+use super::host::HostId;
 use super::reached::Reached;
 use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
@@ -16,27 +17,25 @@ use super::world::World;
 /// which a service that was given up is tried again.
 const SETTLE: Duration = Duration::from_secs(1300);
 
-/// How long a cluster runs before the first fault, how long faults last, how long people are at work after them, and how long all
-/// must then stay as it is. One seed in eight is long: what needs minutes is rarer than what needs the right moment.
+const MORE_THAN_ENOUGH: Duration = Duration::from_secs(5);
+
+/// How long a cluster runs before the first fault, how long faults last, and how long people are at work after them. One seed in eight is long: what needs minutes is rarer than what needs the right moment.
 struct Length {
     before: Duration,
     trouble: Duration,
     work: Duration,
-    quiet: Duration,
 }
 
 const LONG: Length = Length {
     before: Duration::from_secs(40),
     trouble: Duration::from_secs(240),
     work: Duration::from_secs(100),
-    quiet: Duration::from_secs(45),
 };
 
 const SHORT: Length = Length {
     before: Duration::from_secs(15),
     trouble: Duration::from_secs(90),
     work: Duration::from_secs(25),
-    quiet: Duration::from_secs(15),
 };
 
 /// What came of a seed.
@@ -118,7 +117,8 @@ pub(super) fn run_without(seed: u64, broken: Broken, left_out: BTreeSet<u32>) ->
 fn run_setup(setup: Setup) -> Verdict {
     let seed = setup.seed;
     let mut world = World::new(setup);
-    let length = if Rng::with_seed(seed ^ 0x1e46).u32(0..8) == 0 { LONG } else { SHORT };
+    let long = Rng::with_seed(seed ^ 0x1e46).u32(0..8) == 0;
+    let length = if long { LONG } else { SHORT };
     let start = world.between(2_000_000, micros(length.before));
     world.run_until(start);
     let trouble = world.between(20_000_000, micros(length.trouble));
@@ -138,7 +138,8 @@ fn run_setup(setup: Setup) -> Verdict {
         // Who adopts another life of the cluster takes longer.
         let work = if world.lives > 0 { LONG.work } else { length.work };
         settled_after = settle(&mut world, work);
-        stay_quiet(&mut world, length.quiet);
+        let quiet = quiet(&world, long);
+        stay_quiet(&mut world, quiet);
     }
     Verdict {
         seed,
@@ -171,6 +172,14 @@ fn settle(world: &mut World, work: Duration) -> Duration {
             world.violation(format!("it does not settle: {why}"));
         }
     }
+}
+
+/// How long it must then stay as it is: who renews no more has lost its office by then, and in a long seed who waits to be the only
+/// one has come forward.
+fn quiet(world: &World, long: bool) -> Duration {
+    let timing = world.config_for(HostId(0)).timing;
+    let quiet = timing.wait() + MORE_THAN_ENOUGH;
+    if long { quiet + timing.lonely_after } else { quiet }
 }
 
 /// And it stays so: nothing is started, nobody takes office, nothing is ordered to and fro.

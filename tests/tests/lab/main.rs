@@ -15,9 +15,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use headship_tests::lab::{self, DEFAULT_DIR, Lab, Options, Preset};
 use libtest_mimic::{Arguments, Failed, Trial};
+
+/// How many of the slowest tests are told of at the end.
+const SLOWEST: usize = 20;
 
 /// What a test returns: any error is a failure with its words.
 pub(crate) type Outcome = Result<(), Box<dyn Error>>;
@@ -68,6 +72,8 @@ struct Labs {
     on_purpose: suite::OnPurpose,
     /// Why a kind of lab did not come up: not tried again for each test.
     failed: BTreeMap<Kind, String>,
+    /// How long each test took, the coming up of a lab included.
+    took: Vec<(Duration, String)>,
 }
 
 impl Labs {
@@ -135,8 +141,13 @@ pub(crate) fn chain(error: &dyn Error) -> String {
 fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
     let trial = |name: &str, kind, test: Body| {
         let labs = Arc::clone(labs);
+        let named = name.to_owned();
         Trial::test(name, move || {
-            labs.lock().unwrap_or_else(PoisonError::into_inner).run(kind, &test)
+            let mut labs = labs.lock().unwrap_or_else(PoisonError::into_inner);
+            let begin = Instant::now();
+            let outcome = labs.run(kind, &test);
+            labs.took.push((begin.elapsed(), named));
+            outcome
         })
     };
     let suite = |kind, tests: Vec<suite::Test>| {
@@ -203,6 +214,14 @@ fn skipped(trials: Vec<Trial>, reason: &str) -> Vec<Trial> {
     trials.map(|trial| trial.with_ignored_flag(true).with_kind(reason)).collect()
 }
 
+/// What is worth looking at, if all of it takes too long.
+fn tell_slowest(took: &mut [(Duration, String)]) {
+    took.sort_unstable();
+    for (span, name) in took.iter().rev().take(SLOWEST) {
+        eprintln!("{:>6.1} s {name}", span.as_secs_f64());
+    }
+}
+
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     // One lab, one test at a time.
@@ -214,7 +233,9 @@ fn main() -> ExitCode {
             skipped(trials, &format!("skipped, for this machine cannot run the lab: {reason}"));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    let ended = labs.lock().unwrap_or_else(PoisonError::into_inner).end();
+    let mut labs = labs.lock().unwrap_or_else(PoisonError::into_inner);
+    tell_slowest(&mut labs.took);
+    let ended = labs.end();
     if let Err(error) = &ended {
         eprintln!("{error}");
     }
