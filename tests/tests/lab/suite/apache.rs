@@ -121,13 +121,17 @@ fn is_shown(cluster: &Cluster<'_>, seen: &Seen) -> Outcome {
     let (active, _) = cluster.pair()?;
     let output = active.output(&["headship", "status", "--json"])?;
     let page: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let components = page["apache_quorum"]["components"].as_array().ok_or("no components")?;
+    let components = page.pointer("/apache_quorum/components").and_then(|it| it.as_array());
+    let text = |value: &serde_json::Value, at: &str| -> Option<String> {
+        Some(value.pointer(at)?.as_str()?.to_owned())
+    };
     let shown: Vec<String> = components
+        .ok_or("no components")?
         .iter()
-        .map(|it| {
-            let active = &it["active"];
-            let host = active["host"].as_str().or_else(|| active["id"].as_str());
-            format!("{} on {}", it["component"].as_str().unwrap_or_default(), host.unwrap_or("-"))
+        .filter_map(|it| {
+            // The record of a ResourceManager names none, and its id is that of its host here.
+            let host = text(it, "/active/host").or_else(|| text(it, "/active/id"))?;
+            Some(format!("{} on {host}", text(it, "/component")?))
         })
         .collect();
     assert_eq!(shown, seen.active, "{page:#}");

@@ -17,7 +17,7 @@ use super::services::{forget_budgets, killed, refused_on_standby, wait_served};
 use super::{Answer, Test};
 use crate::{Outcome, caught};
 
-pub(super) const REAL: [Test; 8] = [
+pub(super) const REAL: [Test; 9] = [
     ("after_a_power_loss_the_real_servers_answer_on_the_other_headnode", power_loss),
     ("a_switchover_moves_the_real_servers_and_what_is_kept_locally_stays_behind", both_ways),
     ("each_real_server_that_is_killed_is_back_and_the_others_do_not_notice", each_killed),
@@ -25,6 +25,7 @@ pub(super) const REAL: [Test; 8] = [
     ("a_cut_headnode_has_stopped_its_real_servers_before_the_other_starts_them", cut),
     ("a_full_disk_on_the_active_moves_the_real_servers", full_disk),
     ("check_names_what_the_real_servers_keep_on_one_headnode_alone", checked),
+    ("two_livys_at_once_write_over_each_others_records_and_are_found", two_livys),
     ("a_start_of_a_real_server_by_hand_on_the_standby_fails", by_hand),
 ];
 
@@ -182,7 +183,7 @@ fn noted(host: &Host, kind: &str) -> Answer<usize> {
     let address = format!("{}:8188", host.address());
     let answer = web::get(&address, &format!("/ws/v1/timeline/{kind}"), ANSWER_LIMIT)?;
     let page: serde_json::Value = serde_json::from_str(&answer.body)?;
-    Ok(page["entities"].as_array().map_or(0, Vec::len))
+    Ok(page.pointer("/entities").and_then(|it| it.as_array()).map_or(0, Vec::len))
 }
 
 // B-08, B-36 (active), B-38, K-2.
@@ -286,5 +287,49 @@ fn checked(cluster: &Cluster<'_>) -> Outcome {
     active.write_file(file, &text)?;
     let page = page?;
     assert!(page.contains("Livy does not recover"), "{page}");
+    Ok(())
+}
+
+/// Livys that the suite knows nothing of, with records and a port of their own.
+const OTHER_LIVY: &str = "other-livy.service";
+const OTHER_PORT: u16 = 8999;
+const OTHER_STORE: &str = "other-livy";
+
+// That the records are a witness: what `with_client` relies on.
+fn two_livys(cluster: &Cluster<'_>) -> Outcome {
+    let hosts = cluster.lab().headnodes();
+    for host in &hosts {
+        let unit = host.read_file("/usr/lib/systemd/system/livy.service")?;
+        let started = unit.lines().find_map(|line| line.strip_prefix("ExecStart="));
+        let (_, program) = started.and_then(|line| line.split_once(" -- ")).ok_or("no program")?;
+        let unit = unit.lines().map(|line| match line.split_once('=') {
+            Some(("Type", _)) => "Type=exec".to_owned(),
+            Some(("ExecStart", _)) => format!("ExecStart={program}"),
+            _ => line.to_owned(),
+        });
+        let unit = unit.collect::<Vec<_>>().join("\n").replace("/etc/livy/conf", "/etc/other-livy");
+        host.write_file(&format!("/run/systemd/system/{OTHER_LIVY}"), &unit)?;
+        let conf = host.read_file("/etc/livy/conf/livy.conf")?;
+        let conf = conf
+            .replace("/srv/shared/livy", &format!("/srv/shared/{OTHER_STORE}"))
+            .replace("8998", &OTHER_PORT.to_string());
+        host.write_file("/etc/other-livy/livy.conf", &conf)?;
+        host.run(&["systemctl", "daemon-reload"])?;
+        host.run(&["systemctl", "start", OTHER_LIVY])?;
+    }
+    let store = cluster.lab().place().shared_dir().join(OTHER_STORE);
+    let mut taken = Vec::new();
+    for host in &hosts {
+        let address = format!("{}:{OTHER_PORT}", host.address());
+        let batch = cluster.wait(&format!("{address} takes a batch"), SOON, || {
+            livy::submit(&address, host.name(), ANSWER_LIMIT).ok().flatten()
+        })?;
+        taken.push(batch);
+    }
+    let faults = livy::faults(&store, &taken);
+    for host in &hosts {
+        host.run(&["systemctl", "stop", OTHER_LIVY])?;
+    }
+    assert_eq!(faults.len(), 2, "{faults:?}, of {taken:?}");
     Ok(())
 }
