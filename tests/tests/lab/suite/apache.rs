@@ -143,7 +143,8 @@ fn seen(cluster: &Cluster<'_>) -> Answer<Seen> {
     let mut seen = Seen { active: Vec::new(), processes: Vec::new() };
     for (component, port) in ELECTED {
         for host in &hosts {
-            let answer = web::get(&format!("{}:{port}", host.address()), "/isActive", SOON)?;
+            let answer = web::get(&format!("{}:{port}", host.address()), "/isActive", SOON)
+                .map_err(|error| format!("{component} on {}: {error}", host.name()))?;
             if answer.status == 200 {
                 seen.active.push(format!("{component} on {}", host.name()));
             }
