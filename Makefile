@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo packages test test-more chaos soak model bench lint clean-lab
+.PHONY: help demo packages test test-more test-real chaos soak model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -24,6 +24,9 @@ test: ## Set this machine up and run every test: at most 20 minutes.
 
 test-more: ## The same with more seeds, a larger model and the long lab tests: at most 40 minutes on top.
 	@tests/run-tests --more
+
+test-real: ## Lab tests with Hadoop's and Livy's own servers, 170 MB that are downloaded once: some minutes on top.
+	@tests/run-tests --real
 
 chaos: ## Random faults on real hosts for MINUTES=10, with SEED=, PRESET=fast, ONLY=cut RUNS=50, CHAOS=--fence; a table at the end.
 	@tests/prepare

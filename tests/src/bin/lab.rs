@@ -10,7 +10,9 @@ use anyhow::{Context, bail};
 use clap::{Parser, Subcommand, ValueEnum};
 use headship_tests::lab::ensemble::{self, Mode};
 use headship_tests::lab::service_log::now;
-use headship_tests::lab::{DEFAULT_DIR, Host, Lab, LabError, Options, Preset, Role, Signal};
+use headship_tests::lab::{
+    DEFAULT_DIR, Host, Lab, LabError, Options, Preset, Role, Services, Signal,
+};
 use rustix::time::{ClockId, clock_gettime};
 
 /// Two headnodes and a three-server ZooKeeper ensemble as real systemd hosts on this machine.
@@ -36,6 +38,9 @@ enum Order {
         /// Leave the suite out.
         #[arg(long)]
         bare: bool,
+        /// What the HA services are: small servers of the lab, or Hadoop's and Livy's own.
+        #[arg(long, value_enum, default_value_t)]
+        services: Services,
         /// Number of the lab: labs that are up together need different ones, and state directories of their own.
         #[arg(long, default_value_t = 0)]
         number: u8,
@@ -167,9 +172,10 @@ fn main() -> ExitCode {
 }
 
 fn obey(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Order::Up { preset, tick_ms, bare, number, programs } = arguments.order {
+    if let Order::Up { preset, tick_ms, bare, services, number, programs } = arguments.order {
+        let dir = arguments.dir;
         let mut options =
-            Options { dir: arguments.dir, number, preset, tick_ms, bare, ..Options::for_people() };
+            Options { dir, number, preset, tick_ms, bare, services, ..Options::for_people() };
         if let Some(programs) = programs {
             options.sources.programs = programs;
         }

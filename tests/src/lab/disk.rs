@@ -1,6 +1,11 @@
-//! Full disks: a host's `/run`, and the folder in which the suite remembers things.
+//! Full disks: a host's `/run`, the folder in which the suite remembers things, and the whole disk.
 
-use super::error::Result;
+use std::ffi::CString;
+
+use rustix::fs::statvfs;
+use rustix::mount::{MountFlags, mount_remount};
+
+use super::error::{LabError, Result, Tried};
 use super::host::Host;
 
 /// What can be full.
@@ -10,6 +15,8 @@ pub enum Disk {
     Run,
     /// `/var/lib/headship`: what a node remembers over boots.
     State,
+    /// All of `/` but what is in memory: every folder that something is kept in.
+    Root,
 }
 
 /// How long it may take on a host that does not stand still. Its PID 1 has no part in it.
@@ -21,7 +28,7 @@ const FILL_RUN: &str = "used=$(df --output=used --block-size=1K /run | tail --li
     dd if=/dev/zero of=/run/full bs=1k status=none 2>/dev/null; true";
 const EMPTY_RUN: &str = "mount -o remount,size=20% /run; rm --force /run/full";
 
-/// The hosts' disks share a memory file system, so the folder becomes a small disk of its own.
+/// Not all of the disk is to be full, so the folder becomes a small one of its own.
 const FILL_STATE: &str = "rm --recursive --force /run/full-state
     cp --archive /var/lib/headship /run/full-state
     mount -t tmpfs -o size=256k,mode=755 full /var/lib/headship
@@ -42,6 +49,7 @@ impl Host {
         let script = match disk {
             Disk::Run => FILL_RUN,
             Disk::State => FILL_STATE,
+            Disk::Root => return self.resize_root(&format!("size={}k", self.root_used_kib()?)),
         };
         self.run(&["timeout", LIMIT, "sh", "-c", script]).map(drop)
     }
@@ -54,7 +62,25 @@ impl Host {
         let script = match disk {
             Disk::Run => EMPTY_RUN,
             Disk::State => EMPTY_STATE,
+            Disk::Root => return self.resize_root("size=50%"),
         };
         self.run(&["timeout", LIMIT, "sh", "-c", script]).map(drop)
+    }
+
+    /// From outside, so that a host that stands still has a full disk, too.
+    fn resize_root(&self, size: &str) -> Result<()> {
+        let disk = self.disk_dir();
+        let size = CString::new(size).map_err(|error| LabError::Unavailable(error.to_string()))?;
+        mount_remount(&disk, MountFlags::empty(), size.as_c_str())
+            .map_err(std::io::Error::from)
+            .tried(|| format!("change the size of `{}`", disk.display()))
+    }
+
+    fn root_used_kib(&self) -> Result<u64> {
+        let disk = self.disk_dir();
+        let found = statvfs(&disk)
+            .map_err(std::io::Error::from)
+            .tried(|| format!("measure `{}`", disk.display()))?;
+        Ok((found.f_blocks - found.f_bfree) * found.f_frsize / 1024)
     }
 }

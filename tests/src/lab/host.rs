@@ -15,10 +15,13 @@ use super::command::{finish, output, wait_until};
 use super::error::{LabError, Result, Tried};
 use super::files::write_file;
 use super::network;
-use super::place::{HostSpec, Place};
+use super::place::{HostSpec, Place, Role};
 
 /// Where the HA services' shared log appears inside the hosts.
 pub const SERVICE_LOG_INSIDE: &str = "/var/log/lab-service";
+
+/// Where the folder that both headnodes share appears inside them.
+pub const SHARED_INSIDE: &str = "/srv/shared";
 
 /// How long a host may take to boot or to shut down. It takes a second; several at once on two busy cores take longer.
 const BOOT_LIMIT: Duration = Duration::from_secs(60);
@@ -70,6 +73,11 @@ impl Host {
 
     /// Mounts the host's disk over what lies `below`, the topmost first, and gives it its identity.
     pub(crate) fn make_disk(&self, below: &[PathBuf]) -> Result<()> {
+        let disk = self.disk_dir();
+        fs::create_dir_all(&disk).tried(|| format!("create `{}`", disk.display()))?;
+        // Of its own, so that it can be full alone.
+        mount("headship-lab-disk", &disk, "tmpfs", MountFlags::empty(), None)
+            .tried(|| format!("mount a memory file system on `{}`", disk.display()))?;
         let [upper, work, root] =
             ["upper", "work", "root"].map(|part| self.place.disk(self.spec, part));
         for dir in [&upper, &work, &root] {
@@ -86,10 +94,16 @@ impl Host {
         write_file(&root, "/etc/hosts", self.place.hosts_text().as_bytes(), 0o644)
     }
 
-    /// Unmounts the disk; its contents go with the memory file system that holds them.
+    pub(super) fn disk_dir(&self) -> PathBuf {
+        self.place.disk_dir(self.spec)
+    }
+
+    /// Unmounts the disk, and its contents go.
     fn drop_disk(&self) {
-        // Not mounted is what is wanted, too.
-        unmount(self.root(), UnmountFlags::DETACH).ok();
+        for mounted in [self.root(), self.disk_dir()] {
+            // Not mounted is what is wanted, too.
+            unmount(mounted, UnmountFlags::DETACH).ok();
+        }
     }
 
     /// The host's root directory as seen from this machine; `/run` and `/tmp` of a booted host are not in it.
@@ -182,7 +196,7 @@ impl Host {
     }
 
     fn nspawn_line(&self) -> Vec<String> {
-        vec![
+        let mut line = vec![
             "systemd-nspawn".to_owned(),
             "--quiet".to_owned(),
             format!("--directory={}", self.root().display()),
@@ -200,7 +214,11 @@ impl Host {
             "--resolv-conf=off".to_owned(),
             "--timezone=off".to_owned(),
             "--boot".to_owned(),
-        ]
+        ];
+        if self.spec.role == Role::Headnode {
+            line.push(format!("--bind={}:{SHARED_INSIDE}", self.place.shared_dir().display()));
+        }
+        line
     }
 
     /// Waits until systemd says that it has finished booting, whether or not all units came up.

@@ -27,37 +27,43 @@ mod fuse;
 mod host;
 mod hung_mount;
 mod limits;
+pub mod livy;
 mod network;
+mod options;
 pub mod overlap;
 pub mod packages;
 mod place;
 pub mod power;
 mod processes;
+pub mod real;
+pub mod runner;
 pub mod service;
 pub mod service_log;
 mod watchdog;
+pub mod web;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use serde::{Deserialize, Serialize};
 
 pub use command::{wait_for, wait_until};
 pub use disk::Disk;
 pub use ensemble::Preset;
 pub use error::{LabError, Result};
-pub use host::{Host, SERVICE_LOG_INSIDE};
+pub use host::{Host, SERVICE_LOG_INSIDE, SHARED_INSIDE};
 pub use hung_mount::{HUNG_MOUNT, can_hang_mounts};
+pub use options::{Options, Settings};
 pub use place::{CACHE_DIR, DEFAULT_DIR, HOSTS, HostSpec, Place, Role};
+pub use real::Services;
 pub use rustix::process::Signal;
 
 use error::Tried;
 use files::Sources;
 use overlap::Overlap;
-use packages::{Format, Layers, Packages};
+use packages::{Below, Format, Layers, Packages};
 use service_log::ServiceLog;
 
 /// How long the ensemble may take from power to service. It takes some seconds.
@@ -69,102 +75,6 @@ pub const HA_UNITS: [&str; 4] =
 
 /// Why nothing can be frozen beyond kill.
 const NO_HARD_FREEZER: &str = "it mounts no version 1 freezer";
-
-/// File lists of what is the lab's own on a headnode, and on any other node.
-const HEADNODE_LISTS: [&str; 2] = ["tests/lab/headnode.files", NODE_LISTS[0]];
-const NODE_LISTS: [&str; 1] = ["tests/lab/node.files"];
-
-/// What kind of lab to bring up, and where.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// State directory.
-    pub dir: PathBuf,
-    /// Number of the lab: labs that are up together need different ones.
-    pub number: u8,
-    /// Where base systems are kept.
-    pub cache: PathBuf,
-    /// The ensemble's tick, and which timing the suite is configured with.
-    pub preset: Preset,
-    /// Another tick than the preset's, in milliseconds.
-    pub tick_ms: Option<u32>,
-    /// Leaves the suite out.
-    pub bare: bool,
-    /// Fragments of the suite's configuration, by their names in `conf.d`, without the ending; read after `50-timing`.
-    pub fragments: Vec<(String, String)>,
-    /// Where the repository and the programs are.
-    pub sources: Sources,
-}
-
-impl Options {
-    /// What `lab up` does without options.
-    #[must_use]
-    pub fn for_people() -> Self {
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .parent()
-            .unwrap_or_else(|| Path::new("/"))
-            .to_owned();
-        Self {
-            dir: PathBuf::from(DEFAULT_DIR),
-            number: 0,
-            cache: PathBuf::from(CACHE_DIR),
-            preset: Preset::default(),
-            tick_ms: None,
-            bare: false,
-            fragments: Vec::new(),
-            sources: Sources { repository, programs: program_dir() },
-        }
-    }
-
-    /// A lab beside the one that a person may have up.
-    #[must_use]
-    pub fn for_tests() -> Self {
-        Self { dir: PathBuf::from(format!("{DEFAULT_DIR}-test")), number: 1, ..Self::for_people() }
-    }
-
-    fn settings(&self) -> Settings {
-        Settings {
-            number: self.number,
-            preset: self.preset,
-            tick_ms: self.tick_ms.unwrap_or_else(|| self.preset.tick_ms()),
-            bare: self.bare,
-        }
-    }
-}
-
-/// Where the programs to install are: where `HEADSHIP_PROGRAMS` says, or where the build puts them, which is beside this
-/// one, or above it for a test.
-fn program_dir() -> PathBuf {
-    if let Some(dir) = std::env::var_os("HEADSHIP_PROGRAMS") {
-        return PathBuf::from(dir);
-    }
-    let own = std::env::current_exe().unwrap_or_default();
-    let dir = own.parent().unwrap_or_else(|| Path::new("/"));
-    if dir.ends_with("deps") { dir.parent().unwrap_or(dir).to_owned() } else { dir.to_owned() }
-}
-
-/// What `lab` must know when it is called again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Number of the lab.
-    pub number: u8,
-    /// Preset that it was brought up with.
-    pub preset: Preset,
-    /// The ensemble's tick in milliseconds.
-    pub tick_ms: u32,
-    /// Whether the suite was left out.
-    pub bare: bool,
-}
-
-impl Settings {
-    /// What the suite has to be told of the ensemble that the lab really has.
-    fn timing_fragment(self) -> String {
-        let preset = self.preset.name();
-        format!(
-            "[failover_quorum]\ntick_ms = {}\n\n[timing]\npreset = \"{preset}\"\n",
-            self.tick_ms
-        )
-    }
-}
 
 /// A lab that is up. Dropping it leaves it up.
 #[derive(Clone, Debug)]
@@ -222,15 +132,20 @@ impl Lab {
         if lab.hosts().iter().any(|host| !host.processes().is_empty()) {
             return Err(LabError::AlreadyUp { dir: options.dir.clone() });
         }
-        options.sources.check(&options.sources.read(&HEADNODE_LISTS)?)?;
+        options.sources.check(&options.sources.read(&options.lists(Role::Headnode))?)?;
         let packages = (!options.bare)
             .then(|| Packages::build(&options.sources, Format::Deb, None))
             .transpose()?;
         limits::raise(say);
         let base = base::provide(&options.cache, say)?;
+        let real = match options.services {
+            Services::Light => None,
+            Services::Real => Some(real::provide(&options.cache, &options.sources, say)?),
+        };
         // What a lab left behind that crashed half way, or that a reboot of this machine ended.
         lab.clear()?;
-        let built = lab.build(options, &base, packages.as_ref(), say);
+        let below = Below { base: &base, real: real.as_deref() };
+        let built = lab.build(options, &below, packages.as_ref(), say);
         if built.is_err() {
             lab.clear()?;
         }
@@ -240,7 +155,7 @@ impl Lab {
     fn build(
         &self,
         options: &Options,
-        base: &Path,
+        below: &Below<'_>,
         packages: Option<&Packages>,
         say: &mut dyn FnMut(&str),
     ) -> Result<()> {
@@ -249,7 +164,7 @@ impl Lab {
             self.start_power(&options.sources)?;
             say("installing the packages");
         }
-        let layers = &Layers::install(&self.place, base, packages)?;
+        let layers = &Layers::install(&self.place, below, packages)?;
         say(&format!("booting {}", HOSTS.map(|host| host.name).join(", ")));
         let hosts = self.hosts();
         thread::scope(|scope| {
@@ -265,7 +180,8 @@ impl Lab {
     /// Everything that all hosts share.
     fn lay_ground(&self) -> Result<()> {
         let disks = self.place.disks_dir();
-        for dir in [&disks, &self.place.dir().join("console"), &self.place.cuts_dir()] {
+        let (console, shared) = (self.place.dir().join("console"), self.place.shared_dir());
+        for dir in [&disks, &console, &self.place.cuts_dir(), &shared] {
             fs::create_dir_all(dir).tried(|| format!("create `{}`", dir.display()))?;
         }
         let file = self.place.settings_file();
@@ -294,11 +210,7 @@ impl Lab {
     /// Installs what is the lab's own, and the suite's configuration, on a host that takes part in it.
     fn furnish(&self, host: &Host, options: &Options) -> Result<()> {
         let sources = &options.sources;
-        let own = match host.spec().role {
-            Role::Headnode => &HEADNODE_LISTS[..],
-            Role::Quorum | Role::Worker => &NODE_LISTS,
-        };
-        sources.install(&sources.read(own)?, &host.root())?;
+        sources.install(&sources.read(&options.lists(host.spec().role))?, &host.root())?;
         if options.bare {
             // What serves at the alias finds it here, as nobody moves it.
             let hosts = format!("{}{} headnodehost\n", self.place.hosts_text(), host.address());
@@ -310,6 +222,9 @@ impl Lab {
         let text = text.replace("10.79.0.", &self.place.network());
         host.write_file("/etc/headship/headship.toml", &text)?;
         host.write_file("/etc/headship/conf.d/50-timing.toml", &self.settings.timing_fragment())?;
+        if options.services == Services::Real {
+            host.write_file("/etc/headship/conf.d/55-real.toml", &real::fragment(sources)?)?;
+        }
         for (name, text) in &options.fragments {
             let text = text.replace("10.79.0.", &self.place.network());
             host.write_file(&format!("/etc/headship/conf.d/{name}.toml"), &text)?;
@@ -350,8 +265,8 @@ impl Lab {
     /// Something of it resists.
     pub fn down_in(dir: &Path, number: u8) -> Result<()> {
         let number = read_settings(dir).map_or(number, |settings| settings.number);
-        let settings = Settings { number, preset: Preset::default(), tick_ms: 0, bare: true };
-        Self { place: Place::new(dir, number), settings }.clear()
+        let options = Options { number, bare: true, ..Options::for_people() };
+        Self { place: Place::new(dir, number), settings: options.settings() }.clear()
     }
 
     fn clear(&self) -> Result<()> {
@@ -366,6 +281,7 @@ impl Lab {
             self.place.disks_dir(),
             self.place.service_log_dir(),
             self.place.cuts_dir(),
+            self.place.shared_dir(),
             self.place.dir().join("console"),
         ] {
             if part.exists() {

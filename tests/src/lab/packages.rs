@@ -86,6 +86,15 @@ impl Packages {
     }
 }
 
+/// What is there before any package is installed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Below<'a> {
+    /// The base system.
+    pub(crate) base: &'a Path,
+    /// The real programs, for headnodes, if there shall be any.
+    pub(crate) real: Option<&'a Path>,
+}
+
 /// What lies below the disks of hosts, the topmost first.
 #[derive(Clone, Debug)]
 pub(crate) struct Layers {
@@ -95,13 +104,19 @@ pub(crate) struct Layers {
 
 impl Layers {
     /// Installs the packages over `base`, if there shall be any.
-    pub(crate) fn install(place: &Place, base: &Path, packages: Option<&Packages>) -> Result<Self> {
-        let below = vec![base.to_owned()];
-        let Some(packages) = packages else {
-            return Ok(Self { nodes: below.clone(), headnodes: below });
-        };
-        let nodes = install(place, "node", &below, &packages.named(&OF_NODES))?;
-        let headnodes = install(place, "headnode", &nodes, &packages.named(&OF_HEADNODES))?;
+    pub(crate) fn install(
+        place: &Place,
+        below: &Below<'_>,
+        packages: Option<&Packages>,
+    ) -> Result<Self> {
+        let mut nodes = vec![below.base.to_owned()];
+        let mut headnodes = nodes.clone();
+        if let Some(packages) = packages {
+            nodes = install(place, "node", &nodes, &packages.named(&OF_NODES))?;
+            headnodes = install(place, "headnode", &nodes, &packages.named(&OF_HEADNODES))?;
+        }
+        // Below the base system, whose folders they share.
+        headnodes.extend(below.real.map(Path::to_owned));
         Ok(Self { nodes, headnodes })
     }
 

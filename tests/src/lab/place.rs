@@ -95,20 +95,31 @@ impl Place {
         self.dir.join("service-log")
     }
 
+    /// A folder that both headnodes reach, as one of a cluster's file system: it outlives every host.
+    #[must_use]
+    pub fn shared_dir(&self) -> PathBuf {
+        self.dir.join("shared")
+    }
+
     /// What a host's console showed.
     #[must_use]
     pub fn console_file(&self, host: HostSpec) -> PathBuf {
         self.dir.join("console").join(host.name)
     }
 
-    /// Mount point of the memory file system that holds the hosts' disks.
+    /// Where the hosts' disks are, and what is installed once for several of them, in memory.
     pub(crate) fn disks_dir(&self) -> PathBuf {
         self.dir.join("disks")
     }
 
+    /// Mount point of the memory file system that is a host's disk.
+    pub(crate) fn disk_dir(&self, host: HostSpec) -> PathBuf {
+        self.disks_dir().join(host.name)
+    }
+
     /// `upper`, `work` or `root` of a host's disk.
     pub(crate) fn disk(&self, host: HostSpec, part: &str) -> PathBuf {
-        self.disks_dir().join(host.name).join(part)
+        self.disk_dir(host).join(part)
     }
 
     /// `upper`, `work` or `root` of what is installed once for several hosts.

@@ -19,7 +19,7 @@ use super::error::{LabError, Result, Tried};
 use super::service_log::{What, Writer};
 
 /// How often the log hears that the service is alive; a kill is known no more exactly than this.
-const BEAT: Duration = Duration::from_millis(20);
+pub(super) const BEAT: Duration = Duration::from_millis(20);
 
 /// How long a client may take to ask.
 const CLIENT_LIMIT: Duration = Duration::from_secs(5);

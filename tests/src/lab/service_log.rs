@@ -222,16 +222,9 @@ impl Writer {
     /// The log is not there or cannot be written.
     pub fn start(dir: &Path, host: &str, service: &str, pid: u32) -> Result<Self> {
         let at = now();
-        let open = |file: PathBuf| {
-            let opened = OpenOptions::new().create(true).read(true).append(true).open(&file);
-            opened.tried(|| format!("open `{}`", file.display()))
-        };
         // One's own lock before the look at others: of two that start together, at least one sees the other.
-        let own_lock = open(dir.join(LOCKS).join(host))?;
-        fcntl(&own_lock, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK)))
-            .map_err(std::io::Error::from)
-            .tried(|| "lock one's own lock".to_owned())?;
-        let events = open(dir.join(EVENTS))?;
+        let own_lock = hold_lock(dir, host)?;
+        let events = open(&dir.join(EVENTS))?;
         let alive_file = dir.join(ALIVE).join(format!("{host}.{service}.{pid}.{at}"));
         let alive =
             File::create(&alive_file).tried(|| format!("create `{}`", alive_file.display()))?;
@@ -278,6 +271,21 @@ impl Writer {
             .write_all_at(format!("{line}\n").as_bytes(), 0)
             .tried(|| "write to the service log".to_owned())
     }
+}
+
+fn open(file: &Path) -> Result<File> {
+    let opened = OpenOptions::new().create(true).read(true).append(true).open(file);
+    opened.tried(|| format!("open `{}`", file.display()))
+}
+
+/// A host's lock, held, shared with its other services, until the last process that has the file open is gone: one that
+/// inherits it holds it, too.
+pub(super) fn hold_lock(dir: &Path, host: &str) -> Result<File> {
+    let lock = open(&dir.join(LOCKS).join(host))?;
+    fcntl(&lock, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_RDLCK)))
+        .map_err(std::io::Error::from)
+        .tried(|| "lock one's own lock".to_owned())?;
+    Ok(lock)
 }
 
 fn other_host_is_alive(locks: &Path, own_host: &str) -> Result<bool> {

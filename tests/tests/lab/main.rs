@@ -1,7 +1,7 @@
 //! Tests on real hosts. Where this machine grants none, each counts as skipped, and says why.
 //!
 //! One lab is up at a time, and serves all tests of its kind, one after the other: the lab itself without the suite, then
-//! the suite with the preset `normal`, without a fence agent and with one, and with `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead.
+//! the suite with the preset `normal`, without a fence agent and with one, and with `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead, with `HEADSHIP_REAL=1` those with real programs.
 //! `HEADSHIP_LAB_NUMBER` moves the lab out of the way of another test run's.
 #![expect(clippy::print_stderr, reason = "a test program of its own")]
 
@@ -43,6 +43,8 @@ enum Kind {
     Fenced,
     /// The suite with the preset `fast`.
     Fast,
+    /// As `normal`, and real programs as HA services.
+    Real,
 }
 
 impl Kind {
@@ -52,6 +54,7 @@ impl Kind {
             Self::Normal => suite::options(Preset::Normal),
             Self::Fenced => suite::fenced_options(),
             Self::Fast => suite::options(Preset::Fast),
+            Self::Real => suite::real_options(),
         };
         match env::var("HEADSHIP_LAB_NUMBER").ok().and_then(|number| number.parse().ok()) {
             Some(number) => Options {
@@ -158,7 +161,11 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
         });
         trials.collect::<Vec<_>>()
     };
-    if env::var_os("HEADSHIP_MORE").is_some_and(|more| more == "1") {
+    let asked = |name| env::var_os(name).is_some_and(|value| value == "1");
+    if asked("HEADSHIP_REAL") {
+        return suite(Kind::Real, suite::real());
+    }
+    if asked("HEADSHIP_MORE") {
         let mut long = suite(Kind::Normal, suite::more_normal());
         long.extend(beyond_kill(suite(Kind::Normal, suite::more_beyond_kill())));
         long.extend(hung_mounts(suite(Kind::Normal, suite::more_hung_mounts())));

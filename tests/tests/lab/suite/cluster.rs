@@ -141,7 +141,7 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Waits for what `look` gives.
+    /// Waits for what `look` gives; with real programs as services for longer.
     pub(super) fn wait<T>(
         &self,
         sentence: &str,
@@ -149,6 +149,7 @@ impl<'a> Cluster<'a> {
         mut look: impl FnMut() -> Option<T>,
     ) -> Answer<T> {
         let begun = Instant::now();
+        let limit = limit * self.lab.settings().services.slowness();
         loop {
             if let Some(value) = look() {
                 return Ok(value);

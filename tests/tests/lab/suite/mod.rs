@@ -6,6 +6,7 @@
 //! some at once. A test that fails tells what the hosts said, and where services ran.
 
 mod activation;
+mod apache;
 mod bystander;
 mod cluster;
 mod daemons;
@@ -22,6 +23,7 @@ mod orders;
 mod packages;
 mod pinned;
 mod quorum;
+mod real;
 mod records;
 mod services;
 mod standstill;
@@ -32,7 +34,7 @@ mod upkeep;
 use std::error::Error;
 
 use headship_tests::lab::power::FENCE;
-use headship_tests::lab::{Lab, Options, Preset};
+use headship_tests::lab::{Lab, Options, Preset, Services};
 
 use crate::{Outcome, caught, chain};
 pub(crate) use cluster::Cluster;
@@ -87,6 +89,11 @@ pub(crate) fn fenced_options() -> Options {
     let mut options = options(Preset::Normal);
     options.fragments.push(("70-fence".to_owned(), FENCE.to_owned()));
     options
+}
+
+/// The lab for the tests with real programs.
+pub(crate) fn real_options() -> Options {
+    Options { services: Services::Real, ..options(Preset::Normal) }
 }
 
 /// With the preset `normal`: what its figures matter for.
@@ -147,6 +154,11 @@ pub(crate) fn more_fast() -> Vec<Test> {
             .concat();
     let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
     [nodes, cluster, hosts].concat()
+}
+
+/// With real programs.
+pub(crate) fn real() -> Vec<Test> {
+    [&real::REAL[..], &apache::REAL].concat()
 }
 
 /// Runs a test on a cluster in order. Overlaps count from the lab's first moment on, also while the cluster is put in

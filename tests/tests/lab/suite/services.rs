@@ -27,7 +27,7 @@ pub(super) const MORE: [Test; 1] =
 const SECOND: u64 = 1_000_000_000;
 
 // B-09, B-23, B-36 (standby), B-37, K-1.
-fn refused_on_standby(cluster: &Cluster<'_>) -> Outcome {
+pub(super) fn refused_on_standby(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let (_, standby) = cluster.pair()?;
     for unit in HA_UNITS {
@@ -83,7 +83,12 @@ fn past_the_gate(cluster: &Cluster<'_>) -> Outcome {
 }
 
 /// Waits until a service serves on `host` that began at or after `since`.
-fn wait_served(cluster: &Cluster<'_>, host: &Host, service: &str, since: u64) -> Answer<u64> {
+pub(super) fn wait_served(
+    cluster: &Cluster<'_>,
+    host: &Host,
+    service: &str,
+    since: u64,
+) -> Answer<u64> {
     cluster.wait(&format!("{service} serves again on {}", host.name()), FAILOVER, || {
         let log = cluster.log().ok()?;
         let began = log.first(host.name(), service, What::Start, since)?;
@@ -92,7 +97,7 @@ fn wait_served(cluster: &Cluster<'_>, host: &Host, service: &str, since: u64) ->
 }
 
 /// Budgets start anew with the processes that count them.
-fn forget_budgets(cluster: &Cluster<'_>) -> Outcome {
+pub(super) fn forget_budgets(cluster: &Cluster<'_>) -> Outcome {
     for host in cluster.lab().headnodes() {
         host.run(&["systemctl", "restart", "master-fc"])?;
         host.run(&["systemctl", "try-restart", "master-ha-service"])?;
@@ -101,7 +106,7 @@ fn forget_budgets(cluster: &Cluster<'_>) -> Outcome {
 }
 
 // B-08, B-36 (active), B-38, K-2: and the others do not notice.
-fn killed(cluster: &Cluster<'_>) -> Outcome {
+pub(super) fn killed(cluster: &Cluster<'_>) -> Outcome {
     let (active, _) = cluster.pair()?;
     let epoch = cluster.epoch(&active)?;
     for service in SERVICES {
