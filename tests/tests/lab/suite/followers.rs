@@ -17,16 +17,16 @@ pub(super) const SLAVE_FC: &str = "slave-fc.service";
 pub(super) const ALIAS: &str = "headnodehost";
 
 /// What takes long.
-pub(super) const MORE: [Test; 4] = [
+pub(super) const MORE: [Test; 5] = [
     ("what_an_editor_undid_is_put_right_and_the_agent_is_left_alone", editor),
     ("without_a_quorum_the_alias_stays_and_the_agents_are_left_alone", quorum_away),
     ("a_hosts_file_that_is_a_bind_mount_is_written_in_place", bind_mount),
     ("an_agent_that_dies_is_started_again", agent_dies),
+    ("each_node_follows_after_a_power_loss", power_loss),
 ];
 
-pub(super) const FAST: [Test; 5] = [
+pub(super) const FAST: [Test; 4] = [
     ("each_node_follows_a_switchover_the_alias_first_and_the_agent_second", switchover),
-    ("each_node_follows_after_a_power_loss", power_loss),
     ("a_hosts_file_that_cannot_be_written_is_said_and_the_agent_is_left_alone", read_only),
     ("a_restarted_slave_fc_leaves_the_agent_alone", restarted),
     ("a_guard_that_is_stopped_on_a_worker_is_started_again", guard_stopped),

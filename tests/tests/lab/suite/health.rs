@@ -12,19 +12,19 @@ use super::orders::{hide_unit, show_unit};
 use crate::Outcome;
 
 /// What takes long.
-pub(super) const MORE: [Test; 2] = [
+pub(super) const MORE: [Test; 3] = [
     ("an_ineligible_standby_never_takes_office_and_does_once_it_is_well", ineligible_standby),
     (
         "a_standby_whose_health_monitor_is_silent_joins_when_nobody_is_active_for_long",
         silent_on_standby,
     ),
+    ("an_active_that_another_would_be_better_than_keeps_its_office", reluctant_active),
 ];
 
-pub(super) const FAST: [Test; 5] = [
+pub(super) const FAST: [Test; 4] = [
     ("each_headnode_sends_heartbeats_with_one_verdict", heartbeats),
     ("a_silent_health_monitor_on_the_active_moves_nothing", silent_on_active),
     ("an_ineligible_active_yields_to_a_ready_peer_and_competes_again", ineligible_active),
-    ("an_active_that_another_would_be_better_than_keeps_its_office", reluctant_active),
     ("a_killed_health_monitor_of_the_standby_is_back_before_anyone_minds", killed_on_standby),
 ];
 

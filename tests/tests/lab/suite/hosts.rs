@@ -16,7 +16,7 @@ const MILLISECOND: u64 = 1_000_000;
 /// How long before D the last sign of life of what lives until D may be: some beats, on a busy machine.
 const ALMOST: u64 = 200 * MILLISECOND;
 
-pub(super) const NORMAL: [Test; 8] = [
+pub(super) const NORMAL: [Test; 6] = [
     ("after_a_power_loss_all_services_run_on_the_other_headnode", power_loss),
     ("a_cut_headnode_has_stopped_everything_by_its_deadline_and_the_other_takes_over", cut_cable),
     (
@@ -24,10 +24,8 @@ pub(super) const NORMAL: [Test; 8] = [
         refuses_to_stop,
     ),
     ("a_reboot_of_the_active_hands_the_services_over_in_order", reboot),
-    ("a_shutdown_of_the_active_hands_the_services_over_in_order", shutdown),
     ("stopping_master_fc_hands_the_services_over_in_order", clean_stop),
     ("two_headnodes_that_boot_at_once_make_one_active", cold_boot),
-    ("headnodes_that_boot_before_their_quorum_wait_for_it_and_one_is_active", boot_before_quorum),
 ];
 
 /// With a process that no kill ends: skipped where this machine cannot make one.
@@ -42,9 +40,11 @@ pub(super) const HUNG_MOUNTS: [Test; 1] = [(
     waits_for_a_mount,
 )];
 
-pub(super) const MORE: [Test; 2] = [
+pub(super) const MORE: [Test; 4] = [
     ("the_office_comes_and_goes_ten_times_without_an_overlap", to_and_fro),
     ("a_headnode_that_is_cut_again_and_again_harms_nobody", flapping_cable),
+    ("headnodes_that_boot_before_their_quorum_wait_for_it_and_one_is_active", boot_before_quorum),
+    ("a_shutdown_of_the_active_hands_the_services_over_in_order", shutdown),
 ];
 
 // B-01, B-07, B-28 (the stop half fails, for the standby is dead), B-34, B-39 (crash), and no preemption.

@@ -150,8 +150,8 @@ pub(crate) fn more_fenced() -> Vec<Test> {
 pub(crate) fn more_fast() -> Vec<Test> {
     let nodes = [&kills::MORE[..], &followers::MORE, &upkeep::MORE].concat();
     let cluster =
-        [&health::MORE[..], &services::MORE, &orders::MORE, &records::MORE, &quorum::MORE_FAST]
-            .concat();
+        [&health::MORE[..], &services::MORE, &pinned::MORE, &orders::MORE, &records::MORE].concat();
+    let cluster = [&cluster[..], &quorum::MORE_FAST].concat();
     let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
     [nodes, cluster, hosts].concat()
 }

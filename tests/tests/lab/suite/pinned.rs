@@ -8,11 +8,12 @@ use crate::Outcome;
 
 const UNIT: &str = "zeppelin.service";
 
-pub(super) const FAST: [Test; 3] = [
+pub(super) const FAST: [Test; 2] = [
     ("a_pinned_service_stays_where_it_is_when_the_office_moves", stays),
     ("a_pinned_service_is_refused_on_another_headnode_and_restarted_on_its_own", refused),
-    ("a_pinned_service_is_down_while_its_headnode_is", down),
 ];
+
+pub(super) const MORE: [Test; 1] = [("a_pinned_service_is_down_while_its_headnode_is", down)];
 
 /// The headnode that it is pinned to, and the other one, once it runs there.
 fn in_order(cluster: &Cluster<'_>) -> Answer<(Host, Host)> {

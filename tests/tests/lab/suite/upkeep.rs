@@ -11,13 +11,14 @@ use super::{Answer, Test, quorum};
 use crate::Outcome;
 
 /// What takes long.
-pub(super) const MORE: [Test; 1] =
-    [("with_a_keep_the_whole_ensemble_goes_away_and_no_service_notices", keep)];
+pub(super) const MORE: [Test; 2] = [
+    ("with_a_keep_the_whole_ensemble_goes_away_and_no_service_notices", keep),
+    ("both_headnodes_are_rebooted_in_turn_for_one_switchover_each", both_in_turn),
+];
 
-pub(super) const FAST: [Test; 5] = [
+pub(super) const FAST: [Test; 4] = [
     ("while_failover_is_paused_nobody_takes_over_and_then_somebody_does", pause),
     ("a_service_in_maintenance_is_left_alone_and_stopped_where_the_office_is_lost", service),
-    ("both_headnodes_are_rebooted_in_turn_for_one_switchover_each", both_in_turn),
     ("an_active_is_given_up_by_order_for_a_standby_that_takes_over_at_once", failover),
     ("any_node_says_who_is_active_and_who_follows", from_a_worker),
 ];
