@@ -11,24 +11,22 @@ use super::Test;
 use super::cluster::{Before, Cluster, DAEMONS};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 11] = [
+pub(super) const NORMAL: [Test; 9] = [
     ("each_daemon_of_the_active_is_killed_once_and_no_service_notices", killed_once),
     ("master_fc_is_killed_five_times_and_no_service_notices", master_fc_five_times),
     ("a_daemon_that_hangs_for_a_moment_is_left_alone", frozen_shortly),
     ("master_fc_that_hangs_is_killed_by_its_watchdog_and_no_service_notices", master_fc_frozen),
     ("slave_ha_service_that_hangs_is_killed_by_its_watchdog_and_no_service_notices", guard_frozen),
-    ("two_daemons_are_killed_together_and_no_service_notices", killed_in_pairs),
     ("guard_and_master_fc_hang_together_and_no_service_notices", frozen_together),
     (
         "without_master_fc_everything_is_gone_by_the_deadline_and_the_other_takes_over",
         master_fc_gone,
     ),
-    ("without_a_guard_services_run_on_and_a_cut_headnode_still_stops_them", guard_gone),
     ("each_daemon_of_the_standby_is_stopped_and_started_alone", alone),
     ("master_ha_service_is_stopped_and_started_alone_and_no_service_notices", duty_alone),
 ];
 
-pub(super) const MORE: [Test; 5] = [
+pub(super) const MORE: [Test; 7] = [
     (
         "master_ha_service_and_health_monitor_that_hang_are_killed_by_their_watchdogs",
         helpers_frozen,
@@ -40,6 +38,8 @@ pub(super) const MORE: [Test; 5] = [
     ("without_master_ha_service_or_health_monitor_services_run_on", helpers_gone),
     ("a_guard_that_fails_twice_takes_its_headnode_down", guard_fails_twice),
     ("restarting_each_daemon_five_times_touches_no_service", restarted),
+    ("without_a_guard_services_run_on_and_a_cut_headnode_still_stops_them", guard_gone),
+    ("two_daemons_are_killed_together_and_no_service_notices", killed_in_pairs),
 ];
 
 const MASTER_FC: &str = "master-fc.service";

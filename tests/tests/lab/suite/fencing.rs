@@ -7,10 +7,10 @@ use super::upkeep::{done, said, worker};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 2] = [
-    ("a_confirmed_power_loss_is_taken_over_on_that_word", confirmed),
-    ("a_headnode_that_lives_is_not_confirmed_to_be_off", refused),
-];
+pub(super) const NORMAL: [Test; 1] =
+    [("a_confirmed_power_loss_is_taken_over_on_that_word", confirmed)];
+
+pub(super) const MORE: [Test; 1] = [("a_headnode_that_lives_is_not_confirmed_to_be_off", refused)];
 
 /// How often an operator may come too late: between the end of the sessions and that of the wait lie some 4 s.
 const TRIES: usize = 3;

@@ -121,7 +121,8 @@ pub(crate) fn fast() -> Vec<Test> {
 
 /// What takes long, for `make test-more`, with the preset `normal`.
 pub(crate) fn more_normal() -> Vec<Test> {
-    let hosts = [&hosts::MORE[..], &standstill::MORE, &quorum::MORE_NORMAL].concat();
+    let hosts =
+        [&hosts::MORE[..], &standstill::MORE, &fencing::MORE, &quorum::MORE_NORMAL].concat();
     let daemons = [&daemons::MORE[..], &upgrades::MORE, &packages::MORE].concat();
     [hosts, daemons].concat()
 }

@@ -12,17 +12,17 @@ use super::cluster::{Before, Cluster, FAILOVER, SERVICES, SOON};
 use super::{Answer, Test};
 use crate::Outcome;
 
-pub(super) const NORMAL: [Test; 3] = [
+pub(super) const NORMAL: [Test; 2] = [
     ("the_leader_of_the_ensemble_loses_its_power_and_no_service_notices", leader_without_power),
-    ("the_ensemble_is_away_for_longer_than_the_lease_and_comes_back", ensemble_away),
     ("the_lock_is_deleted_by_hand_and_no_service_notices", lock_deleted),
 ];
 
-pub(super) const MORE_NORMAL: [Test; 4] = [
+pub(super) const MORE_NORMAL: [Test; 5] = [
     ("a_zookeeper_server_is_killed_and_no_service_notices", follower_killed),
     ("the_leader_of_the_ensemble_hangs_and_no_service_notices", leader_hangs),
     ("without_a_majority_nobody_takes_office", no_majority),
     ("the_leader_of_the_ensemble_is_killed_and_no_service_notices", leader_killed),
+    ("the_ensemble_is_away_for_longer_than_the_lease_and_comes_back", ensemble_away),
 ];
 
 pub(super) const MORE_FAST: [Test; 3] = [

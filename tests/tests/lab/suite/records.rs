@@ -12,17 +12,18 @@ use super::{Answer, Test};
 use crate::Outcome;
 
 /// What takes long.
-pub(super) const MORE: [Test; 1] =
-    [("a_record_that_nobody_understands_is_told_once_and_survived", corrupt_records)];
+pub(super) const MORE: [Test; 2] = [
+    ("a_record_that_nobody_understands_is_told_once_and_survived", corrupt_records),
+    ("a_cluster_with_one_service_moves_that_one_only", one_service),
+];
 
-pub(super) const FAST: [Test; 7] = [
+pub(super) const FAST: [Test; 6] = [
     ("a_bad_configuration_is_told_with_all_its_faults_and_nothing_is_touched", bad_configuration),
     ("a_unit_with_a_bad_configuration_does_not_crash_in_a_loop", no_crash_loop),
     ("a_headnodes_daemon_on_another_node_says_so_and_does_nothing", not_this_node),
     ("master_ha_service_started_by_hand_on_the_standby_says_so_and_ends", duty_on_standby),
     ("a_second_daemon_on_the_same_host_says_so_and_ends", second_daemon),
     ("an_active_record_that_nobody_understands_is_survived", corrupt_active),
-    ("a_cluster_with_one_service_moves_that_one_only", one_service),
 ];
 
 /// What a kill at D takes on a busy machine, and the beat before it, in nanoseconds.
