@@ -25,6 +25,10 @@ const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// What slave-fc finds on its host.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is something else that happens or does not"
+)]
 pub(super) struct Follow {
     /// The hosts file.
     pub(super) hosts: Vec<u8>,
