@@ -19,7 +19,9 @@ const SETTLE: Duration = Duration::from_secs(1300);
 
 const MORE_THAN_ENOUGH: Duration = Duration::from_secs(5);
 
-/// How long a cluster runs before the first fault, how long faults last, and how long people are at work after them. One seed in eight is long: what needs minutes is rarer than what needs the right moment.
+/// How long a cluster runs before the first fault, how long faults last, and how long people are at work after them, and starts and stops
+/// that began before the healing have not reached their limits. One seed in eight is long: what needs minutes is rarer than what needs
+/// the right moment.
 struct Length {
     before: Duration,
     trouble: Duration,
@@ -35,7 +37,7 @@ const LONG: Length = Length {
 const SHORT: Length = Length {
     before: Duration::from_secs(15),
     trouble: Duration::from_secs(90),
-    work: Duration::from_secs(25),
+    work: Duration::from_secs(90),
 };
 
 /// What came of a seed.
@@ -159,7 +161,6 @@ fn run_setup(setup: Setup) -> Verdict {
 /// Liveness: in the end exactly one headnode is active, with all services, and the others stand by.
 fn settle(world: &mut World, work: Duration) -> Duration {
     let healed = world.now();
-    // Until then people are still at work, and starts and stops that began before the healing have not reached their limits.
     let last_end = healed + work;
     loop {
         let next = world.now() + Duration::from_secs(5);
