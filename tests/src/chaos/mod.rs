@@ -190,6 +190,7 @@ impl Run<'_> {
     fn burst(&mut self, number: usize, burst: &Burst, first: u64) -> Result<String, ChaosError> {
         let failed = |what| self.disorder(number, what);
         let roles = Roles::find(self.lab).map_err(failed)?;
+        order::forget_failed_guards(self.lab).map_err(|source| self.of_lab(number, source))?;
         let from = service_log::now();
         self.log.write(&format!("burst {number}"));
         let stage = Stage::new(self.lab, roles, self.log, self.timing);

@@ -23,6 +23,14 @@ const STUCK_AFTER: Duration = Duration::from_secs(60);
 /// The exit code by which `headship status` tells that the failover quorum gives no answer.
 const QUORUM_AWAY: i32 = 9;
 
+/// A guard that fails twice within lease and kill time takes its host down, by design: no burst shall pay for the one before it.
+pub(super) fn forget_failed_guards(lab: &Lab) -> Result<()> {
+    for host in lab.headnodes() {
+        host.run(&["rm", "--force", "/run/headship/guard-failed"])?;
+    }
+    Ok(())
+}
+
 /// Ends every fault that may be left, as an operator who goes through the room. What had to be done is in the log. Daemons are
 /// left alone: who is down comes back by itself, or the run fails (`units`).
 ///
