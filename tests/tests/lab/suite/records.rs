@@ -90,6 +90,7 @@ fn bad_configuration(cluster: &Cluster<'_>) -> Outcome {
         }
         assert!(!standby.root().join("root/faulty/run").exists(), "{program} touched something");
     }
+    standby.run(&["rm", "--recursive", "/root/faulty"])?;
     cluster.assert_untouched(&before)
 }
 
@@ -137,6 +138,7 @@ fn not_this_node(cluster: &Cluster<'_>) -> Outcome {
         assert_eq!(answer.status.code(), Some(4), "{program}: {said}");
         assert!(said.contains("worker7"), "{said}");
     }
+    standby.run(&["rm", "--recursive", "/root/other"])?;
     cluster.assert_untouched(&before)
 }
 
