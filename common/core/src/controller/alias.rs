@@ -38,7 +38,7 @@ impl Controller {
         let at = since.after(limit);
         let alias = self.alias();
         let points_here = self.follower().is_some_and(|state| {
-            state.incarnation.as_ref() == self.incarnation() && state.epoch >= epoch
+            state.incarnation.as_ref() == self.incarnation() && state.epoch == epoch
         });
         let over = if points_here || !self.is_entering() {
             true

@@ -6,6 +6,7 @@
 //! agent was last started; so a crash between the two steps loses nothing, and an edit that is put right restarts nobody.
 
 mod agent;
+mod behind;
 mod hosts;
 mod jitter;
 mod keeper;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use self::agent::Agent;
+use self::behind::Behind;
 use self::hosts::Hosts;
 use self::jitter::Jitter;
 use self::keeper::Keeper;
@@ -144,6 +146,9 @@ pub struct Follower {
     target: Option<Followed>,
     /// What keeps `active` from being followed as it is now.
     doubt: Option<Doubt>,
+    /// Whether it shows an earlier office than the one that is followed, and how long a taker waits.
+    behind: Option<Behind>,
+    wait: Duration,
     hosts: Hosts,
     agent: Option<Agent>,
     guard: Option<Keeper>,
@@ -202,6 +207,8 @@ impl Follower {
             presence: Presence::new(Key::Node(me.node.clone()), me.machine.clone()),
             target,
             doubt: None,
+            behind: None,
+            wait: config.timing.wait(),
             hosts: Hosts::new(found.followed),
             agent,
             guard: guard.map(|service| Keeper::new("slave-ha-service", service, period)),
@@ -272,7 +279,7 @@ impl Follower {
             self.presence.look_again();
             self.hosts.verify();
         }
-        self.look_whom_to_follow();
+        self.look_whom_to_follow(now);
         self.keep_hosts(now);
         self.keep_agent(now);
         self.keep_guard(now);
@@ -289,6 +296,7 @@ impl Follower {
             QuorumEvent::Disconnected | QuorumEvent::SessionLost => {
                 self.active.disconnected();
                 self.adopt.disconnected();
+                self.behind = None;
             }
             QuorumEvent::Changed(key) if key == self.active.key() => self.active.outdate(),
             QuorumEvent::Changed(_) | QuorumEvent::Wrote { .. } => {}
@@ -318,11 +326,20 @@ impl Follower {
     }
 
     /// Takes over what `active` says, if it is to be followed.
-    fn look_whom_to_follow(&mut self) {
-        let doubt = match self.whom_to_follow() {
+    fn look_whom_to_follow(&mut self, now: Time) {
+        let put_back = self.is_put_back(now);
+        let doubt = match self.whom_to_follow(put_back) {
             Ok(Some(target)) => {
                 if self.target.as_ref() != Some(&target) {
                     self.hosts.turn();
+                }
+                if put_back {
+                    let text = format!(
+                        "the failover quorum was put back to an older state: `active` has shown epoch {} for {:.1} s, after this node followed a later one, and is followed",
+                        target.epoch,
+                        self.wait.as_secs_f64()
+                    );
+                    self.say(Kind::AliasInDoubt, text, Some(target.epoch));
                 }
                 self.target = Some(target);
                 None
@@ -337,7 +354,7 @@ impl Follower {
     }
 
     /// Whom `active` tells to follow; nobody, if it only leaves things as they are.
-    fn whom_to_follow(&self) -> Result<Option<Followed>, Doubt> {
+    fn whom_to_follow(&self, put_back: bool) -> Result<Option<Followed>, Doubt> {
         let lasting = |text| Err(Doubt { text, lasts: true });
         let active = match self.active.content() {
             Content::Unread | Content::Missing => return Ok(None),
@@ -360,8 +377,7 @@ impl Follower {
                     active.incarnation, target.incarnation
                 ));
             }
-            if active.epoch < target.epoch {
-                // A server that lags behind shows this for a moment; an ensemble restored from a snapshot, for long.
+            if active.epoch < target.epoch && !put_back {
                 let text = format!(
                     "`active` shows epoch {}, and this node has followed epoch {} already",
                     active.epoch, target.epoch

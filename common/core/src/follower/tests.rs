@@ -50,18 +50,44 @@ fn claims_and_cessions_move_nothing() {
 }
 
 #[test]
-fn a_lower_epoch_is_not_followed_and_another_incarnation_is_said() {
+fn a_lower_epoch_is_followed_only_once_it_has_shown_for_as_long_as_a_taker_waits() {
     let mut world = World::new("wn0");
     world.office(&office(7, "hn0", Phase::Active));
     world.log();
     world.office(&office(6, "hn1", Phase::Active));
-    world.pass(60);
+    world.pass(5);
     assert_eq!((world.log(), world.alias().unwrap()), (vec![], "10.0.0.10".to_owned()));
     assert!(world.shown().why.contains("shows epoch 6"), "{}", world.shown().why);
-    // Neither by a new process.
+    // Neither by a new process, nor after a new connection, before each has seen it for as long.
     world.restart();
-    world.pass(60);
+    world.pass(5);
     assert_eq!(world.alias().unwrap(), "10.0.0.10");
+    world.disconnect();
+    world.pass(60);
+    world.connect();
+    world.pass(5);
+    assert_eq!(world.alias().unwrap(), "10.0.0.10");
+    // A server that lagged has caught up meanwhile.
+    world.office(&office(7, "hn0", Phase::Active));
+    world.pass(60);
+    world.office(&office(6, "hn1", Phase::Active));
+    world.pass(5);
+    assert_eq!(world.alias().unwrap(), "10.0.0.10");
+    world.log();
+    world.pass(5);
+    let log = world.log();
+    assert_eq!(world.alias().unwrap(), "10.0.0.11");
+    assert!(log[0].contains("was put back") && log[0].contains("epoch 6"), "{log:?}");
+    let shown = world.shown();
+    assert_eq!((shown.epoch, shown.follows, shown.active), (Epoch(6), true, Some(name("hn1"))));
+    world.pass(600);
+    assert_eq!(world.log(), [""; 0]);
+}
+
+#[test]
+fn another_incarnation_is_said_and_followed_only_where_that_is_ordered() {
+    let mut world = World::new("wn0");
+    world.office(&office(7, "hn0", Phase::Active));
     world.log();
     let foreign = Incarnation("other".into());
     world.office(&Active { incarnation: foreign, ..office(9, "hn1", Phase::Active) });

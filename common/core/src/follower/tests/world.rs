@@ -119,7 +119,7 @@ impl World {
         Time::from_millis(self.now)
     }
 
-    fn connect(&mut self) {
+    pub(super) fn connect(&mut self) {
         self.away = false;
         let timeout = Duration::from_secs(4);
         self.tell(Event::Quorum(QuorumEvent::Connected { session: SESSION, timeout }));
