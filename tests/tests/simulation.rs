@@ -88,7 +88,7 @@ fn services_that_outlive_their_deadline_are_found_though_nobody_takes_over() {
     let broken = Broken { no_guard: true, ..Broken::default() };
     let found = play_without(NOBODY_TAKES_OVER, &broken).expect_err("nobody is left to kill them");
     assert!(found.starts_with("invariant 6: "), "{found}");
-    let log = play(NOBODY_TAKES_OVER).expect("the guard ends them");
+    let log = play(NOBODY_TAKES_OVER).expect("the guard ends them").text;
     assert!(log.contains("ambari-server stopped"), "{log}");
     assert_found(&broken, "after the deadline of epoch");
 }
@@ -146,6 +146,14 @@ fn an_ensemble_restored_before_every_lease_is_over_lets_two_run() {
     assert_shown(commands, &broken, "invariant 8: hn0 and hn1 both hold");
 }
 
+/// Neither a signal nor a look shows it: nothing compares what should run with what does.
+#[test]
+fn a_service_that_nobody_sees_end_is_found_left_down() {
+    let broken = Broken { blind_to_ends: true, ..Broken::default() };
+    let commands = "service hn0 timeline dies\nrun 80s\n";
+    assert_shown(commands, &broken, "invariant 7: timeline is down on hn0");
+}
+
 #[test]
 fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early() {
     // The kill time would hide it: services are killed at D, and seldom need it.
@@ -158,7 +166,7 @@ fn clocks_that_drift_apart_by_more_than_the_margin_let_the_taker_begin_too_early
 fn flapping(away: usize, there: usize) -> String {
     let turn = format!("zk kill all\nrun {away}s\nzk start all\nrun {there}s\n");
     let turns = turn.repeat(3600 / (away + there));
-    play(&format!("{turns}run 60s\n")).expect("no rule is violated")
+    play(&format!("{turns}run 60s\n")).expect("no rule is violated").text
 }
 
 #[test]

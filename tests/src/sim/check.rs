@@ -41,6 +41,8 @@ pub(super) struct Checker {
     promised: BTreeMap<String, (Incarnation, Epoch)>,
     /// When it is next looked at what may not last.
     pub(super) look_at: Duration,
+    /// Since when a service is down on an active host with nothing in its way.
+    pub(super) left_down: BTreeMap<HostId, Duration>,
     /// How many things have happened at the present moment.
     pub(super) at_once: u32,
     /// How many claims were refused because the records had changed.

@@ -164,6 +164,9 @@ impl World {
             ["run-dir", _, "read-only"] => {
                 self.host_mut(host).run.fault = Some(RunFault::ReadOnly);
             }
+            ["run-dir", _, "outlives", "boots"] => {
+                self.host_mut(host).run.outlives_boots = true;
+            }
             ["run-dir", _, "writable"] => self.host_mut(host).run.fault = None,
             ["health", _, "good"] => {
                 let state = self.host_mut(host);

@@ -1,11 +1,12 @@
-//! Rules about a keep that are dropped, to see that they are needed: what the world does in place of the core that would break
+//! Rules that are dropped, to see that they are needed: what the world does in place of the core that would break
 //! them. None of this happens unless a rule is dropped.
 
 use headship_core::quorum::{Found, Op};
 use headship_core::record::{Key, Settings};
 
-use super::host::Kind;
+use super::host::{HostId, Kind};
 use super::net::ConnId;
+use super::unit::State;
 use super::world::World;
 
 impl World {
@@ -43,6 +44,13 @@ impl World {
             reader.kind == Kind::Controller && self.host(reader.host).name != *sign
         });
         if self.setup.broken.blind_to_signs && of_another { Found::Missing } else { found }
+    }
+
+    /// Whether nobody sees that this service has ended.
+    pub(super) fn is_unseen(&self, host: HostId, service: &str) -> bool {
+        let unit = self.unit(host, service);
+        let ended = unit.gated && unit.state == State::Dead && !unit.executed.is_empty();
+        self.setup.broken.blind_to_ends && ended
     }
 
     /// What a resume writes.

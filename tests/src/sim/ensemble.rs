@@ -326,11 +326,12 @@ impl World {
             Proposed::Write { id, session, ops } if owns(self, session) => {
                 let host = self.net.host_of(conn);
                 let denied = host.and_then(|host| self.ensemble.denied.get(&host));
-                let denied = denied.is_some_and(|only| {
-                    only.as_ref().is_none_or(|key| ops.iter().any(|op| op.key() == key))
+                let denied = denied.and_then(|only| {
+                    let is_denied = |op: &Op| only.as_ref().is_none_or(|key| op.key() == key);
+                    ops.iter().position(is_denied)
                 });
-                let result = if denied {
-                    Err((0, Refusal::Denied("NoAuth".to_owned())))
+                let result = if let Some(step) = denied {
+                    Err((step, Refusal::Denied("NoAuth".to_owned())))
                 } else {
                     let ops = self.without_dropped(ops.clone());
                     self.ensemble.head.multi(&ops, session, zxid)

@@ -172,9 +172,19 @@ pub(super) struct Run {
     pub(super) closed_damaged: bool,
     /// Nothing can be written there, for this reason.
     pub(super) fault: Option<RunFault>,
+    /// It is no memory file system, and what daemons wrote is there after a boot.
+    pub(super) outlives_boots: bool,
 }
 
 impl Run {
+    /// What of it the next boot finds.
+    fn booted(self) -> Self {
+        if !self.outlives_boots {
+            return Self::default();
+        }
+        Self { last_permit: None, last_deadline: None, ..self }
+    }
+
     /// Whether a start passes the gate now, by the permit that lies there.
     pub(super) fn gate(&self, boot: &str, now: Time) -> Result<(), String> {
         if self.closed_damaged {
@@ -357,7 +367,7 @@ impl World {
         self.host_mut(host).deferred.push(happening);
     }
 
-    /// The host starts from nothing: `/run` is empty, the boot id and BOOTTIME are new.
+    /// The host starts from nothing: `/run` is empty as a rule, the boot id and BOOTTIME are new.
     pub(super) fn boot(&mut self, id: HostId) {
         let now = self.now;
         if self.host(id).powered {
@@ -368,7 +378,7 @@ impl World {
         let host = self.host_mut(id);
         host.powered = true;
         host.clock = Clock::new(now, u64::try_from(uptime.as_micros()).unwrap_or(0), host.ppm);
-        host.run = Run::default();
+        host.run = std::mem::take(&mut host.run).booted();
         host.bus_back = Duration::ZERO;
         host.measuring_hangs = false;
         let boot = host.boot;

@@ -36,7 +36,7 @@ mod writes;
 pub use fence::Count;
 pub use reached::Reached;
 pub use run::{Verdict, first_election, run};
-pub use scenario::{play, play_without};
+pub use scenario::{Played, play, play_without};
 pub use setup::{Broken, Fencing, Setup};
 pub use shrink::{Shrunk, shrink};
 pub use soak::{Tally, soak};

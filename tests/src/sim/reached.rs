@@ -61,7 +61,7 @@ pub struct Reached {
 
 impl Reached {
     /// What another has reached, too.
-    pub(super) fn extend(&mut self, other: &Self) {
+    pub fn extend(&mut self, other: &Self) {
         self.transitions.extend(&other.transitions);
         self.writes.extend(other.writes.iter().cloned());
         self.gate.extend(other.gate.iter().cloned());
@@ -76,10 +76,9 @@ impl Reached {
         *self.rare.entry(what).or_default() += 1;
     }
 
-    /// Which transitions of a headnode, refusals of writes and refusals of the gate were not, in how many ways orders were
-    /// refused, and how often what is rarely possible was done.
+    /// Which transitions of a headnode, which refusals of writes and which of the gate there were none of.
     #[must_use]
-    pub fn report(&self) -> [String; 5] {
+    pub fn missing(&self) -> [Vec<String>; 3] {
         let words: Vec<&str> = ROLES.iter().map(|role| role.as_str()).collect();
         let pairs = words.iter().flat_map(|from| words.iter().map(move |to| (*from, *to)));
         let transitions = pairs
@@ -89,15 +88,23 @@ impl Reached {
         let said = |begin: &str| self.gate.iter().any(|text| text.starts_with(begin));
         let gate = GATE.into_iter().filter(|begin| !said(begin));
         [
-            format!("no transition from {}", transitions.collect::<Vec<_>>().join(", ")),
-            format!("no write refused as {}", writes.collect::<Vec<_>>().join(", ")),
-            format!("never said by the gate: {}", gate.collect::<Vec<_>>().join(", ")),
+            transitions.collect(),
+            writes.map(str::to_owned).collect(),
+            gate.map(str::to_owned).collect(),
+        ]
+    }
+
+    /// What is missing, in how many ways orders were refused, and how often what is rarely possible was done.
+    #[must_use]
+    pub fn report(&self) -> [String; 5] {
+        let [transitions, writes, gate] = self.missing().map(|missing| missing.join(", "));
+        let rare = self.rare.iter().map(|(what, count)| format!("{count} times {what}"));
+        [
+            format!("no transition from {transitions}"),
+            format!("no write refused as {writes}"),
+            format!("never said by the gate: {gate}"),
             format!("orders were refused in {} ways", self.orders.len()),
-            self.rare
-                .iter()
-                .map(|(what, count)| format!("{count} times {what}"))
-                .collect::<Vec<_>>()
-                .join(", "),
+            rare.collect::<Vec<_>>().join(", "),
         ]
     }
 }

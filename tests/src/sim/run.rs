@@ -152,7 +152,7 @@ fn run_setup(setup: Setup) -> Verdict {
         fencing: (world.setup.fencing != Fencing::No).then_some(world.device.count),
         settled_after,
         said: world.checker.said.clone(),
-        reached: world.checker.reached.clone(),
+        reached: world.reached().clone(),
         faults,
         log: world.log(3),
     }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::command::seconds;
+use super::reached::Reached;
 use super::setup::{Broken, Fencing, Setup};
 use super::world::World;
 
@@ -18,12 +19,21 @@ const BORDER: &str = "----\n";
 /// When the log begins, unless from nothing: everything is quiet by then.
 const BEGIN: Duration = Duration::from_secs(10);
 
-/// Runs the commands of a scenario and returns the whole text as it should be.
+/// What came of a scenario.
+#[derive(Clone, Debug)]
+pub struct Played {
+    /// The whole text as it should be.
+    pub text: String,
+    /// Which transitions and refusals there were, from the beginning of its cluster.
+    pub reached: Reached,
+}
+
+/// Runs the commands of a scenario.
 ///
 /// # Errors
 ///
 /// The command that is none, or the rule that was violated.
-pub fn play(text: &str) -> Result<String, String> {
+pub fn play(text: &str) -> Result<Played, String> {
     play_without(text, &Broken::default())
 }
 
@@ -32,7 +42,7 @@ pub fn play(text: &str) -> Result<String, String> {
 /// # Errors
 ///
 /// The command that is none, or the rule that was violated.
-pub fn play_without(text: &str, broken: &Broken) -> Result<String, String> {
+pub fn play_without(text: &str, broken: &Broken) -> Result<Played, String> {
     let script = text.split_once(BORDER).map_or(text, |(script, _)| script);
     let lines = || script.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
     let (mut setup, mut from_nothing) = (Setup { broken: broken.clone(), ..Setup::calm() }, false);
@@ -67,5 +77,6 @@ pub fn play_without(text: &str, broken: &Broken) -> Result<String, String> {
     if let Some(violation) = world.violated() {
         return Err(format!("{violation}\n{}", world.log(1)));
     }
-    Ok(format!("{}\n{BORDER}{}", script.trim_end_matches('\n'), world.log(1)))
+    let text = format!("{}\n{BORDER}{}", script.trim_end_matches('\n'), world.log(1));
+    Ok(Played { text, reached: world.reached().clone() })
 }

@@ -99,6 +99,8 @@ pub struct Broken {
     pub restores_at_once: bool,
     /// What a headnode's daemons show of themselves is seen by no other's master-fc.
     pub blind_to_signs: bool,
+    /// That a service which has run has ended shows neither by a signal nor by a look.
+    pub blind_to_ends: bool,
     /// The first headnode's clock is this much slow, and the second's as much fast, in millionths.
     pub drift_ppm: i64,
 }

@@ -109,6 +109,8 @@ pub(super) struct Unit {
     pub(super) sound_since: Duration,
     /// When everybody knows that it runs: a bus that hangs says so late.
     pub(super) told_at: Duration,
+    /// When it was executed on this boot.
+    pub(super) executed: Vec<Duration>,
 }
 
 /// What happens to a unit.
@@ -147,12 +149,22 @@ impl Unit {
             foreign: false,
             sound_since: Duration::ZERO,
             told_at: Duration::ZERO,
+            executed: Vec::new(),
         }
     }
 
     /// Whether a process of the service is there.
     pub(super) fn runs(&self) -> bool {
         matches!(self.state, State::Starting | State::Running | State::Stopping)
+    }
+
+    /// Whether it is neither up nor down, or is about to be.
+    pub(super) fn moves(&self) -> bool {
+        match self.state {
+            State::Dead => self.start_queued,
+            State::Running => false,
+            State::Gate | State::Exec | State::Starting | State::Stopping | State::Again => true,
+        }
     }
 
     pub(super) fn power_lost(&mut self) {
@@ -254,7 +266,9 @@ impl World {
             UnitStep::Kill(by, process, id) => self.cgroup_kill(host, unit, by, process, id),
             UnitStep::Look(by, process, id) => {
                 if self.process(by) == process && self.life(by) != Life::Down {
-                    let observed = self.unit(host, unit).observed();
+                    let unseen = self.is_unseen(host, unit);
+                    let observed =
+                        if unseen { Observed::Running } else { self.unit(host, unit).observed() };
                     let service = unit.to_owned();
                     let report = Report::Observed { service, asked: Some(id), observed };
                     let back = self.now + self.between(200, 3000);
@@ -357,6 +371,9 @@ impl World {
 
     /// systemd signals a change; each program looks when it hears of it.
     pub(super) fn signal(&mut self, host: HostId, name: &str) {
+        if self.is_unseen(host, name) {
+            return;
+        }
         for kind in [Kind::Controller, Kind::Guard, Kind::Duty] {
             let own = kind == Kind::Duty && name == Kind::Duty.name();
             let id = DaemonId { host, kind };

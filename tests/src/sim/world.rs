@@ -20,6 +20,7 @@ use super::host::{DaemonId, Host, HostId, HostStep, Input, Kind};
 use super::log::Log;
 use super::machine::Heard;
 use super::net::{ConnId, Net, Way};
+use super::reached::Reached;
 use super::setup::Setup;
 use super::unit::{Ends, Manner, Reply, Unit, UnitStep};
 
@@ -257,7 +258,7 @@ impl World {
             Happening::Pump(conn, way) => self.pump(conn, way),
             Happening::Daemon(id, process, input) => self.daemon_input(id, process, input),
             Happening::Unit(host, boot, unit, step) => {
-                if self.host(host).boot != boot {
+                if self.host(host).boot != boot || !self.host(host).powered {
                     return;
                 }
                 if self.host(host).frozen {
@@ -286,6 +287,11 @@ impl World {
     /// The rule that was violated, if one was, and how.
     pub fn violated(&self) -> Option<&str> {
         self.checker.violation.as_deref()
+    }
+
+    /// Which transitions and refusals there were.
+    pub(super) fn reached(&self) -> &Reached {
+        &self.checker.reached
     }
 
     /// Forgets the log so far; its times count from now on.

@@ -75,8 +75,10 @@ impl World {
     }
 
     pub(super) fn executed(&mut self, host: HostId, name: &str) {
+        let now = self.now;
         let unit = self.unit_mut(host, name);
         unit.state = State::Starting;
+        unit.executed.push(now);
         let (turn, manner, gated) = (unit.turn, unit.manner.clone(), unit.gated);
         if gated {
             self.check_exec(host, name);
