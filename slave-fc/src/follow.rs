@@ -225,11 +225,16 @@ impl Program for SlaveFc {
                     quorum.request(ask.id, ask.session, ask.request);
                 }
             }
-            Action::PutHosts { id, alias, address } => {
+            Action::PutHosts { id, alias, address, only_look } => {
                 let (file, keep) = (self.hosts_file.clone(), self.state.path().to_owned());
                 self.apart(move || {
-                    let put = hosts::put(Path::new(&file), &alias, address, &keep);
-                    let outcome = put.map_err(|error| log::chain(&error));
+                    let file = Path::new(&file);
+                    let outcome = if only_look {
+                        hosts::differences(file, &alias, address)
+                    } else {
+                        hosts::put(file, &alias, address, &keep)
+                    };
+                    let outcome = outcome.map_err(|error| log::chain(&error));
                     Input::Done(Event::HostsPut { id, outcome })
                 });
             }

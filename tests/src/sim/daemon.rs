@@ -277,7 +277,9 @@ impl World {
             Deed::Remember(remembered) => self.remember(id, remembered),
             Deed::Service(action) if id.kind == Kind::Follower => self.agent_order(id, action),
             Deed::Service(action) => self.unit_order(id, action),
-            Deed::PutHosts { id: action, address } => self.put_hosts(id, action, address),
+            Deed::PutHosts { id: action, address, only_look } => {
+                self.put_hosts(id, action, address, only_look);
+            }
             Deed::NoteAgent { id: action, note } => {
                 let error = self.host(id.host).run.fault.map(RunFault::text);
                 let follow = &mut self.host_mut(id.host).follow;

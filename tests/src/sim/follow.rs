@@ -134,18 +134,27 @@ impl World {
     }
 
     /// The hosts file is rewritten.
-    pub(super) fn put_hosts(&mut self, id: DaemonId, action: ActionId, address: IpAddr) {
+    pub(super) fn put_hosts(
+        &mut self,
+        id: DaemonId,
+        action: ActionId,
+        address: IpAddr,
+        only_look: bool,
+    ) {
         let now = self.now;
         let follow = &mut self.host_mut(id.host).follow;
         let before = follow.alias();
+        let new = hosts_file::rewrite(&follow.hosts, ALIAS, address).map_err(|why| why.to_string());
+        if only_look {
+            let outcome = new.map(|new| new.diff);
+            return self.file_done(id, Heard::HostsPut { id: action, outcome });
+        }
         let outcome = match follow.fault {
             Some(fault) => Err(fault.to_owned()),
-            None => hosts_file::rewrite(&follow.hosts, ALIAS, address)
-                .map(|new| {
-                    follow.hosts = new.text;
-                    new.diff
-                })
-                .map_err(|why| why.to_string()),
+            None => new.map(|new| {
+                follow.hosts = new.text;
+                new.diff
+            }),
         };
         if follow.alias() != before {
             follow.moved_at = now;

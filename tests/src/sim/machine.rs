@@ -80,7 +80,7 @@ pub(super) enum Deed {
     StopFence { id: ActionId },
     Reboot { why: String },
     Measure,
-    PutHosts { id: ActionId, address: IpAddr },
+    PutHosts { id: ActionId, address: IpAddr, only_look: bool },
     NoteAgent { id: ActionId, note: AgentNote },
     Follow(Followed),
     Say(Line),
@@ -231,8 +231,8 @@ impl Machine {
             },
             Self::Follower(machine) => match machine.poll_action()? {
                 follower::Action::Ask(ask) => Deed::Ask(ask),
-                follower::Action::PutHosts { id, alias: _, address } => {
-                    Deed::PutHosts { id, address }
+                follower::Action::PutHosts { id, alias: _, address, only_look } => {
+                    Deed::PutHosts { id, address, only_look }
                 }
                 follower::Action::NoteAgent { id, note } => Deed::NoteAgent { id, note },
                 follower::Action::Remember(followed) => Deed::Follow(followed),

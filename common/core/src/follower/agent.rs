@@ -54,9 +54,9 @@ pub(super) struct Agent {
     found: Option<IpAddr>,
     /// Whether it was last seen running.
     up: bool,
-    /// It has come up since the hosts file was last seen to be right: should that turn out to have been edited, nobody knows
-    /// what it has read.
-    doubtful: bool,
+    /// It is not up, or has come up since the hosts file was last seen to be right: should that turn out to have been edited, nobody
+    /// knows what it has read, or is reading.
+    pub(super) doubtful: bool,
     /// What of that is on record.
     written: Option<AgentNote>,
     writing: Option<(ActionId, AgentNote)>,
@@ -92,7 +92,7 @@ impl Agent {
     /// Whether it is on record what the agent was started with, or cannot be: the alias of a node is worth more than the
     /// certainty that its agent is restarted if we die at this very moment.
     pub(super) fn is_noted(&self) -> bool {
-        self.written.is_some() || self.error.is_some()
+        self.written.as_ref() == Some(&self.note) || self.error.is_some()
     }
 }
 
@@ -110,7 +110,7 @@ impl Follower {
         let (news, up) = (agent.keeper.news(now), agent.keeper.runs(now));
         let came_up = up && !agent.up;
         agent.up = up;
-        agent.doubtful |= came_up;
+        agent.doubtful |= came_up || !up;
         if came_up {
             self.hosts.verify();
             self.keep_hosts(now);
@@ -131,7 +131,7 @@ impl Follower {
             agent.note.address = None;
         }
         // What began before it came up says nothing of what it has read.
-        agent.doubtful = look_again && !edited;
+        agent.doubtful = !agent.up || (look_again && !edited);
     }
 
     /// The next step of a restart, if one is due.
@@ -196,7 +196,9 @@ impl Follower {
     /// What the agent is to be restarted with, if it runs with something else. Never while the hosts file is not right.
     pub(super) fn restart_due(&self) -> Option<IpAddr> {
         let applied = self.hosts.applied.as_ref()?;
-        let settled = self.target.as_ref() == Some(applied) && self.hosts.error.is_none();
+        let settled = self.target.as_ref() == Some(applied)
+            && self.hosts.error.is_none()
+            && !self.hosts.is_edited();
         let started_with = self.agent.as_ref()?.note.address;
         (settled && started_with != Some(applied.address)).then_some(applied.address)
     }

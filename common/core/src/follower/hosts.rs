@@ -12,6 +12,21 @@ use crate::time::Time;
 const PAUSE: Duration = Duration::from_millis(500);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
+/// A look at the file before it is put right. What an agent has read that is in doubt must be on record by then: who dies right
+/// after the file is right leaves nothing that would tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Look {
+    /// None is needed, or it is still to come.
+    No,
+    /// It is under way.
+    UnderWay(ActionId),
+    /// It has ended.
+    Done {
+        /// Whether the file is not as it should be.
+        edited: bool,
+    },
+}
+
 /// What is known of the hosts file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Hosts {
@@ -22,6 +37,7 @@ pub(super) struct Hosts {
     pending: Option<(ActionId, Followed)>,
     /// Whether it is to be looked at though nothing is known to have changed.
     verify: bool,
+    look: Look,
     /// Why it is not as it should be, since it could last not be written.
     pub(super) error: Option<String>,
     not_before: Time,
@@ -35,6 +51,7 @@ impl Hosts {
             remembered,
             pending: None,
             verify: false,
+            look: Look::No,
             error: None,
             not_before: Time::default(),
             tries: 0,
@@ -50,6 +67,11 @@ impl Hosts {
     pub(super) fn verify(&mut self) {
         self.verify = true;
     }
+
+    /// Whether it was seen to be edited, and is about to be put right.
+    pub(super) fn is_edited(&self) -> bool {
+        self.look == Look::Done { edited: true }
+    }
 }
 
 impl Follower {
@@ -58,7 +80,8 @@ impl Follower {
         // What the agent was started with is on record before the file can say something else.
         let noted = self.agent.as_ref().is_none_or(|agent| agent.is_noted());
         let right = self.hosts.applied.as_ref() == Some(target) && !self.hosts.verify;
-        if right || self.hosts.pending.is_some() || !noted {
+        let looks = matches!(self.hosts.look, Look::UnderWay(_));
+        if right || looks || self.hosts.pending.is_some() || !noted {
             return;
         }
         if now < self.hosts.not_before {
@@ -67,9 +90,28 @@ impl Follower {
         }
         let id = self.ids.draw();
         let (alias, address) = (follow.alias.clone(), target.address);
+        let was_right = self.hosts.applied.as_ref() == Some(target);
+        let doubt = self.agent.as_mut().filter(|_| was_right).map(|agent| &mut agent.doubtful);
+        if let Some(doubt) = doubt.filter(|doubt| **doubt && self.hosts.look == Look::No) {
+            // What comes up from now on is in doubt again.
+            *doubt = false;
+            self.hosts.look = Look::UnderWay(id);
+            self.actions.push_back(Action::PutHosts { id, alias, address, only_look: true });
+            return;
+        }
+        self.hosts.look = Look::No;
         self.hosts.verify = false;
         self.hosts.pending = Some((id, target.clone()));
-        self.actions.push_back(Action::PutHosts { id, alias, address });
+        self.actions.push_back(Action::PutHosts { id, alias, address, only_look: false });
+    }
+
+    /// The look has ended. Why it could not look is for the write to say.
+    fn hosts_looked_at(&mut self, outcome: &Result<Vec<String>, String>) {
+        let edited = outcome.as_ref().is_ok_and(|changes| !changes.is_empty());
+        self.hosts.look = Look::Done { edited };
+        if edited && let Some(agent) = &mut self.agent {
+            agent.note.address = None;
+        }
     }
 
     pub(super) fn hosts_put(
@@ -78,6 +120,9 @@ impl Follower {
         id: ActionId,
         outcome: Result<Vec<String>, String>,
     ) {
+        if self.hosts.look == Look::UnderWay(id) {
+            return self.hosts_looked_at(&outcome);
+        }
         let Some((_, put)) = self.hosts.pending.take_if(|(pending, _)| *pending == id) else {
             return;
         };

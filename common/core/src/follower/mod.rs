@@ -84,7 +84,7 @@ pub enum Event {
     HostsPut {
         /// The id of the action.
         id: ActionId,
-        /// What had to be changed, line by line (nothing, if it was right); or why it is not right.
+        /// What had to be changed, or would have to be, line by line (nothing, if it was right); or why it is not right.
         outcome: Result<Vec<String>, String>,
     },
     /// `/run/headship/agent` was written, or could not be.
@@ -113,6 +113,8 @@ pub enum Action {
         alias: String,
         /// Where it shall point.
         address: IpAddr,
+        /// Change nothing, and tell only what would have to be changed.
+        only_look: bool,
     },
     /// Replace `/run/headship/agent`.
     NoteAgent {

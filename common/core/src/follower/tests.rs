@@ -191,6 +191,27 @@ fn an_agent_that_came_up_while_an_editor_had_the_hosts_file_is_restarted_with_it
     assert!(world.log().is_empty(), "once");
 }
 
+/// It was edited before the agent came up, or as it was coming up; and slave-fc dies at any moment of what comes of it.
+#[test]
+fn an_edit_that_an_agent_may_have_read_is_on_record_before_it_is_put_right() {
+    for step in ["look at hosts", "note", "hosts", "stop", "start", "look"] {
+        let mut world = World::new("hn1");
+        world.office(&office(1, "hn0", Phase::Active));
+        world.pass(60);
+        world.running.insert(AGENT.into(), false);
+        world.edited_before_start = true;
+        world.dies_after_edit = Some(step);
+        world.pass(60);
+        assert!(world.dead, "it dies after {step}: {:?}", world.log);
+        world.restart();
+        world.pass(60);
+        let log = world.log();
+        let last = |what: &str| log.iter().rposition(|line| line == what);
+        assert!(last("start slave-fc-agent") > last("hosts 10.0.0.10"), "{step}: {log:?}");
+        assert!(last("hosts 10.0.0.10").is_some(), "{step}: {log:?}");
+    }
+}
+
 #[test]
 fn a_crash_after_any_step_ends_with_alias_and_agent_right() {
     for node in ["hn1", "wn0"] {

@@ -105,6 +105,12 @@ pub fn current(path: &Path, alias: &str) -> Option<IpAddr> {
     hosts_file::current(&seen.text, alias)
 }
 
+/// What `put` would have to change in the file at `path`.
+pub fn differences(path: &Path, alias: &str, address: IpAddr) -> Result<Vec<String>, HostsError> {
+    let seen = see(&real(path)?)?;
+    Ok(hosts_file::rewrite(&seen.text, alias, address)?.diff)
+}
+
 /// Makes `alias` stand for `address` in the file at `path`, and tells what had to be changed. Blocks until the disk has it.
 /// `keep` is a folder where the old content is laid down should all else fail.
 pub fn put(

@@ -201,9 +201,11 @@ impl Herd {
                 };
                 self.tell(node, 2 + self.spread(node, 3), Event::Quorum(event));
             }
-            Action::PutHosts { id, alias, address } => {
+            Action::PutHosts { id, alias, address, only_look } => {
                 let new = hosts_file::rewrite(&self.nodes[node].hosts, &alias, address).unwrap();
-                self.nodes[node].hosts = new.text;
+                if !only_look {
+                    self.nodes[node].hosts = new.text;
+                }
                 let outcome = Ok(new.diff);
                 self.tell(node, 1, Event::HostsPut { id, outcome });
             }

@@ -70,10 +70,12 @@ pub(super) struct World {
     pub(super) running: BTreeMap<String, bool>,
     pub(super) agent_fault: Option<&'static str>,
     away: bool,
-    /// Somebody takes our lines out of the hosts file right before the next start.
+    /// Somebody takes our lines out of the hosts file right before the next start of the agent.
     pub(super) edited_before_start: bool,
     /// Dies right after this action, before anything comes of it.
     pub(super) dies_after: Option<&'static str>,
+    /// And right after the next one of these that follows that edit.
+    pub(super) dies_after_edit: Option<&'static str>,
     pub(super) dead: bool,
     pub(super) log: Vec<String>,
 }
@@ -96,6 +98,7 @@ impl World {
             away: true,
             edited_before_start: false,
             dies_after: None,
+            dies_after_edit: None,
             dead: false,
             log: vec![],
         };
@@ -204,16 +207,20 @@ impl World {
                 let outcome = self.write(&ops[0]);
                 ("write", Event::Quorum(QuorumEvent::Wrote { id, outcome }))
             }
-            Action::PutHosts { id, alias, address } => {
+            Action::PutHosts { id, alias, address, only_look } => {
+                let new = hosts_file::rewrite(&self.hosts, &alias, address);
                 let outcome = match self.hosts_fault {
                     Some(fault) => Err(fault.to_owned()),
-                    None => hosts_file::rewrite(&self.hosts, &alias, address)
-                        .map(|new| {
+                    None => new.map_err(|why| why.to_string()).map(|new| {
+                        if !only_look {
                             self.hosts = new.text;
-                            new.diff
-                        })
-                        .map_err(|why| why.to_string()),
+                        }
+                        new.diff
+                    }),
                 };
+                if only_look {
+                    return Some(("look at hosts", Event::HostsPut { id, outcome }));
+                }
                 if outcome.as_ref().is_ok_and(|diff| !diff.is_empty()) {
                     self.log.push(format!("hosts {address}"));
                 }
@@ -274,6 +281,7 @@ impl World {
             Order::Start => {
                 if service == AGENT && std::mem::take(&mut self.edited_before_start) {
                     self.hosts = b"127.0.0.1 localhost\n".to_vec();
+                    self.dies_after = self.dies_after_edit.take();
                 }
                 self.log.push(format!("start {service}"));
                 self.running.insert(service, fault.is_none());
