@@ -191,9 +191,14 @@ fn absent(headnode: &Headnode) -> String {
 fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     let Holder { node, epoch, .. } = holder;
     let others = || records.headnodes.iter().filter(|headnode| headnode.name != *node);
-    let ready: Vec<&Headnode> = others().filter(|other| readiness(other).is_ok()).collect();
     let own = records.headnodes.iter().find(|headnode| headnode.name == *node);
     let maintenance = record(&records.settings).map(|settings| &settings.maintenance);
+    // What is written holds from then on, whatever the headnode itself says until it has read it.
+    let able = |other: &Headnode| match maintenance.and_then(|it| it.nodes.get(&other.name)) {
+        Some(by) => Err(format!("it is in maintenance ({by})")),
+        None => readiness(other),
+    };
+    let ready: Vec<&Headnode> = others().filter(|other| able(other).is_ok()).collect();
     let alone = |name: &String| maintenance.is_some_and(|it| it.services.contains_key(name));
     let kept: Vec<&String> = view.services.iter().filter(|name| !alone(name)).collect();
     let mut missing = own.map_or_else(
@@ -223,7 +228,7 @@ fn beside(view: &View, records: &Records, holder: Holder<'_>) -> Conclusion {
     }
     if ready.is_empty() {
         missing.extend(others().filter_map(|other| {
-            Some(format!("{} cannot take over ({})", other.name, readiness(other).err()?))
+            Some(format!("{} cannot take over ({})", other.name, able(other).err()?))
         }));
     }
     if let Some(summary) = followers::summary(&view.followers, record(&records.active))

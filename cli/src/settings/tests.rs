@@ -96,6 +96,22 @@ fn each_pause_is_bound_to_the_office_and_the_orders_that_were_judged() {
     assert_eq!(steps(&Wish::Resume, new, version, (active, Vec::new())).len(), 1);
 }
 
+/// hn1 has not read it yet, and still says that it stands by.
+#[test]
+fn a_headnode_whose_maintenance_was_just_written_is_not_called_ready() {
+    let mut records = records();
+    let place = Place {
+        run: "/nowhere".into(),
+        timeout: Duration::from_secs(1),
+        config: "/nowhere".into(),
+    };
+    let said = |records: &Records| holds(&config(), &place, records, &Wish::Begin(hn("hn1")));
+    assert!(said(&records).contains("hn1 is ready to take over"), "{}", said(&records));
+    settings(&mut records).maintenance.nodes.insert(node("hn1"), BY.to_owned());
+    let wanted = format!("but hn1 cannot take over (it is in maintenance ({BY}))");
+    assert!(said(&records).contains(&wanted), "{}", said(&records));
+}
+
 #[test]
 fn what_is_not_so_need_not_be_ended() {
     assert!(matches!(planned(&records(), &Wish::Resume), Plan::Nothing(_)));

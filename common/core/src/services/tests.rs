@@ -223,7 +223,7 @@ fn what_does_not_stop_by_itself_is_stopped_once_more_so_that_it_can_be_started()
 }
 
 /// Two services, the second after the first, which is a oneshot that prepares the headnode: its start ends like this.
-fn orders_after_a_hook(ended: &Ended) -> Vec<(String, Order)> {
+fn after_a_hook(ended: &Ended) -> (Vec<(String, Order)>, Supervisor) {
     let (mut ids, now) = (Ids::default(), Time::from_millis(1000));
     let named = |name: &str| Service { name: name.to_owned(), ..service() };
     let after = BTreeSet::from(["hook".to_owned()]);
@@ -245,17 +245,27 @@ fn orders_after_a_hook(ended: &Ended) -> Vec<(String, Order)> {
             }
         }
     }
-    ordered
+    (ordered, supervisor)
+}
+
+/// What people read beside `livy` then.
+fn why(supervisor: &Supervisor) -> String {
+    let mut survey = supervisor.survey(Time::from_millis(1000));
+    survey.find(|(service, ..)| service.name == "livy").map(|(.., why)| why).unwrap_or_default()
 }
 
 #[test]
 fn what_comes_after_an_activation_hook_starts_only_once_that_has_ended_well() {
     let started = |name: &str| (name.to_owned(), Order::Start);
-    assert_eq!(orders_after_a_hook(&Ended::Done), [started("hook"), started("livy")]);
-    let why = "its process exited with status 1".to_owned();
-    let failed = Ended::Failed { why, by_gate: false };
+    let (ordered, supervisor) = after_a_hook(&Ended::Done);
+    assert_eq!(ordered, [started("hook"), started("livy")]);
+    assert_eq!(why(&supervisor), "", "what it waited for is over");
+    let failed = "its process exited with status 1".to_owned();
+    let failed = Ended::Failed { why: failed, by_gate: false };
     // Once, and the restarts of its budget.
-    assert_eq!(orders_after_a_hook(&failed), vec![started("hook"); 4]);
+    let (ordered, supervisor) = after_a_hook(&failed);
+    assert_eq!(ordered, vec![started("hook"); 4]);
+    assert_eq!(why(&supervisor), "it waits for hook");
 }
 
 /// What is told of a service that should run, for each thing that is seen of it.

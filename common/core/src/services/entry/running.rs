@@ -31,6 +31,7 @@ impl Entry {
         if self.serves() {
             self.unserved_since = None;
             self.in_vain = 0;
+            self.why.clear();
             return true;
         }
         now.since(*self.unserved_since.get_or_insert(now)) < self.spec.start_limit
