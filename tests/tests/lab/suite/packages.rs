@@ -150,6 +150,9 @@ fn lived(cluster: &Cluster<'_>) -> Outcome {
     let before = cluster.before()?;
     let configuration = configuration_of(&standby)?;
     remove(cluster, &standby)?;
+    // With the configuration that was left nothing starts either, and somebody has to hear of it.
+    let said = install(&standby, &built(Format::Deb)?)?;
+    assert!(said.contains("none of its daemons runs"), "{said}");
     purge(&standby)?;
     let said = install(&standby, &built(Format::Deb)?)?;
     assert!(said.contains("nothing is started yet"), "{said}");
