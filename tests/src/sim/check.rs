@@ -352,11 +352,9 @@ impl World {
         if !stops || !wants {
             return;
         }
-        // What is about to stop already is asked once more when that takes too long; and whoever still believes so may have been
-        // answered by a look that was older than the end it had heard of.
-        let unit = self.unit(by.host, &action.service);
-        let ends = unit.state == State::Stopping || (unit.state == State::Dead && !unit.moves());
-        if action.order == Order::Stop && ends {
+        // What is about to stop already is asked once more when that takes too long.
+        let state = self.unit(by.host, &action.service).state;
+        if action.order == Order::Stop && state == State::Stopping {
             return;
         }
         let host = self.host(by.host);

@@ -211,6 +211,9 @@ impl Entry {
                 return; // An answer to a look that is no longer of interest: something newer is known.
             }
             self.look = None;
+        } else if self.look.take().is_some() {
+            // The answer that is under way may be older than this, and would be believed as the newer one.
+            self.look_due = now;
         }
         if observed == Observed::Unknown {
             self.look_due = now.after(RETRY);

@@ -150,11 +150,13 @@ fn after_a_new_look_is_wanted_only_that_look_verifies_and_what_it_finds_up_is_st
     let earlier = orders(&mut supervisor).pop().expect("a look after the stop").id;
     supervisor.look_anew();
     supervisor.decide(begin, &mut ids);
-    let look = orders(&mut supervisor).pop().expect("another look").id;
-    for stale in [Some(earlier), None] {
+    let overtaken = orders(&mut supervisor).pop().expect("another look").id;
+    for stale in [Some(earlier), None, Some(overtaken)] {
         supervisor.handle(begin, seen(stale, Observed::Stopped));
         assert!(!supervisor.all_stopped(), "{stale:?} is not the look that was asked for");
     }
+    supervisor.decide(begin, &mut ids);
+    let look = orders(&mut supervisor).pop().expect("one more look").id;
     supervisor.handle(begin, seen(Some(look), Observed::Starting));
     supervisor.decide(begin, &mut ids);
     let stops = orders(&mut supervisor);
@@ -303,6 +305,26 @@ fn a_fall_is_told_once_and_its_end_and_that_it_is_given_up() {
     let falls = [fall, fall, fall].concat();
     let all = [falls, vec![Kind::ServiceGivenUp]].concat();
     assert_eq!(told(&[died("a"), died("a"), died("a"), died("a"), died("a")]), all);
+}
+
+/// A look is answered with what was so before a change that is told meanwhile.
+#[test]
+fn a_look_that_a_change_overtakes_is_asked_anew() {
+    let (mut ids, begin) = (Ids::default(), Time::from_millis(1000));
+    let mut supervisor = Supervisor::new([service()], Duration::from_secs(60), |_| true);
+    supervisor.desire(Desired::Running);
+    supervisor.decide(begin, &mut ids);
+    let [look] = orders(&mut supervisor).try_into().unwrap();
+    assert_eq!(look.order, Order::Look);
+    supervisor.handle(begin, seen(None, Observed::Running));
+    supervisor.handle(begin, seen(Some(look.id), Observed::Starting));
+    let observed = |supervisor: &Supervisor| supervisor.survey(begin).next().unwrap().1.clone();
+    assert_eq!(observed(&supervisor), Observed::Running);
+    supervisor.decide(begin, &mut ids);
+    let [again] = orders(&mut supervisor).try_into().unwrap();
+    assert_eq!(again.order, Order::Look);
+    supervisor.handle(begin, seen(Some(again.id), Observed::Starting));
+    assert_eq!(observed(&supervisor), Observed::Starting);
 }
 
 #[test]
