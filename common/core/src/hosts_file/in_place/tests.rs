@@ -85,6 +85,15 @@ fn lines_that_were_written_in_place_are_right_wherever_the_file_is() {
 }
 
 #[test]
+fn a_foreign_line_between_markers_without_room_stays_where_it_is() {
+    let old = b"a\n# headship begin\n1.2.3.4 mine\n# headship end\nb\n";
+    let (text, writes) = settled(old, HN0, None);
+    assert_eq!(writes, 2, "blanked, and appended anew");
+    assert_eq!(foreign(&text), foreign(old));
+    assert_eq!(text.windows(12).position(|bytes| bytes == b"1.2.3.4 mine"), Some(19));
+}
+
+#[test]
 fn a_write_that_was_cut_short_at_any_byte_is_finished() {
     for (kind, old) in files().filter(|(_, text)| text.len() < 10_000) {
         let mut text = old.clone();
