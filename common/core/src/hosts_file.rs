@@ -4,8 +4,12 @@
 //! told for sure which bytes are ours, nothing is written, and a sentence says what to mend. Reading and replacing the file
 //! is the drivers' business.
 
+mod in_place;
+
 use std::net::IpAddr;
 use std::ops::Range;
+
+pub use in_place::{Patch, mend, patch};
 
 /// How our first marker line begins. What follows on it is for people.
 const BEGIN: &[u8] = b"# headship begin";
@@ -92,48 +96,99 @@ struct Line<'a> {
     text: &'a [u8],
 }
 
+/// A file that is understood: its lines, and which of them are ours.
+#[derive(Debug)]
+struct Found<'a> {
+    lines: Vec<Line<'a>>,
+    /// Where our lines are, if there are any.
+    block: Option<Range<usize>>,
+    /// How our lines end: as they did, and at first as the file's first line does.
+    ending: &'static [u8],
+}
+
+impl Found<'_> {
+    fn is_ours(&self, line: &Line<'_>, alias: &str) -> bool {
+        self.block.as_ref().is_some_and(|block| is_ours(line, block, alias))
+    }
+
+    fn inside(&self) -> impl Iterator<Item = &Line<'_>> {
+        let inside =
+            |line: &&Line<'_>| self.block.as_ref().is_some_and(|block| block.contains(&line.start));
+        self.lines.iter().filter(inside)
+    }
+
+    /// What somebody wrote between our markers. It is not lost: it moves behind them.
+    fn foreign_inside(&self, text: &[u8], alias: &str) -> Vec<u8> {
+        let foreign = self.inside().filter(|line| !self.is_ours(line, alias));
+        foreign
+            .flat_map(|line| text.get(line.start..line.end).unwrap_or_default())
+            .copied()
+            .collect()
+    }
+
+    /// Whether our lines say this and nothing else, however wide: in place they are as long as there is room.
+    fn says(&self, alias: &str, address: IpAddr) -> bool {
+        let inside: Vec<&[u8]> = self.inside().map(|line| line.text.trim_ascii_end()).collect();
+        let [begin, entry, END] = inside.as_slice() else { return false };
+        let rest = entry.strip_prefix(address.to_string().as_bytes());
+        let named = format!("{alias} {}", String::from_utf8_lossy(OURS));
+        [BEGIN_LINE.as_bytes(), BEGIN].contains(begin)
+            && rest.is_some_and(|rest| {
+                rest.starts_with(b" ") && rest.trim_ascii_start() == named.as_bytes()
+            })
+    }
+}
+
+/// Reads the file for `rewrite` and `patch`, or says why it is left alone.
+fn find<'a>(text: &'a [u8], alias: &str) -> Result<Found<'a>, Refused> {
+    let lines = understood(text)?;
+    let block = block(&lines)?;
+    let pattern = block.as_ref().map_or(text, |block| text.get(block.clone()).unwrap_or_default());
+    let ending: &[u8] = if first_ends_in_crlf(pattern) { b"\r\n" } else { b"\n" };
+    let found = Found { lines, block, ending };
+    let mut foreign = found.lines.iter().filter(|line| !found.is_ours(line, alias));
+    match foreign.find(|line| names(line.text, alias)) {
+        Some(line) => Err(Refused::AliasTaken {
+            line: line.number,
+            alias: alias.to_owned(),
+            text: shown(line.text),
+        }),
+        None => Ok(found),
+    }
+}
+
+/// Our lines, with the address in a column of at least `width` characters.
+fn own_lines(begin: &[u8], alias: &str, address: IpAddr, width: usize, ending: &[u8]) -> Vec<u8> {
+    let address = address.to_string();
+    let entry = format!("{address:<width$} {alias} {}", String::from_utf8_lossy(OURS));
+    [begin, ending, entry.as_bytes(), ending, END, ending].concat()
+}
+
+/// What has to stand between the end of `text` and lines that are put behind it.
+fn gap<'a>(text: &[u8], ending: &'a [u8]) -> &'a [u8] {
+    let ended = text.is_empty() || text == BYTE_ORDER_MARK || text.ends_with(b"\n");
+    if ended { b"" } else { ending }
+}
+
 /// The file `text` with `alias` standing for `address`.
 ///
 /// Where the markers are missing our lines come at the end. The first line with an address is what its name is told from:
 /// in front of the others, ours would make the alias the name of the headnode's address, and whoever looks a host up by
 /// its address (Hadoop, Kerberos) would find that. For the alias the place is all one, as no other line may name it.
 pub fn rewrite(text: &[u8], alias: &str, address: IpAddr) -> Result<Rewritten, Refused> {
-    let lines = understood(text)?;
-    let block = block(&lines)?;
-    let ours = |line: &Line<'_>| block.as_ref().is_some_and(|block| is_ours(line, block, alias));
-    if let Some(line) = lines.iter().find(|line| !ours(line) && names(line.text, alias)) {
-        return Err(Refused::AliasTaken {
-            line: line.number,
-            alias: alias.to_owned(),
-            text: shown(line.text),
-        });
+    let found = find(text, alias)?;
+    if found.says(alias, address) {
+        return Ok(Rewritten { text: text.to_vec(), diff: Vec::new() });
     }
-    // Our lines end as they did, and at first as the file's first line does.
-    let pattern = block.as_ref().map_or(text, |block| text.get(block.clone()).unwrap_or_default());
-    let ending: &[u8] = if first_ends_in_crlf(pattern) { b"\r\n" } else { b"\n" };
-    let mut new = Vec::with_capacity(text.len().saturating_add(256));
-    let own = |new: &mut Vec<u8>| {
-        let entry = format!("{address} {alias} {}", String::from_utf8_lossy(OURS));
-        for line in [BEGIN_LINE.as_bytes(), entry.as_bytes(), END] {
-            new.extend_from_slice(line);
-            new.extend_from_slice(ending);
+    let own = own_lines(BEGIN_LINE.as_bytes(), alias, address, 0, found.ending);
+    let new = match &found.block {
+        None => [text, gap(text, found.ending), &own].concat(),
+        Some(block) => {
+            let before = text.get(..block.start).unwrap_or_default();
+            let behind = text.get(block.end..).unwrap_or_default();
+            [before, &own, &found.foreign_inside(text, alias), behind].concat()
         }
     };
-    let Some(block) = &block else {
-        new.extend_from_slice(text);
-        if !text.is_empty() && text != BYTE_ORDER_MARK && !text.ends_with(b"\n") {
-            new.extend_from_slice(ending);
-        }
-        own(&mut new);
-        return Ok(Rewritten { diff: diff(text, &new), text: new });
-    };
-    new.extend_from_slice(text.get(..block.start).unwrap_or_default());
-    own(&mut new);
-    // A line that somebody wrote between our markers is not lost: it moves behind them.
-    for line in lines.iter().filter(|line| block.contains(&line.start) && !ours(line)) {
-        new.extend_from_slice(text.get(line.start..line.end).unwrap_or_default());
-    }
-    new.extend_from_slice(text.get(block.end..).unwrap_or_default());
     Ok(Rewritten { diff: diff(text, &new), text: new })
 }
 

@@ -139,7 +139,7 @@ kinds! {
     HostsRefused, Error, "580feb81b2bf4f369a0a0cd97a12f495";
     /// Somebody else wrote the hosts file at the same moment; what they wrote lies beside it.
     EditSetAside, Warn, "1bbba169e78f4cfc92d3f92379f041ad";
-    /// Somebody else wrote the hosts file at the same moment; what they wrote could not be kept.
+    /// Somebody else wrote the hosts file at the same moment; what they wrote could not be kept whole.
     EditLost, Error, "51b689973cca430c86353c9460ff557a";
     /// The active starts its services although its own alias does not point to it yet.
     AliasLate, Warn, "bbc544d63d4143e6b6704b67eeba8fba";

@@ -2,35 +2,46 @@
 //!
 //! What is written is a function of what was read (`headship_core::hosts_file`). A file beside it takes its place, with its
 //! mode, owner and extended attributes (of which one is the SELinux label); where that cannot be, because the file is a mount
-//! point or has other names, it is written in place. Another editor may be at work at the same moment: what it wrote since we
-//! read is read again, never written over.
+//! point or has other names, it is written in place (`in_place`). Another editor may be at work at the same moment: what it
+//! wrote since we read is read again, never written over.
+
+mod in_place;
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use headship_core::hosts_file::{self, Refused};
 use headship_core::say::Kind;
-use rustix::fs::{CWD, FallocateFlags, RenameFlags, XattrFlags};
+use rustix::fs::{CWD, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 /// How often it is begun anew because somebody else wrote meanwhile. Whoever writes that often is no editor.
 const ATTEMPTS: u32 = 20;
 /// The mode of a file that did not exist: everybody reads it.
 const MODE: u32 = 0o644;
+/// How long an empty file may stay so: whoever writes it anew in place has cut it off and is about to write.
+const EMPTY: Duration = Duration::from_millis(50);
+/// How long whoever had the old file open when another one took its place may take to write it: a shell that appends does it
+/// at once.
+const LATE: Duration = Duration::from_secs(1);
 /// What ends the name of the file that is about to take the place.
 const NEW: &str = ".headship-new";
 /// What ends the name of a file that is not ours to remove: what an editor wrote while another one wrote, too. Behind the first
 /// one stands a number.
 const KEPT: &str = ".headship-kept";
+/// What ends its name until it has that one.
+const LATER: &str = ".headship-late";
 /// How many such files may lie there: whoever does not look at so many looks at none.
 const KEPT_MOST: u32 = 100;
 /// Attributes that seal the old content: the kernel makes them anew.
 const SEALS: [&str; 2] = ["security.ima", "security.evm"];
 
-/// Why the hosts file is not as it should be. What stood in it stands there still.
+/// Why the hosts file is not as it should be. What others wrote into it stands there still.
 #[derive(Debug, thiserror::Error)]
 pub enum HostsError {
     /// It is not sure which bytes are ours.
@@ -57,17 +68,6 @@ pub enum HostsError {
         #[source]
         source: io::Error,
     },
-    /// The old content could neither be replaced nor put back whole.
-    #[error(
-        "it could not be written to its end, nor put back: what it held before is in `{kept}`, restore it from there"
-    )]
-    Torn {
-        /// A copy of the old content.
-        kept: PathBuf,
-        /// What the kernel said.
-        #[source]
-        source: io::Error,
-    },
 }
 
 /// A file as it was read.
@@ -91,10 +91,16 @@ enum Attempt {
 /// Points at which another editor may get between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Moment {
+    /// It is empty, and gets some time.
+    Empty,
     /// The file was read.
     Read,
-    /// It was found to be the same still, and is about to be replaced.
+    /// What is about to be written in place is on record.
+    Begun,
+    /// It was found to be the same still, and is about to be replaced or written in place.
     Found,
+    /// It was written in place, and not looked at yet.
+    Written,
     /// The files changed places, and what is beside it now was not looked at yet.
     Exchanged,
 }
@@ -112,7 +118,7 @@ pub fn differences(path: &Path, alias: &str, address: IpAddr) -> Result<Vec<Stri
 }
 
 /// Makes `alias` stand for `address` in the file at `path`, and tells what had to be changed. Blocks until the disk has it.
-/// `keep` is a folder where the old content is laid down should all else fail.
+/// `keep` is a folder that outlives a reboot: a write in place is on record there while it lasts.
 pub fn put(
     path: &Path,
     alias: &str,
@@ -130,21 +136,34 @@ fn put_with(
     keep: &Path,
     meanwhile: &mut dyn FnMut(Moment),
 ) -> Result<Vec<String>, HostsError> {
+    let (mut written, mut waited) = (Vec::new(), false);
     for _ in 0..ATTEMPTS {
         let path = real(path)?;
         let seen = see(&path)?;
+        if seen.file.is_some() && seen.text.is_empty() && !waited {
+            waited = true;
+            meanwhile(Moment::Empty);
+            thread::sleep(EMPTY);
+            continue;
+        }
+        let right = |text: &[u8]| hosts_file::current(text, alias) == Some(address);
+        if let Some(rest) = in_place::left_over(&path, &seen, keep) {
+            in_place::write(&path, &seen, &rest, keep, right, meanwhile)?;
+            continue;
+        }
         let new = hosts_file::rewrite(&seen.text, alias, address)?;
         if new.diff.is_empty() {
-            return Ok(new.diff);
+            return Ok(written);
         }
         meanwhile(Moment::Read);
-        let attempt = match replace(&path, &seen, &new.text, meanwhile)? {
-            Attempt::InPlace => write_in_place(&path, &seen, &new.text, keep)?,
-            other @ (Attempt::Done | Attempt::Overtaken) => other,
-        };
-        match attempt {
+        match replace(&path, &seen, &new.text, meanwhile)? {
             Attempt::Done => return Ok(new.diff),
-            Attempt::Overtaken | Attempt::InPlace => {}
+            Attempt::Overtaken => {}
+            Attempt::InPlace => {
+                let patch = hosts_file::patch(&seen.text, alias, address)?;
+                in_place::write(&path, &seen, &patch, keep, right, meanwhile)?;
+                written = new.diff;
+            }
         }
     }
     Err(HostsError::Contended)
@@ -245,10 +264,32 @@ fn replace(
 fn clear_away(path: &Path, new: &Path, seen: &Seen, ours: Option<(u64, u64)>) {
     let left = inode_at(new);
     if left.is_none() || left == ours || seen.is_still(new) {
+        let old = (left != ours).then(|| File::open(new).ok()).flatten();
         drop(fs::remove_file(new));
+        if let Some(old) = old {
+            look_again(path.to_owned(), old, seen.text.clone());
+        }
         return;
     }
-    let (kept, path) = (set_aside(path, new), path.display());
+    tell_set_aside(path, set_aside(&with_ending(path, KEPT), new));
+}
+
+/// Keeps what somebody still writes into the old file, whose name is gone, after another one has taken its place.
+fn look_again(path: PathBuf, mut old: File, seen: Vec<u8>) {
+    thread::spawn(move || {
+        thread::sleep(LATE);
+        let mut text = Vec::new();
+        if old.read_to_end(&mut text).is_ok() && text != seen {
+            let late = with_ending(&path, LATER);
+            let kept =
+                fs::write(&late, &text).and_then(|()| set_aside(&with_ending(&path, KEPT), &late));
+            tell_set_aside(&path, kept);
+        }
+    });
+}
+
+fn tell_set_aside(path: &Path, kept: io::Result<PathBuf>) {
+    let path = path.display();
     match kept {
         Ok(kept) => tracing::warn!(
             MESSAGE_ID = Kind::EditSetAside.id(),
@@ -262,11 +303,10 @@ fn clear_away(path: &Path, new: &Path, seen: &Seen, ours: Option<(u64, u64)>) {
     }
 }
 
-/// Gives the file at `new` the first name that is free: what was set aside earlier is somebody's only copy.
-fn set_aside(path: &Path, new: &Path) -> io::Result<PathBuf> {
-    let first = with_ending(path, KEPT);
-    let names = (2..=KEPT_MOST).map(|number| with_ending(&first, &format!(".{number}")));
-    for kept in std::iter::once(first.clone()).chain(names) {
+/// Gives the file at `new` the name `first`, or the next one that is free: what was set aside earlier is somebody's only copy.
+fn set_aside(first: &Path, new: &Path) -> io::Result<PathBuf> {
+    let names = (2..=KEPT_MOST).map(|number| with_ending(first, &format!(".{number}")));
+    for kept in std::iter::once(first.to_owned()).chain(names) {
         match rustix::fs::renameat_with(CWD, new, CWD, &kept, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(kept),
             Err(Errno::EXIST) => {}
@@ -417,75 +457,8 @@ fn give_back(path: &Path, new: &Path, mut put: Option<(u64, u64)>) -> io::Result
     Ok(())
 }
 
-/// Writes the file where it is. What the new text has more is written first, behind the old end: if the disk is full that
-/// fails, and nothing of the old text was touched. What is equal at the beginning is never written.
-fn write_in_place(
-    path: &Path,
-    seen: &Seen,
-    text: &[u8],
-    keep: &Path,
-) -> Result<Attempt, HostsError> {
-    let unwritable = |source: io::Error| {
-        let what = if source.kind() == io::ErrorKind::PermissionDenied {
-            "write it, which may be immutable (`lsattr`)"
-        } else {
-            "write it"
-        };
-        HostsError::Kernel { what, source }
-    };
-    let file = OpenOptions::new().read(true).write(true).open(path).map_err(unwritable)?;
-    let old = seen.text.as_slice();
-    let (old_end, new_end) = (length(old), length(text));
-    if new_end > old_end {
-        // Space for all of it, if the file system can tell; if not, the writes will.
-        let more = new_end.saturating_sub(old_end);
-        match rustix::fs::fallocate(&file, FallocateFlags::KEEP_SIZE, old_end, more) {
-            Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS) => {}
-            Err(errno) => return Err(unwritable(errno.into())),
-        }
-    }
-    if !seen.is_still(path) {
-        return Ok(Attempt::Overtaken);
-    }
-    let tail = text.get(old.len()..).unwrap_or_default();
-    if let Err(source) = file.write_all_at(tail, old_end) {
-        return Err(match file.set_len(old_end) {
-            Ok(()) => unwritable(source),
-            Err(_) => torn(old, keep, source),
-        });
-    }
-    let same = old.iter().zip(text).take_while(|(old, new)| old == new).count();
-    let middle = text.get(same..old.len().min(text.len())).unwrap_or_default();
-    let from = u64::try_from(same).unwrap_or(u64::MAX);
-    let written = file
-        .write_all_at(middle, from)
-        .and_then(|()| file.set_len(new_end))
-        .and_then(|()| file.sync_all());
-    let Err(source) = written else { return Ok(Attempt::Done) };
-    // Back to what it was, as far as it goes.
-    let back = file
-        .write_all_at(old.get(same..).unwrap_or_default(), from)
-        .and_then(|()| file.set_len(old_end));
-    Err(match back {
-        Ok(()) => unwritable(source),
-        Err(_) => torn(old, keep, source),
-    })
-}
-
-/// Lays down the old content elsewhere: better than nothing.
-fn torn(old: &[u8], keep: &Path, source: io::Error) -> HostsError {
-    let kept = keep.join("hosts.kept");
-    if let Err(error) = fs::write(&kept, old) {
-        tracing::error!(
-            MESSAGE_ID = Kind::FileFault.id(),
-            "the old content of the hosts file cannot be kept: {error}"
-        );
-    }
-    HostsError::Torn { kept, source }
-}
-
-fn length(text: &[u8]) -> u64 {
-    u64::try_from(text.len()).unwrap_or(u64::MAX)
+fn length(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
