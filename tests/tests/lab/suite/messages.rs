@@ -56,7 +56,7 @@ fn shows(cluster: &Cluster<'_>, host: &Host, sentences: &[Sentence]) -> Outcome 
             status().filter(|text| text.contains(&wanted))
         });
         let text = || status().unwrap_or_default();
-        shown.map_err(|_| format!("no {wanted} of {daemon} on {}: {}", host.name(), text()))?;
+        shown.map_err(|error| format!("{error}: {wanted} on {}: {}", host.name(), text()))?;
     }
     Ok(())
 }
