@@ -1,6 +1,10 @@
 //! The suite as somebody sees it who looks at a lab's headnodes from outside: by the files and units of a host, without
 //! asking the failover quorum.
 
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+
 use headship_core::lease::Permit;
 use headship_core::say::Kind;
 use rustix::time::{ClockId, clock_gettime};
@@ -87,12 +91,48 @@ pub fn ordered_at(host: &Host, service: &str) -> LabResult<Option<u64>> {
     Ok(micros.filter(|micros| *micros > 0).map(|micros| micros * 1000 + suspended()))
 }
 
+/// When the office began that `active` serves in: it came to say becoming-active then, on the clock of the service log, give or
+/// take a millisecond for each phase. What master-fc says when it serves names how long before that it was; nothing if it does
+/// not serve.
+///
+/// # Errors
+/// The host has no power.
+pub fn office_began(active: &Host) -> LabResult<Option<u64>> {
+    let began = said(active, Kind::OfficeTaken)?.into_iter().rev().find_map(|(at, text)| {
+        let phases = text.strip_prefix("serving in epoch ")?;
+        Some(at - (phase(phases, "permit")? + phase(phases, "start")?) * 1_000_000)
+    });
+    Ok(began)
+}
+
+/// The milliseconds of a phase in `after detect 1 ms, wait 2 ms`.
+fn phase(text: &str, phase: &str) -> Option<u64> {
+    let (_, behind) = text.split_once(&format!(" {phase} "))?;
+    behind.split_once(" ms")?.0.parse().ok()
+}
+
+/// When a node's hosts file was put in its place, on the clock of the service log. The kernel stamps that when it happens.
+///
+/// # Errors
+/// There is no such file.
+pub fn hosts_changed_at(node: &Host) -> io::Result<u64> {
+    let data = fs::metadata(node.root().join("etc/hosts"))?;
+    let changed = unsigned(data.ctime()) * 1_000_000_000 + unsigned(data.ctime_nsec());
+    Ok(service_log::now().saturating_sub(nanos(ClockId::Realtime).saturating_sub(changed)))
+}
+
 /// How long this machine was suspended, which systemd and the journal do not count.
 fn suspended() -> u64 {
-    let time = clock_gettime(ClockId::Monotonic);
-    let unsigned = |count: i64| u64::try_from(count).unwrap_or(0);
-    let monotonic = unsigned(time.tv_sec) * 1_000_000_000 + unsigned(time.tv_nsec);
-    let suspended = service_log::now().saturating_sub(monotonic);
+    let suspended = service_log::now().saturating_sub(nanos(ClockId::Monotonic));
     // Two clocks are not read at once: what they differ by without any suspension is noise.
     if suspended > 1_000_000 { suspended } else { 0 }
+}
+
+fn nanos(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
+    unsigned(time.tv_sec) * 1_000_000_000 + unsigned(time.tv_nsec)
+}
+
+fn unsigned(count: i64) -> u64 {
+    u64::try_from(count).unwrap_or(0)
 }

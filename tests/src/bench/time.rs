@@ -3,13 +3,10 @@
 //! The order is the moment at which systemd begins with a unit: its gate runs after that. What a service itself needs to
 //! start or to stop is none of the suite's.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::thread;
 use std::time::Duration;
 
 use headship_core::say::Kind;
-use rustix::time::{ClockId, clock_gettime};
 
 use super::report::PAST_THE_WAIT;
 use super::{BenchError, Figure, Result, Unit};
@@ -109,7 +106,8 @@ fn switchover(lab: &Lab) -> Result<Vec<Figure>> {
 
 /// How long after the office of `active` began the hosts files of `nodes` were rewritten, in the median and at the last.
 fn hosts_files(active: &Host, nodes: &[Host], what: &str) -> Result<Vec<Figure>> {
-    let began = office_began(active)?;
+    let began = suite::office_began(active)?
+        .ok_or_else(|| BenchError::Odd(format!("{} does not say since when", active.name())))?;
     let address = active.address();
     let mut spans = Vec::new();
     for node in nodes {
@@ -119,7 +117,10 @@ fn hosts_files(active: &Host, nodes: &[Host], what: &str) -> Result<Vec<Figure>>
             let text = node.read_file("/etc/hosts").ok()?;
             text.lines().any(|line| line.starts_with(&own)).then_some(())
         })?;
-        spans.push(span(began, changed_at(node)?));
+        let changed = suite::hosts_changed_at(node).map_err(|error| {
+            BenchError::Odd(format!("the hosts file of {}: {error}", node.name()))
+        })?;
+        spans.push(span(began, changed));
     }
     spans.sort_unstable();
     let at = |index: usize| spans.get(index).copied().unwrap_or_default();
@@ -136,41 +137,6 @@ fn hosts_files(active: &Host, nodes: &[Host], what: &str) -> Result<Vec<Figure>>
             Some(200_000),
         ),
     ])
-}
-
-/// When a node's hosts file was put in its place, on the clock of the service log. The kernel stamps that when it happens.
-fn changed_at(node: &Host) -> Result<u64> {
-    let file = node.root().join("etc/hosts");
-    let data = fs::metadata(&file)
-        .map_err(|error| BenchError::Odd(format!("`{}`: {error}", file.display())))?;
-    let age = nanos(ClockId::Realtime)
-        .saturating_sub(unsigned(data.ctime()) * 1_000_000_000 + unsigned(data.ctime_nsec()));
-    Ok(service_log::now().saturating_sub(age))
-}
-
-fn nanos(clock: ClockId) -> u64 {
-    let time = clock_gettime(clock);
-    unsigned(time.tv_sec) * 1_000_000_000 + unsigned(time.tv_nsec)
-}
-
-fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
-}
-
-/// When `active` came to say becoming-active, on the clock of the service log: what master-fc says when it serves names how
-/// long before that it was.
-fn office_began(active: &Host) -> Result<u64> {
-    let began = suite::said(active, Kind::OfficeTaken)?.into_iter().rev().find_map(|(at, text)| {
-        let phases = text.strip_prefix("serving in epoch ")?;
-        Some(at - (phase(phases, "permit")? + phase(phases, "start")?) * 1_000_000)
-    });
-    began.ok_or_else(|| BenchError::Odd(format!("{} does not say since when", active.name())))
-}
-
-/// The milliseconds of a phase in `after detect 1 ms, wait 2 ms`.
-fn phase(text: &str, phase: &str) -> Option<u64> {
-    let (_, behind) = text.split_once(&format!(" {phase} "))?;
-    behind.split_once(" ms")?.0.parse().ok()
 }
 
 /// For how long since `since` some service was stopping or starting, in nanoseconds.

@@ -1,7 +1,8 @@
 //! Tests on real hosts. Where this machine grants none, each counts as skipped, and says why.
 //!
 //! One lab is up at a time, and serves all tests of its kind, one after the other: the lab itself without the suite, then
-//! the suite with the preset `normal`, without a fence agent and with one, and with `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead, with `HEADSHIP_REAL=1` those with real programs.
+//! the suite with the preset `normal`, without a fence agent and with one, and with `fast`. With `HEADSHIP_MORE=1` it is the tests that take long instead,
+//! and those with `tolerant`; with `HEADSHIP_REAL=1` those with real programs.
 //! `HEADSHIP_LAB_NUMBER` moves the lab out of the way of another test run's.
 #![expect(clippy::print_stderr, reason = "a test program of its own")]
 
@@ -43,6 +44,8 @@ enum Kind {
     Fenced,
     /// The suite with the preset `fast`.
     Fast,
+    /// The suite with the preset `tolerant`, and an ensemble as ZooKeeper is shipped.
+    Tolerant,
     /// As `normal`, and real programs as HA services.
     Real,
 }
@@ -54,6 +57,7 @@ impl Kind {
             Self::Normal => suite::options(Preset::Normal),
             Self::Fenced => suite::fenced_options(),
             Self::Fast => suite::options(Preset::Fast),
+            Self::Tolerant => suite::options(Preset::Tolerant),
             Self::Real => suite::real_options(),
         };
         match env::var("HEADSHIP_LAB_NUMBER").ok().and_then(|number| number.parse().ok()) {
@@ -172,6 +176,7 @@ fn trials(labs: &Arc<Mutex<Labs>>) -> Vec<Trial> {
         long.extend(by_rpm(suite(Kind::Normal, suite::more_rpm())));
         long.extend(suite(Kind::Fenced, suite::more_fenced()));
         long.extend(suite(Kind::Fast, suite::more_fast()));
+        long.extend(suite(Kind::Tolerant, suite::more_tolerant()));
         return long;
     }
     let bare = |tests: &[Test]| {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use headship_tests::lab::ensemble::UNIT as ZOOKEEPER;
 use headship_tests::lab::{Host, Signal};
+use headship_tests::suite;
 
 use super::cluster::{Cluster, FAILOVER, SOON};
 use super::{Answer, Test};
@@ -15,6 +16,9 @@ pub(super) const AGENT: &str = "ambari-agent.service";
 pub(super) const SLAVE_FC: &str = "slave-fc.service";
 /// What stands in every line of ours, between the markers.
 pub(super) const ALIAS: &str = "headnodehost";
+
+/// How long after becoming-active a node that watches has moved its alias, in nanoseconds. It takes some ten milliseconds.
+const WATCHED: u64 = 1_000_000_000;
 
 /// What takes long.
 pub(super) const MORE: [Test; 5] = [
@@ -32,6 +36,9 @@ pub(super) const FAST: [Test; 4] = [
     ("a_guard_that_is_stopped_on_a_worker_is_started_again", guard_stopped),
 ];
 
+/// Exit code of `headship status` where something is missing.
+pub(super) const DEGRADED: i32 = 11;
+
 /// Every node, the ZooKeeper servers' among them.
 fn nodes(cluster: &Cluster<'_>) -> Vec<Host> {
     cluster.lab().hosts()
@@ -42,7 +49,7 @@ fn worker(cluster: &Cluster<'_>) -> Answer<Host> {
 }
 
 /// Where a host looks for the active headnode.
-fn alias(host: &Host) -> Option<String> {
+pub(super) fn alias(host: &Host) -> Option<String> {
     let found = host.run(&["getent", "hosts", ALIAS]).ok()?;
     found.split_whitespace().next().map(str::to_owned)
 }
@@ -106,6 +113,11 @@ fn switchover(cluster: &Cluster<'_>) -> Outcome {
     for (node, pid) in agents(cluster) {
         assert_ne!(Some(&pid), old.get(node), "the agent of {node} was started anew");
     }
+    let began = suite::office_began(&standby)?.ok_or("it does not say since when it is active")?;
+    for node in nodes(cluster) {
+        let late = suite::hosts_changed_at(&node)?.saturating_sub(began);
+        assert!(late < WATCHED, "{} followed after {} ms", node.name(), late / 1_000_000);
+    }
     edited.run(&["sed", "--in-place", "/foreign/,+1d", "/etc/hosts"])?;
     Ok(())
 }
@@ -128,13 +140,23 @@ fn editor(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = in_order(cluster)?;
     let worker = worker(cluster)?;
     let old = agent(&worker);
-    for undo in ["/headnodehost/d", &format!("s/{}/{}/", active.address(), standby.address())] {
-        worker.run(&["sed", "--in-place", undo, "/etc/hosts"])?;
+    let line = |address: &str| format!("{address} {ALIAS} # headship");
+    let (right, wrong) = (line(&active.address()), line(&standby.address()));
+    let edits = [
+        // What was removed, and what was changed.
+        ("/headnodehost/d".to_owned(), format!("+{right}")),
+        (format!("s/{}/{}/", active.address(), standby.address()), format!("-{wrong} | +{right}")),
+    ];
+    for (edit, diff) in edits {
+        worker.run(&["sed", "--in-place", &edit, "/etc/hosts"])?;
         wait_followed(cluster, std::slice::from_ref(&worker), &active)?;
+        let told = format!("somebody changed `/etc/hosts`; put right again: {diff}");
+        cluster.wait(&format!("its journal has the line `{told}`"), SOON, || {
+            let said = cluster.journal(&worker, SLAVE_FC).ok()?;
+            said.lines().any(|line| line == told).then_some(())
+        })?;
     }
     assert_eq!(agent(&worker), old, "the agent knows the right headnode all the while");
-    let said = cluster.journal(&worker, SLAVE_FC)?;
-    assert!(said.contains("/etc/hosts"), "{said}");
     Ok(())
 }
 
@@ -186,9 +208,16 @@ fn read_only_switchover(
     let mut others = nodes(cluster);
     others.retain(|node| node.name() != worker.name());
     wait_followed(cluster, &others, standby)?;
-    cluster.wait("it says that it cannot write the file", SOON, || {
-        let status = cluster.status(worker, "slave-fc");
-        (status.contains("/etc/hosts") && status.to_lowercase().contains("read-only")).then_some(())
+    let (epoch, name) = (cluster.epoch(standby)?, worker.name());
+    let (some, all) = (others.len(), others.len() + 1);
+    let behind = format!(
+        "{some} of {all} nodes follow epoch {epoch}; {name}: `/etc/hosts` cannot be written for epoch {epoch}: "
+    );
+    cluster.wait("status says that it cannot write the file", SOON, || {
+        let output = active.output(&["headship", "status"]).ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        let said = text.contains(&behind) && text.to_lowercase().contains("read-only");
+        (said && output.status.code() == Some(DEGRADED)).then_some(())
     })?;
     assert_eq!(alias(worker).as_deref(), Some(active.address().as_str()), "the old alias stays");
     Ok(())

@@ -286,7 +286,7 @@ fn boot_before_quorum(cluster: &Cluster<'_>) -> Outcome {
 }
 
 /// Fails unless since `since` all services were started on `host`, in order, and only once.
-fn one_start_each(cluster: &Cluster<'_>, host: &Host, since: u64) -> Outcome {
+pub(super) fn one_start_each(cluster: &Cluster<'_>, host: &Host, since: u64) -> Outcome {
     cluster.assert_started_in_order(host, since)?;
     let starts = cluster.told(since)?.iter().filter(|event| event.what == What::Start).count();
     assert_eq!(starts, SERVICES.len(), "each service was started once");

@@ -6,6 +6,7 @@
 //! some at once. A test that fails tells what the hosts said, and where services ran.
 
 mod activation;
+mod agents;
 mod apache;
 mod bystander;
 mod cluster;
@@ -18,6 +19,7 @@ mod followers;
 mod health;
 mod hosts;
 mod kills;
+mod messages;
 mod on_purpose;
 mod orders;
 mod packages;
@@ -75,7 +77,7 @@ lonely_after_ms = 6000
 stay_out_ms = 4000
 ";
 
-/// The lab for the tests in `normal`, or in `fast`.
+/// The lab for the tests in a preset.
 pub(crate) fn options(preset: Preset) -> Options {
     let mut fragments = vec![("60-services".to_owned(), SERVICES.to_owned())];
     if preset == Preset::Fast {
@@ -114,7 +116,7 @@ pub(crate) fn fenced() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST, &packages::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &messages::FAST, &packages::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
@@ -149,12 +151,17 @@ pub(crate) fn more_fenced() -> Vec<Test> {
 
 /// The same with the preset `fast`.
 pub(crate) fn more_fast() -> Vec<Test> {
-    let nodes = [&kills::MORE[..], &followers::MORE, &upkeep::MORE].concat();
+    let nodes = [&kills::MORE[..], &followers::MORE, &agents::MORE, &upkeep::MORE].concat();
     let cluster =
         [&health::MORE[..], &services::MORE, &pinned::MORE, &orders::MORE, &records::MORE].concat();
-    let cluster = [&cluster[..], &quorum::MORE_FAST].concat();
+    let cluster = [&cluster[..], &quorum::MORE_FAST, &daemons::MORE_FAST].concat();
     let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
     [nodes, cluster, hosts].concat()
+}
+
+/// The same with the preset `tolerant`: what its figures matter for.
+pub(crate) fn more_tolerant() -> Vec<Test> {
+    quorum::MORE_TOLERANT.to_vec()
 }
 
 /// With real programs.

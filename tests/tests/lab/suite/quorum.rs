@@ -34,6 +34,14 @@ pub(super) const MORE_FAST: [Test; 3] = [
     ("with_fast_figures_the_ensembles_leader_hangs_and_no_service_notices", leader_hangs),
 ];
 
+pub(super) const MORE_TOLERANT: [Test; 2] = [
+    (
+        "with_tolerant_figures_the_ensembles_leader_loses_its_power_and_no_service_notices",
+        leader_without_power,
+    ),
+    ("with_tolerant_figures_the_ensembles_leader_is_killed_and_no_service_notices", leader_killed),
+];
+
 /// The daemons of an active headnode that have a session each.
 const SESSIONS: usize = 5;
 

@@ -7,6 +7,7 @@ use headship_tests::lab::service_log::{self, What};
 use headship_tests::lab::{Disk, Host, Signal};
 
 use super::cluster::{Cluster, DAEMONS, FAILOVER, SOON};
+use super::daemons::{assert_watchdogs, watchdogs};
 use super::hosts::cut_and_read_deadline;
 use super::{Answer, Test};
 use crate::Outcome;
@@ -47,6 +48,7 @@ fn hang(cluster: &Cluster<'_>, units: &[&str]) -> Outcome {
     let before = cluster.before()?;
     let active = cluster.lab().host(before.active)?;
     let old: Vec<Option<i32>> = units.iter().map(|unit| cluster.pid(&active, unit)).collect();
+    let ended = watchdogs(&active, units)?;
     for unit in units {
         active.freeze(unit)?;
     }
@@ -56,6 +58,7 @@ fn hang(cluster: &Cluster<'_>, units: &[&str]) -> Outcome {
     cluster.wait_renewed(&active, Duration::from_millis(1500))?;
     cluster.wait_role(&active, "active")?;
     cluster.assert_untouched(&before)?;
+    assert_watchdogs(cluster, &active, units, ended)?;
     // Two failures of the guard within lease and kill time would take the host down.
     Ok(active.run(&["rm", "--force", "/run/headship/guard-failed"]).map(drop)?)
 }
