@@ -244,7 +244,7 @@ fn create_lock(holder: &str) -> Op {
 
 #[tokio::test]
 async fn every_refusal_and_error_of_every_command_is_as_written_down() {
-    let mut told = Transcript::new(Lab::patient().await);
+    let mut told = Transcript::new(Lab::start().await);
     told.situation("arguments that make no sense");
     told.each(&[
         "",
