@@ -9,7 +9,8 @@ use headship_daemon::Exit;
 use serde::Serialize;
 
 use crate::args::{Active, Place};
-use crate::standing::{self, Conclusion, Condition};
+use crate::refusal::{Refusal, Refuse};
+use crate::standing::{self, Conclusion};
 use crate::{cluster, output};
 
 /// What `--json` prints. The keys are documented in headship(1).
@@ -28,14 +29,19 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Active) -> R
     let records = match cluster::once(config, place.timeout).await {
         Ok(records) => records,
         Err(sentence) => {
-            return refuse(arguments, &Conclusion { condition: Condition::QuorumAway, sentence });
+            return arguments.refuse(&Refusal { exit: Exit::QuorumAway, sentence });
         }
     };
     let holder = match standing::holder(&records) {
         Ok(holder) => holder,
-        Err(conclusion) => return refuse(arguments, &conclusion),
+        Err(Conclusion { condition, sentence }) => {
+            return arguments.refuse(&Refusal { exit: condition.exit(), sentence });
+        }
     };
-    let host = host(config, holder.node)?;
+    let host = match host(config, holder.node) {
+        Ok(host) => host,
+        Err(refusal) => return arguments.refuse(&refusal),
+    };
     if arguments.json {
         output::json(&Document {
             active: Some(holder.node.to_string()),
@@ -55,25 +61,21 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Active) -> R
     Ok(Exit::Ok)
 }
 
-fn refuse(arguments: &Active, conclusion: &Conclusion) -> Result<Exit> {
-    let exit = conclusion.condition.exit();
-    if arguments.json {
-        let why = Some(conclusion.sentence.clone());
-        output::json(&Document { why, exit: exit.code(), ..Document::default() })?;
-    } else {
-        output::complain(&conclusion.sentence);
+impl Refuse for Active {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        let (why, exit) = (Some(refusal.sentence.clone()), refusal.exit.code());
+        refusal.tell(self.json, &Document { why, exit, ..Document::default() })
     }
-    Ok(exit)
 }
 
-fn host<'a>(config: &'a Config, node: &NodeName) -> Result<&'a str> {
+fn host<'a>(config: &'a Config, node: &NodeName) -> Result<&'a str, Refusal> {
     let headnode = config.headnodes.iter().find(|headnode| headnode.name == *node);
-    let headnode = headnode.with_context(|| {
-        format!(
+    headnode.map(|headnode| headnode.address.as_str()).ok_or_else(|| Refusal {
+        exit: Exit::Failed,
+        sentence: format!(
             "{node} is active, but is no headnode of the configuration here: bring it up to date"
-        )
-    })?;
-    Ok(&headnode.address)
+        ),
+    })
 }
 
 /// The first address of a host. Its port is of no interest.

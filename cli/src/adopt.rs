@@ -9,7 +9,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::known::Content;
 use headship_core::node::NodeName;
-use headship_core::quorum::{Op, Outcome, Refusal as Why};
+use headship_core::quorum::{Op, Outcome};
 use headship_core::record::{self, AdoptOrder, Answer, FORMAT, Key, Rest, Settings};
 use headship_core::time::WallTime;
 use headship_daemon::Exit;
@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::args::{Adopt, Place};
 use crate::cluster::Cluster;
+use crate::refusal::{Refusal, Refuse, Wanted};
 use crate::view::{self, Records};
 use crate::{output, say, who};
 
@@ -51,6 +52,25 @@ struct Conclusion {
 impl Conclusion {
     fn new(exit: Exit, sentence: impl Into<String>) -> Self {
         Self { exit, sentence: sentence.into() }
+    }
+}
+
+impl From<Refusal> for Conclusion {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(refusal.exit, refusal.sentence)
+    }
+}
+
+impl Refuse for Adopt {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        let document = Document {
+            order: None,
+            incarnation: None,
+            headnodes: BTreeMap::new(),
+            conclusion: refusal.sentence.clone(),
+            exit: refusal.exit.code(),
+        };
+        refusal.tell(self.json, &document)
     }
 }
 
@@ -151,20 +171,14 @@ impl Journey<'_> {
                     self.order = Some(order);
                     return Ok(None);
                 }
-                Outcome::Refused { why: Why::Denied(why), .. } => {
-                    let why = format!("the failover quorum does not take the order: {why}");
-                    return Ok(Some(Conclusion::new(Exit::Refused, why)));
+                Outcome::Refused { why, .. } => {
+                    if let Some(refusal) = Refusal::of_write(Wanted::Order, &why) {
+                        return Ok(Some(refusal.into()));
+                    }
                 }
-                Outcome::Refused { why: Why::NotSent, .. } => {
-                    return Err(
-                        "the failover quorum went away before the order was given".to_owned()
-                    );
-                }
-                Outcome::Refused { .. } => {}
             }
         }
-        let why = "others give orders at the same time: see `headship status`, and say it again";
-        Ok(Some(Conclusion::new(Exit::Refused, why)))
+        Ok(Some(Refusal::of_others(Wanted::Order).into()))
     }
 
     /// The earlier order that is in the way, in a sentence. One that ran out, or that everybody answered, is over.

@@ -154,8 +154,9 @@ impl Cluster {
         &mut self,
         key: &Key,
     ) -> Result<(Content<T>, Option<Version>), String> {
-        let found = self.read(std::slice::from_ref(key)).await?.pop();
-        let found = found.unwrap_or(Found::Unread);
+        // Beside another one: that this one alone is unread means that we may not read it.
+        let found = self.read(&[key.clone(), Key::Lock]).await?;
+        let found = found.into_iter().next().unwrap_or(Found::Unread);
         Ok((content(key, &found), version(&found)))
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::args::{History, Place};
 use crate::cluster::Cluster;
+use crate::refusal::{Refusal, Refuse};
 use crate::table::{Cell, Table};
 use crate::view::{self, Records};
 use crate::{output, say};
@@ -70,6 +71,14 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &History) -> 
         output::print(&page(&history))?;
     }
     Ok(exit)
+}
+
+impl Refuse for History {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        let (transitions, why) = (Vec::new(), Some(refusal.sentence.clone()));
+        let exit = refusal.exit.code();
+        refusal.tell(self.json, &Document { transitions, why, exit })
+    }
 }
 
 /// The history, or why there is none that can be told.

@@ -6,6 +6,7 @@ use headship_core::node::NodeName;
 use headship_daemon::Exit;
 
 use crate::args::{IsActive, Place};
+use crate::refusal::{Refusal, Refuse};
 use crate::standing::{self, Condition};
 use crate::view::Records;
 use crate::{cluster, output};
@@ -25,6 +26,13 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &IsActive) ->
         output::complain(&complaint);
     }
     Ok(exit)
+}
+
+impl Refuse for IsActive {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        output::complain(&refusal.sentence);
+        Ok(refusal.exit)
+    }
 }
 
 /// The exit code, and why there is no answer if so.

@@ -15,6 +15,7 @@ mod local;
 mod orders;
 mod output;
 mod past;
+mod refusal;
 mod say;
 mod settings;
 mod standing;
@@ -33,6 +34,7 @@ use headship_daemon::Exit;
 use headship_daemon::configuration;
 
 use crate::args::{Arguments, Command, Fence, Place};
+use crate::refusal::Refuse;
 
 fn main() -> Exit {
     let arguments = match Arguments::try_parse() {
@@ -65,62 +67,34 @@ fn run(arguments: &Arguments) -> Result<Exit> {
 
 async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
     match command {
-        Command::Status(arguments) => {
-            configured(place, async |config| status::run(config, place, arguments).await).await
+        Command::Status(it) => configured(place, it, status::run).await,
+        Command::Active(it) => configured(place, it, active::run).await,
+        Command::IsActive(it) => configured(place, it, is_active::run).await,
+        Command::History(it) => configured(place, it, history::run).await,
+        Command::Switchover(it) => configured(place, it, orders::switch_over).await,
+        Command::Failover(it) => configured(place, it, orders::fail_over).await,
+        Command::Fence { command: Fence::List(it) } => configured(place, it, fence::list).await,
+        Command::Fence { command: Fence::Confirm(it) } => {
+            configured(place, it, fence::confirm).await
         }
-        Command::Active(arguments) => {
-            configured(place, async |config| active::run(config, place, arguments).await).await
-        }
-        Command::IsActive(arguments) => {
-            configured(place, async |config| is_active::run(config, place, arguments).await).await
-        }
-        Command::History(arguments) => {
-            configured(place, async |config| history::run(config, place, arguments).await).await
-        }
-        Command::Switchover(arguments) => {
-            configured(place, async |config| orders::switch_over(config, place, arguments).await)
-                .await
-        }
-        Command::Failover(arguments) => {
-            configured(place, async |config| orders::fail_over(config, place, arguments).await)
-                .await
-        }
-        Command::Fence { command: Fence::List(arguments) } => {
-            configured(place, async |config| fence::list(config, place, arguments).await).await
-        }
-        Command::Fence { command: Fence::Confirm(arguments) } => {
-            configured(place, async |config| fence::confirm(config, place, arguments).await).await
-        }
-        Command::Pause(arguments) => {
-            configured(place, async |config| settings::pause(config, place, arguments).await).await
-        }
-        Command::Resume(arguments) => {
-            configured(place, async |config| settings::resume(config, place, arguments).await).await
-        }
-        Command::Maintenance(arguments) => {
-            configured(place, async |config| settings::maintain(config, place, arguments).await)
-                .await
-        }
-        Command::Adopt(arguments) => {
-            configured(place, async |config| adopt::run(config, place, arguments).await).await
-        }
+        Command::Pause(it) => configured(place, it, settings::pause).await,
+        Command::Resume(it) => configured(place, it, settings::resume).await,
+        Command::Maintenance(it) => configured(place, it, settings::maintain).await,
+        Command::Adopt(it) => configured(place, it, adopt::run).await,
         // Faults of the configuration are among what it finds.
-        Command::Check(arguments) => check::run(place, arguments).await,
+        Command::Check(it) => check::run(place, it).await,
     }
 }
 
 /// Does the work with the configuration, or says what is wrong with it.
-async fn configured(
+async fn configured<A: Refuse>(
     place: &Place,
-    work: impl AsyncFnOnce(&Config) -> Result<Exit>,
+    arguments: &A,
+    work: impl AsyncFnOnce(&Config, &Place, &A) -> Result<Exit>,
 ) -> Result<Exit> {
     match configuration::load(&place.config) {
-        Ok(config) => work(&config).await,
-        Err(error) => {
-            let exit = error.exit();
-            output::complain(&format!("{:#}", anyhow::Error::new(error)));
-            Ok(exit)
-        }
+        Ok(config) => work(&config, place, arguments).await,
+        Err(error) => arguments.refuse(&error.into()),
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::node::NodeName;
 use headship_core::office;
-use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
+use headship_core::quorum::{Op, Outcome, Version};
 use headship_core::record::{
     self, KeepConfirmed, Kept, Key, Lease, Lock, Pausing, Promise, Settings,
 };
@@ -16,7 +16,7 @@ use headship_drivers::host::clock;
 use super::signs_of_life;
 use crate::args::Place;
 use crate::cluster::Cluster;
-use crate::orders::Refusal;
+use crate::refusal::{Refusal, Wanted};
 use crate::view::{Pulse, Records, record};
 use crate::{say, who};
 
@@ -160,14 +160,14 @@ async fn write(
     agreed: &Kept,
     by: &str,
 ) -> Result<Result<String, Refusal>, String> {
-    let refused = |sentence: &str| Ok(Err(Refusal::new(sentence.to_owned())));
     let mut ours = None;
     for _ in 0..ATTEMPTS {
         let records = cluster.records().await?;
         let Some((seen, ground)) =
             look(cluster, &records).await?.filter(|(it, _)| it.kept == *agreed)
         else {
-            return refused("the keep is over by now: see `headship status`");
+            let over = "the keep is over by now: see `headship status`";
+            return Ok(Err(Refusal::new(over.to_owned())));
         };
         // A write whose outcome was unknown happened after all.
         if ours.is_some() && seen.confirmed == ours {
@@ -184,19 +184,14 @@ async fn write(
         };
         match cluster.link().write(steps(ground, word.clone())).await {
             Outcome::Done { .. } => return Ok(Ok(done(&agreed.by.node))),
-            Outcome::Unknown
-            | Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {
-                ours = Some(word);
-            }
-            Outcome::Refused { why: Why::NotSent, .. } => {
-                return Err("the failover quorum went away before anything was written".to_owned());
-            }
-            Outcome::Refused { why: Why::Denied(why), .. } => {
-                return refused(&format!("the failover quorum does not take it: {why}"));
-            }
+            Outcome::Unknown => ours = Some(word),
+            Outcome::Refused { why, .. } => match Refusal::of_write(Wanted::Change, &why) {
+                Some(refusal) => return Ok(Err(refusal)),
+                None => ours = Some(word),
+            },
         }
     }
-    refused("the records change all the time: see `headship status`, and say it again")
+    Ok(Err(Refusal::of_others(Wanted::Change)))
 }
 
 /// The write, bound to all that it was judged by.

@@ -18,7 +18,8 @@ use headship_daemon::Exit;
 use self::keep::KeepSeen;
 use crate::args::{FenceConfirm, FenceList, Place};
 use crate::cluster::Cluster;
-use crate::orders::{self, Refusal};
+use crate::orders;
+use crate::refusal::{Refusal, Refuse};
 use crate::standing;
 use crate::view::{Records, record};
 use crate::{output, say};
@@ -160,6 +161,18 @@ pub(crate) async fn list(config: &Config, place: &Place, arguments: &FenceList) 
     Ok(exit)
 }
 
+impl Refuse for FenceList {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        refusal.tell(self.json, &page::refused(refusal))
+    }
+}
+
+impl Refuse for FenceConfirm {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        orders::end_without_order(Some(&self.node), Err(refusal.clone()), self.json)
+    }
+}
+
 /// Runs `headship fence confirm`. It is looked whether it can be done before anybody is asked.
 pub(crate) async fn confirm(
     config: &Config,
@@ -173,21 +186,21 @@ pub(crate) async fn confirm(
     };
     let agreed = match agreed {
         Ok(agreed) => agreed,
-        Err(refusal) => return orders::end_without_order(node, Err(refusal), *json),
+        Err(refusal) => return arguments.refuse(&refusal),
     };
     let question = match &agreed {
         Agreed::Claim(claim) => question(claim, node),
         Agreed::Keep(keep) => keep.question(),
     };
     if !yes && !output::agrees(&question)? {
-        output::complain("nothing is confirmed: say yes, or `--yes` where nobody can be asked");
-        return Ok(Exit::Refused);
+        let declined = "nothing is confirmed: say yes, or `--yes` where nobody can be asked";
+        return arguments.refuse(&Refusal::new(declined.to_owned()));
     }
     match agreed {
         Agreed::Claim(claim) => orders::confirm(config, place, node.clone(), claim, *json).await,
         Agreed::Keep(keep) => {
             let end = keep::confirm(config, place, &keep.kept).await?;
-            orders::end_without_order(node, end, *json)
+            orders::end_without_order(Some(node), end, *json)
         }
     }
 }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{Claim, KeepSeen, Seen};
 use crate::output::{BAD, GOOD, WARN};
+use crate::refusal::Refusal;
 use crate::say;
 use crate::table::{Cell, Table};
 
@@ -163,6 +164,17 @@ fn rows(head: [&str; 3], ways: &[Way]) -> String {
         table.row(vec![Cell::plain(way), Cell::styled(style, answer.as_str()), Cell::plain(why)]);
     }
     table.to_text()
+}
+
+/// The document of a command that could not look.
+pub(super) fn refused(refusal: &Refusal) -> Document {
+    Document {
+        attempt: None,
+        keep: None,
+        fence: None,
+        conclusion: refusal.sentence.clone(),
+        exit: refusal.exit.code(),
+    }
 }
 
 /// The document for programs.

@@ -9,13 +9,14 @@ use headship_drivers::host::clock;
 
 use super::confirm::Confirm;
 use super::failover::{self, Failover};
-use super::kind::{Kind, Refusal};
+use super::kind::Kind;
 use super::switchover::Switchover;
 use super::{Conclusion, Document, Journey, run, steps};
 use crate::args::{self, Place};
 use crate::cluster::Cluster;
 use crate::fence::Claim;
 use crate::output;
+use crate::refusal::{Refusal, Refuse};
 
 /// Runs `headship switchover`.
 pub(crate) async fn switch_over(
@@ -25,6 +26,18 @@ pub(crate) async fn switch_over(
 ) -> Result<Exit> {
     let to = arguments.node.as_ref().or(arguments.to.as_ref()).cloned();
     run(config, place, Switchover { to }, arguments.json).await
+}
+
+impl Refuse for args::Switchover {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        end_without_order(None, Err(refusal.clone()), self.json)
+    }
+}
+
+impl Refuse for args::Failover {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        end_without_order(Some(&self.from), Err(refusal.clone()), self.json)
+    }
 }
 
 /// Runs `headship failover`.
@@ -45,8 +58,8 @@ pub(crate) async fn fail_over(
     }
     let question = format!("{}\nGive up {from}?", failover::explanation(config, from));
     if !output::agrees(&question)? {
-        output::complain("nothing is ordered: say yes, or `--yes` where nobody can be asked");
-        return Ok(Exit::Refused);
+        let declined = "nothing is ordered: say yes, or `--yes` where nobody can be asked";
+        return arguments.refuse(&Refusal::new(declined.to_owned()));
     }
     run(config, place, kind, arguments.json).await
 }
@@ -79,7 +92,7 @@ pub(crate) async fn confirm(
 
 /// Ends a command that ordered nothing.
 pub(crate) fn end_without_order(
-    node: &NodeName,
+    from: Option<&NodeName>,
     end: Result<String, Refusal>,
     json: bool,
 ) -> Result<Exit> {
@@ -90,7 +103,7 @@ pub(crate) fn end_without_order(
     if json {
         output::json(&Document {
             order: None,
-            from: Some(node.to_string()),
+            from: from.map(ToString::to_string),
             to: None,
             epoch: None,
             phases: Vec::new(),

@@ -9,8 +9,9 @@ use headship_core::quorum::{Op, Version};
 use headship_core::record::{Answer, ConfirmOrder, FORMAT, Given, Key, Order, Rest};
 use headship_core::time::WallTime;
 
-use super::kind::{self, Kind, New, Office, Refusal, in_the_way};
+use super::kind::{self, Kind, New, Office, in_the_way};
 use crate::fence::{self, Claim};
+use crate::refusal::Refusal;
 use crate::view::Records;
 
 /// `headship fence confirm`

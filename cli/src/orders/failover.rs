@@ -7,7 +7,8 @@ use headship_core::lease;
 use headship_core::node::NodeName;
 use headship_core::record::{FORMAT, FailoverOrder, Pausing, Phase, Rest, Settings, Verdict};
 
-use super::kind::{Kind, New, Office, Refusal};
+use super::kind::{Kind, New, Office};
+use crate::refusal::Refusal;
 use crate::standing;
 use crate::view::{Headnode, Records, record};
 use crate::{keep, say};

@@ -7,27 +7,13 @@ use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
 use headship_core::record::{Answer, Given, Order};
 use headship_core::time::WallTime;
-use headship_daemon::Exit;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::fence::Claim;
+use crate::refusal::Refusal;
 use crate::say;
 use crate::view::Records;
-
-/// Why nothing is ordered.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) exit: Exit,
-    pub(crate) sentence: String,
-}
-
-impl Refusal {
-    /// The order cannot be given, and why.
-    pub(crate) fn new(sentence: String) -> Self {
-        Self { exit: Exit::Refused, sentence }
-    }
-}
 
 /// The office that an order is about.
 #[derive(Clone, Debug, PartialEq, Eq)]

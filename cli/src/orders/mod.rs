@@ -20,7 +20,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
+use headship_core::quorum::{Op, Outcome, Version};
 use headship_core::record::{
     self, ConfirmOrder, FailoverOrder, Given, Key, Order, SwitchoverOrder,
 };
@@ -34,12 +34,12 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) use self::begin::{confirm, end_without_order, fail_over, switch_over};
 use self::follow::{End, Follow, Step};
-pub(crate) use self::kind::Refusal;
 use self::kind::{Kind, New, Office, in_the_way};
 use self::outcome::Seen;
 use crate::args::Place;
 use crate::cluster::Cluster;
 use crate::fence::Claim;
+use crate::refusal::{Refusal, Wanted};
 use crate::view::{ServiceSeen, record as understood};
 use crate::{output, who};
 
@@ -338,18 +338,14 @@ async fn give<K: Kind>(
         match cluster.link().write(steps).await {
             // Unknown: it is looked for from now on, and withdrawn if it stays unanswered.
             Outcome::Done { .. } | Outcome::Unknown => return Ok(Ok(office)),
-            Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {}
-            Outcome::Refused { why: Why::NotSent, .. } => {
-                return away("the failover quorum went away before the order was given".to_owned());
-            }
-            Outcome::Refused { why: Why::Denied(why), .. } => {
-                let sentence = format!("the failover quorum does not take the order: {why}");
-                return Ok(Err(Conclusion::new(Exit::Refused, sentence)));
+            Outcome::Refused { why, .. } => {
+                if let Some(refusal) = Refusal::of_write(Wanted::Order, &why) {
+                    return Ok(Err(refusal.into()));
+                }
             }
         }
     }
-    let sentence = "others give orders at the same time: see `headship status`, and say it again";
-    Ok(Err(Conclusion::new(Exit::Refused, sentence)))
+    Ok(Err(Refusal::of_others(Wanted::Order).into()))
 }
 
 /// The write of an order at `key`, bound to what was read of the orders of all kinds: that each is over. Or which one is in its

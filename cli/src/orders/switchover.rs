@@ -8,7 +8,8 @@ use headship_core::config::Config;
 use headship_core::node::NodeName;
 use headship_core::record::{FORMAT, Rest, SwitchoverOrder};
 
-use super::kind::{self, Kind, New, Office, Refusal};
+use super::kind::{self, Kind, New, Office};
+use crate::refusal::Refusal;
 use crate::standing::{self, Holder};
 use crate::view::Records;
 

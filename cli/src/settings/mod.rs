@@ -12,7 +12,7 @@ use anyhow::Result;
 use headship_core::config::Config;
 use headship_core::epoch::Epoch;
 use headship_core::node::NodeName;
-use headship_core::quorum::{Op, Outcome, Refusal as Why, Version};
+use headship_core::quorum::{Op, Outcome, Version};
 use headship_core::record::{self, Active, Key, Maintenance, Settings};
 use headship_daemon::Exit;
 use headship_drivers::host::clock;
@@ -22,6 +22,7 @@ use self::asked::Patience;
 use self::plan::plan;
 use crate::args::{Maintain, Pause, Place, Resume, Switch};
 use crate::cluster::{self, Cluster};
+use crate::refusal::{Refusal, Refuse, Wanted};
 use crate::standing::{self, Holder};
 use crate::view::{self, Records};
 use crate::{keep, local, orders, output, say, who};
@@ -105,6 +106,30 @@ impl Conclusion {
     }
 }
 
+impl From<Refusal> for Conclusion {
+    fn from(refusal: Refusal) -> Self {
+        Self::refused(refusal.exit, refusal.sentence)
+    }
+}
+
+impl Refuse for Pause {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        tell(&refusal.clone().into(), self.json)
+    }
+}
+
+impl Refuse for Resume {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        tell(&refusal.clone().into(), self.json)
+    }
+}
+
+impl Refuse for Maintain {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        tell(&refusal.clone().into(), self.json)
+    }
+}
+
 /// Runs `headship pause`.
 pub(crate) async fn pause(config: &Config, place: &Place, arguments: &Pause) -> Result<Exit> {
     let wish = if arguments.keep { Wish::PauseAndKeep(who::random_id()?) } else { Wish::Pause };
@@ -120,7 +145,7 @@ pub(crate) async fn resume(config: &Config, place: &Place, arguments: &Resume) -
 pub(crate) async fn maintain(config: &Config, place: &Place, arguments: &Maintain) -> Result<Exit> {
     let subject = match subject(config, &arguments.name) {
         Ok(subject) => subject,
-        Err(why) => return tell(&Conclusion::refused(Exit::Refused, why), arguments.json),
+        Err(why) => return arguments.refuse(&Refusal::new(why)),
     };
     let wish = match arguments.switch {
         Switch::On => Wish::Begin(subject),
@@ -235,21 +260,14 @@ async fn carry_out(
             Outcome::Done { .. } => {
                 return settle(at, cluster, wish, (true, done), patience).await;
             }
-            Outcome::Unknown
-            | Outcome::Refused { why: Why::Exists | Why::Missing | Why::OtherVersion, .. } => {
-                ours = Some((new, done));
-            }
-            Outcome::Refused { why: Why::NotSent, .. } => {
-                return Err("the failover quorum went away before anything was written".to_owned());
-            }
-            Outcome::Refused { why: Why::Denied(why), .. } => {
-                let sentence = format!("the failover quorum does not take it: {why}");
-                return Ok(Conclusion::refused(Exit::Refused, sentence));
-            }
+            Outcome::Unknown => ours = Some((new, done)),
+            Outcome::Refused { why, .. } => match Refusal::of_write(Wanted::Change, &why) {
+                Some(refusal) => return Ok(refusal.into()),
+                None => ours = Some((new, done)),
+            },
         }
     }
-    let sentence = "the records change all the time: see `headship status`, and say it again";
-    Ok(Conclusion::refused(Exit::Refused, sentence))
+    Ok(Refusal::of_others(Wanted::Change).into())
 }
 
 /// A headnode may begin its maintenance, and others be kept out of office, only where `active` still says what was judged. A pause

@@ -6,22 +6,24 @@ use std::time::Duration;
 use headship_core::hadoop;
 use headship_core::node::NodeName;
 use headship_core::record::{Active, Phase, Verdict};
+use headship_core::time::WallTime;
 use serde::Serialize;
 
 use crate::apache;
 use crate::followers::Follower;
 use crate::history::{self, Transition};
 use crate::keep::{self, Keep};
+use crate::refusal::Refusal;
 use crate::standing::{self, Conclusion};
 use crate::view::{self, Headnode, Left, Local, Pulse, Quorum, Records, View, corrupt, record};
 
 /// The whole of it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(super) struct Document {
-    cluster: String,
-    node: String,
+    cluster: Option<String>,
+    node: Option<String>,
     seen_ms: u64,
-    condition: &'static str,
+    condition: Option<&'static str>,
     exit: u8,
     conclusion: String,
     active: Option<String>,
@@ -164,6 +166,12 @@ impl Document {
     }
 }
 
+/// That nothing could be looked at.
+pub(super) fn refused(refusal: &Refusal, now: WallTime) -> Document {
+    let (exit, conclusion) = (refusal.exit.code(), refusal.sentence.clone());
+    Document { seen_ms: now.0, exit, conclusion, ..Document::default() }
+}
+
 /// The view as JSON.
 pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
     let (records, local) = match &view.quorum {
@@ -172,10 +180,10 @@ pub(super) fn document(view: &View, conclusion: &Conclusion) -> Document {
     };
     let holder = records.and_then(|records| standing::holder(records).ok());
     Document {
-        cluster: view.cluster.clone(),
-        node: view.node.to_string(),
+        cluster: Some(view.cluster.clone()),
+        node: Some(view.node.to_string()),
         seen_ms: view.now.0,
-        condition: conclusion.condition.as_str(),
+        condition: Some(conclusion.condition.as_str()),
         exit: conclusion.condition.exit().code(),
         conclusion: conclusion.sentence.clone(),
         active: holder.map(|holder| holder.node.to_string()),

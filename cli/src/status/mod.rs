@@ -11,12 +11,14 @@ use std::time::Duration;
 use anyhow::Result;
 use headship_core::config::Config;
 use headship_daemon::Exit;
+use headship_drivers::host::clock;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::apache;
 use crate::args::{Place, Status};
 use crate::cluster::{self, Cluster};
 use crate::followers::Follower;
+use crate::refusal::{Refusal, Refuse};
 use crate::view::{Records, Server, View};
 use crate::{local, output, standing};
 
@@ -54,6 +56,12 @@ pub(crate) async fn run(config: &Config, place: &Place, arguments: &Status) -> R
             output::print(&text::page(&view, &conclusion))?;
         }
         Ok(conclusion.condition.exit())
+    }
+}
+
+impl Refuse for Status {
+    fn refuse(&self, refusal: &Refusal) -> Result<Exit> {
+        refusal.tell(self.json, &json::refused(refusal, clock::wall()))
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
 
 use crate::lab::{await_order, code, interrupt, node, one_more_up, stderr, stdout};
-use crate::transcript::{compare, neutral};
+use crate::transcript::{compare, neutral, without};
 
 /// Within this everything comes about on a busy machine, too: sessions end after 10 s here.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -203,23 +203,16 @@ impl Cluster {
     }
 }
 
-/// Without the numbers that differ from run to run: epochs, as nobody knows who wins the first one, boots, and spans.
+/// Without the numbers that differ from run to run: epochs, as nobody knows who wins the first one, and boots.
 fn without_numbers(said: &str) -> String {
     let is_hex = |it: char| it.is_ascii_hexdigit() || it == '-';
     let said = without(said, "epoch ", |it| it.is_ascii_digit());
-    let said = without(&said, "(boot ", is_hex);
-    without(&said, "it runs out in ", |it| it.is_ascii_digit() || it == '.')
+    without(&said, "(boot ", is_hex)
 }
 
-/// With `N` in place of each number that comes after `words`.
-fn without(said: &str, words: &str, is_of_number: impl Fn(char) -> bool) -> String {
-    let mut parts = said.split(words);
-    let first = parts.next().unwrap_or_default().to_owned();
-    parts.fold(first, |text, part| {
-        let rest = part.trim_start_matches(&is_of_number);
-        let number = if rest.len() < part.len() { "N" } else { "" };
-        format!("{text}{words}{number}{rest}")
-    })
+/// Past what the command line asks first: whether anybody could take over at all.
+fn unanswered_failover(epoch: Epoch) -> FailoverOrder {
+    FailoverOrder { answer: None, ..accepted_failover(epoch) }
 }
 
 fn accepted_failover(epoch: Epoch) -> FailoverOrder {
@@ -355,6 +348,8 @@ impl Cluster {
         self.set(key, &Health { verdict: Verdict::Ineligible, reasons, ..health }).await;
         self.until_role("hn1", Role::Out).await;
         self.each(&orders).await;
+        let epoch = self.active().await.epoch;
+        self.by_hand(&unanswered_failover(epoch)).await;
         self.host("hn1").thaw("health-monitor").unwrap();
         self.until_role("hn1", Role::Standby).await;
     }
@@ -396,6 +391,8 @@ impl Cluster {
             let output = self.run(&format!("{line} --timeout 1")).await;
             self.tell(line, "", &output);
         }
+        let epoch = self.active().await.epoch;
+        self.by_hand(&unanswered_failover(epoch)).await;
         self.host("hn0").thaw("master-fc").unwrap();
         self.until("hn0 acknowledges it", Key::Settings, |seen: &Content<Settings>| match seen {
             Content::Record(settings) => settings.keep.is_none(),

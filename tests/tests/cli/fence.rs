@@ -19,7 +19,7 @@ fn claimed() -> Active {
 }
 
 /// hn1 claims over hn0, and shows that it waits.
-async fn claim(lab: &mut Lab) {
+pub(crate) async fn claim(lab: &mut Lab) {
     lab.set_active(claimed()).await;
     let Found::Data { version, .. } = lab.read(Key::Active).await else { panic!("no `active`") };
     let attempt = Attempt {
@@ -43,7 +43,7 @@ async fn claim(lab: &mut Lab) {
 }
 
 /// The sessions of hn0 have ended.
-async fn fall_silent(lab: &mut Lab) {
+pub(crate) async fn fall_silent(lab: &mut Lab) {
     let keys = [Key::Headnode(node("hn0")), Key::Health(node("hn0")), Key::Services(node("hn0"))];
     lab.write(keys.map(|key| Op::Delete { key, version: None }).to_vec()).await;
 }

@@ -114,7 +114,7 @@ async fn status_shows_who_is_elected_in_the_apache_quorum_and_writes_nothing_the
     let page = stdout(&lab.run(&["status"]).await);
     assert!(page.contains("\nApache quorum   nothing is elected there\n"), "{page}");
 
-    let server = lab.ensemble.servers()[0].clone();
+    let server = lab.servers()[0].clone();
     elect(&server);
     let before = count(&server);
     let status = lab.run(&["status"]).await;

@@ -1,8 +1,11 @@
 //! An ensemble with the records of a cluster, whose active the tests play.
 
-use std::fs;
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Output, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use headship_core::epoch::{Epoch, Incarnation};
@@ -16,15 +19,19 @@ use headship_core::time::WallTime;
 use headship_tests::ensemble::{Ensemble, FAST_TICK};
 use headship_tests::programs::programs;
 use headship_zk::{OneShot, Options, Watched};
+use rustix::fs::{Mode, OFlags};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
+use zookeeper_client::{Acl, AuthId, Client, Permission};
 
 /// Within this everything comes about on a busy machine, too.
 pub(crate) const LIMIT: Duration = Duration::from_secs(30);
@@ -32,43 +39,100 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 /// How many ensembles are up at once. Most of the time the tests wait for something.
 const UP_AT_ONCE: usize = 2;
 
-/// An ensemble, a few at a time, with a configuration and a run folder of a host.
+/// The tick of the preset `normal`. Sessions of up to 20 ticks are granted.
+const SLOW_TICK: Duration = Duration::from_millis(500);
+
+/// Within this everything ends that a command does, with the longest time that it waits for an answer.
+const END: Duration = Duration::from_secs(90);
+
+/// A cluster's records in an ensemble, of which a few are up at a time, with a configuration and a run folder of a host.
 pub(crate) struct Lab {
-    pub(crate) ensemble: Ensemble,
+    pub(crate) ensemble: Rc<RefCell<Ensemble>>,
+    cluster: String,
+    tick: Duration,
     pub(crate) config: TempDir,
     pub(crate) run: TempDir,
     pub(crate) link: OneShot,
-    _up: SemaphorePermit<'static>,
+    up: Rc<SemaphorePermit<'static>>,
 }
 
 impl Lab {
     pub(crate) async fn start() -> Self {
-        let up = one_more_up().await;
+        Self::with(FAST_TICK).await
+    }
+
+    /// As `start`, where no session has to end in time: they last five times as long.
+    pub(crate) async fn patient() -> Self {
+        Self::with(SLOW_TICK).await
+    }
+
+    async fn with(tick: Duration) -> Self {
+        let up = Rc::new(one_more_up().await);
         // Before there is a session that has to be kept alive.
         program();
-        let ensemble = Ensemble::start(FAST_TICK).unwrap_or_else(|error| panic!("{error}"));
-        let root = "/headship/cli".to_owned();
-        // Longer than a frozen test machine, as far as the ensemble grants it.
-        let session = Duration::from_secs(2);
-        let watched = Watched::Record(Key::Switchover);
-        let options = Options { servers: ensemble.servers(), session, root, watched };
-        let link = OneShot::connect(options, LIMIT).await.unwrap();
+        let ensemble = Ensemble::start(tick).unwrap_or_else(|error| panic!("{error}"));
+        Self::of((Rc::new(RefCell::new(ensemble)), tick), "cli", up).await
+    }
+
+    /// Another cluster of this name in the same ensemble, which nobody has begun yet.
+    pub(crate) async fn beside(&self, cluster: &str) -> Self {
+        let ensemble = (Rc::clone(&self.ensemble), self.tick);
+        Self::of(ensemble, cluster, Rc::clone(&self.up)).await
+    }
+
+    async fn of(
+        (ensemble, tick): (Rc<RefCell<Ensemble>>, Duration),
+        cluster: &str,
+        up: Rc<SemaphorePermit<'static>>,
+    ) -> Self {
+        let servers = ensemble.borrow().servers();
+        let link = OneShot::connect(options(servers, cluster), LIMIT).await.unwrap();
         let folder = || tempfile::tempdir().unwrap();
-        let lab = Self { ensemble, config: folder(), run: folder(), link, _up: up };
+        let (config, run, cluster) = (folder(), folder(), cluster.to_owned());
+        let lab = Self { ensemble, cluster, tick, config, run, link, up };
         fs::create_dir(lab.run.path().join("status")).unwrap();
-        lab.configure("tick_ms = 100\nsync_limit = 5\n");
+        lab.configure(&format!("tick_ms = {}\nsync_limit = 5\n", tick.as_millis()));
         lab
     }
 
     pub(crate) fn configure(&self, quorum: &str) {
+        let preset = if self.tick == SLOW_TICK { "normal" } else { "fast" };
         let text = format!(
-            "cluster = \"cli\"\nnode = \"hn0\"\n[[headnode]]\nname = \"hn0\"\naddress = \"localhost\"\n\
-             [[headnode]]\nname = \"hn1\"\naddress = \"127.0.0.1\"\n[timing]\npreset = \"fast\"\n\
+            "cluster = \"{}\"\nnode = \"hn0\"\n[[headnode]]\nname = \"hn0\"\naddress = \"localhost\"\n\
+             [[headnode]]\nname = \"hn1\"\naddress = \"127.0.0.1\"\n[timing]\npreset = \"{preset}\"\n\
              [[service]]\nname = \"livy\"\ndriver = \"command\"\nstart = [\"/bin/sleep\", \"9\"]\nannounce = true\n\
              [failover_quorum]\nservers = {:?}\n{quorum}",
-            self.ensemble.servers()
+            self.cluster,
+            self.servers()
         );
+        self.rewrite(&text);
+    }
+
+    /// Changes a part of the configuration, and returns what it was as a whole.
+    pub(crate) fn reconfigure(&self, from: &str, to: &str) -> String {
+        let before = fs::read_to_string(self.config.path().join("headship.toml")).unwrap();
+        assert!(before.contains(from), "{from}: {before}");
+        self.rewrite(&before.replacen(from, to, 1));
+        before
+    }
+
+    /// Writes the configuration as a whole.
+    pub(crate) fn rewrite(&self, text: &str) {
         fs::write(self.config.path().join("headship.toml"), text).unwrap();
+    }
+
+    pub(crate) fn servers(&self) -> Vec<String> {
+        self.ensemble.borrow().servers()
+    }
+
+    /// Leaves everybody this right alone to a node below the cluster's root, as somebody with ZooKeeper's own tools would.
+    pub(crate) async fn allow_only(&self, permission: Permission, path: &str) {
+        let connector = Client::connector().with_session_timeout(SLOW_TICK * 20);
+        let [server, ..] = &self.servers()[..] else { panic!("there are three") };
+        let connection = TcpStream::connect(server).await.unwrap();
+        let client = async_net::bringing(connection, connector.connect(server)).await.unwrap();
+        let (path, acl) = (format!("/headship/{}/{path}", self.cluster), AuthId::anyone());
+        client.set_acl(&path, &[Acl::new(permission, acl)], None).await.unwrap();
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
@@ -90,6 +154,23 @@ impl Lab {
     pub(crate) fn begin(&self, arguments: &[&str]) -> Child {
         let mut command = self.command(arguments);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    pub(crate) fn run_on(&self, arguments: &[&str]) -> Running {
+        Running::new(self.begin(arguments))
+    }
+
+    /// As `run_on`, with a terminal on which somebody can answer.
+    pub(crate) fn run_at_a_terminal(&self, arguments: &[&str]) -> (Running, File) {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let theirs = ptsname(&ours, Vec::new()).unwrap();
+        let flags = OFlags::RDWR | OFlags::NOCTTY;
+        let theirs = rustix::fs::open(&theirs, flags, Mode::empty()).unwrap();
+        let mut command = self.command(arguments);
+        command.stdin(theirs).stdout(Stdio::piped()).stderr(Stdio::piped());
+        (Running::new(command.spawn().unwrap()), File::from(ours))
     }
 
     /// hn0 is active in epoch 7, and hn1 is ready.
@@ -150,9 +231,7 @@ impl Lab {
 
     /// Renews the lease, as the holder would, until the task is ended.
     pub(crate) async fn renew(&self) -> JoinHandle<()> {
-        let root = "/headship/cli".to_owned();
-        let (servers, watched) = (self.ensemble.servers(), Watched::Record(Key::Switchover));
-        let options = Options { servers, session: Duration::from_secs(2), root, watched };
+        let options = options(self.servers(), &self.cluster);
         let mut link = OneShot::connect(options, LIMIT).await.unwrap();
         tokio::spawn(async move {
             for seq in 0.. {
@@ -230,6 +309,81 @@ impl Lab {
         let data = record::write(&SwitchoverOrder { answer: Some(answer), ..order });
         self.write(vec![Op::Set { key: Key::Switchover, version: None, data }]).await;
     }
+}
+
+/// A command that runs, and what it said so far.
+pub(crate) struct Running {
+    child: Child,
+    out: BufReader<ChildStdout>,
+    err: ChildStderr,
+    said: String,
+    complained: String,
+}
+
+/// How a command ended.
+pub(crate) struct End {
+    pub(crate) code: i32,
+    pub(crate) said: String,
+    pub(crate) complained: String,
+}
+
+impl Running {
+    fn new(mut child: Child) -> Self {
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let (said, complained) = (String::new(), String::new());
+        Self { child, out: BufReader::new(out), err, said, complained }
+    }
+
+    /// Waits until it has told of something.
+    pub(crate) async fn until(&mut self, what: &str) {
+        let told = async {
+            while !self.said.contains(what) {
+                let read = self.out.read_line(&mut self.said).await.unwrap();
+                assert!(read > 0, "it ends without a word of {what}: {}", self.said);
+            }
+        };
+        timeout(LIMIT, told).await.expect(what);
+    }
+
+    /// Waits until it asks, and answers.
+    pub(crate) async fn answer(&mut self, terminal: &mut File, answer: &str) {
+        self.until_it_asks().await;
+        writeln!(terminal, "{answer}").unwrap();
+    }
+
+    pub(crate) async fn until_it_asks(&mut self) {
+        let asked = async {
+            while !self.complained.ends_with("[yes/no] ") {
+                let mut some = [0; 1024];
+                let read = self.err.read(&mut some).await.unwrap();
+                assert!(read > 0, "it ends without a question: {}", self.complained);
+                self.complained.push_str(std::str::from_utf8(&some[..read]).unwrap());
+            }
+        };
+        timeout(LIMIT, asked).await.expect("it asks");
+    }
+
+    pub(crate) fn interrupt(&self) {
+        interrupt(&self.child);
+    }
+
+    /// How it ended, with all that it said and complained of.
+    pub(crate) async fn end(mut self) -> End {
+        let (out, err) = (&mut self.said, &mut self.complained);
+        let rest = async {
+            tokio::try_join!(self.out.read_to_string(out), self.err.read_to_string(err)).unwrap();
+            self.child.wait().await.unwrap()
+        };
+        let status = timeout(END, rest).await.expect("it ends");
+        let Self { said, complained, .. } = self;
+        End { code: status.code().expect("by itself"), said, complained }
+    }
+}
+
+/// Of a session that lasts longer than a test machine stands still, as far as the ensemble grants it.
+fn options(servers: Vec<String>, cluster: &str) -> Options {
+    let (session, root) = (SLOW_TICK * 20, format!("/headship/{cluster}"));
+    Options { servers, session, root, watched: Watched::Record(Key::Switchover) }
 }
 
 /// Leave to have one more ensemble up.

@@ -13,6 +13,8 @@ mod failover;
 mod fence;
 mod hadoop;
 mod lab;
+mod late;
+mod midway;
 mod refusals;
 mod settings;
 mod transcript;
@@ -92,7 +94,7 @@ async fn out_of_sight_of_the_quorum_the_host_is_asked() {
     let mut lab = Lab::start().await;
     lab.write_cluster().await;
     fs::write(lab.run.path().join("status/master-fc"), "active (epoch 7): holds office").unwrap();
-    (0..3).for_each(|server| lab.ensemble.kill(server).unwrap());
+    (0..3).for_each(|server| lab.ensemble.borrow_mut().kill(server).unwrap());
     let begin = Instant::now();
     let status = lab.run(&["status", "--timeout", "2"]).await;
     assert!(begin.elapsed() < Duration::from_secs(10), "took {:?}", begin.elapsed());

@@ -1,14 +1,28 @@
 //! What each command says when it cannot do what it was asked for, and how it ends: `refusals.txt` has all of it, in the
 //! order of this file. `HEADSHIP_REWRITE=1` accepts what is said now.
 
-use std::fs;
+use std::fs::{self, File};
 
 use headship_core::epoch::Incarnation;
-use headship_core::quorum::{Found, Op};
-use headship_core::record::{self, Active, Health, Key, Phase, Settings, Verdict};
+use headship_core::quorum::Op;
+use headship_core::record::{
+    self, Active, FORMAT, Health, Key, Lock, Phase, ServicesState, Settings, Verdict,
+};
+use rustix::fs::{FlockOperation, flock};
+use tokio::process::Command;
 
-use crate::lab::{Lab, active, code, identity, node, stderr, stdout};
-use crate::transcript::{compare, neutral};
+use crate::lab::{End, Lab, active, identity, node, program};
+use crate::transcript::{Transcript, compare};
+
+/// The daemons, of which one each runs on a host.
+const DAEMONS: [&str; 5] =
+    ["master-fc", "master-ha-service", "slave-fc", "slave-ha-service", "health-monitor"];
+
+/// Those that run on headnodes only.
+const HEADNODES_ALONE: [&str; 3] = ["master-fc", "master-ha-service", "health-monitor"];
+
+/// A host's name that no resolver has to be asked about: its only label is too long.
+const NO_HOST: &str = "a-label-of-more-than-sixty-three-letters-is-the-name-of-no-host-at-all";
 
 /// Every command that asks or changes something, with what it needs to be understood.
 const EACH: [&str; 15] = [
@@ -28,57 +42,6 @@ const EACH: [&str; 15] = [
     "adopt",
     "check",
 ];
-
-/// A lab, and what was said in it so far.
-struct Transcript {
-    lab: Lab,
-    text: String,
-}
-
-impl Transcript {
-    fn situation(&mut self, what: &str) {
-        self.text.push_str(&format!("\n## {what}\n"));
-    }
-
-    async fn each(&mut self, lines: &[&str]) {
-        for line in lines {
-            self.line(line, line).await;
-        }
-    }
-
-    /// Runs a command with what is needed besides, and writes down what came of it.
-    async fn line(&mut self, shown: &str, line: &str) {
-        let arguments: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).collect();
-        let output = self.lab.run(&arguments).await;
-        // The pages of `status` and `check` have tests of their own; what they come to is told by the exit code.
-        let page = matches!(arguments.first(), Some(&"status" | &"check"));
-        let said = if page { String::new() } else { stdout(&output) };
-        let said = self.plain(&format!("{said}{}", stderr(&output)));
-        self.text.push_str(&format!("\n$ headship {shown}\n{said}= {}\n", code(&output)));
-    }
-
-    /// Without what differs from run to run: places, ports, people and times.
-    fn plain(&self, said: &str) -> String {
-        let (config, run) = (self.lab.config.path(), self.lab.run.path());
-        neutral(said, &self.lab.ensemble.servers(), (config, run))
-    }
-
-    async fn change<R>(&mut self, key: Key, change: impl FnOnce(&mut R))
-    where
-        R: serde::Serialize + serde::de::DeserializeOwned,
-    {
-        let Found::Data { data, .. } = self.lab.read(key.clone()).await else {
-            panic!("no {key:?}")
-        };
-        let mut record: R = record::parse(&key, &data).unwrap();
-        change(&mut record);
-        self.set(key, record::write(&record)).await;
-    }
-
-    async fn set(&mut self, key: Key, data: String) {
-        self.lab.write(vec![Op::Set { key, version: None, data }]).await;
-    }
-}
 
 impl Transcript {
     /// hn0 holds office, and what is in the way of this and that.
@@ -100,8 +63,18 @@ impl Transcript {
             "maintenance hn7 on",
             "maintenance hn1 off",
             "resume",
+            "maintenance hn1 on",
+            "maintenance hn1 on",
+            "maintenance hn1 off",
+            "pause",
+            "resume",
         ])
         .await;
+        self.left_alone().await;
+        self.situation("hn0 has taken office and starts its services");
+        self.lab.set_active(active("hn0", 7, Phase::BecomingActive)).await;
+        self.each(&["active", "switchover --to hn0"]).await;
+        self.lab.set_active(active("hn0", 7, Phase::Active)).await;
         self.situation("a peer that cannot run the services");
         self.change(Key::Health(node("hn1")), |health: &mut Health| {
             health.verdict = Verdict::Ineligible;
@@ -128,22 +101,58 @@ impl Transcript {
             "fence confirm hn7 --yes",
             "failover --from hn0 --yes",
             "pause --keep",
+            "maintenance hn1 on",
+            "pause",
+            "resume",
         ])
         .await;
 
         renewals.abort();
     }
 
+    /// Services in maintenance: livy on the headnode in office, which shows that it goes by it, and one that is pinned.
+    async fn left_alone(&mut self) {
+        self.situation("of services");
+        let services = Key::Services(node("hn0"));
+        let alone = |state: &mut ServicesState| state.alone = ["livy".to_owned()].into();
+        self.change(services.clone(), alone).await;
+        self.each(&["maintenance livy on", "maintenance livy on"]).await;
+        self.change(services, |state: &mut ServicesState| state.alone.clear()).await;
+        self.each(&["maintenance livy off"]).await;
+        let pinned = "[[service]]\nname = \"esp\"\nunit = \"esp.service\"\npinned = \"hn0\"\n";
+        let before =
+            self.lab.reconfigure("[failover_quorum]", &format!("{pinned}[failover_quorum]"));
+        self.each(&["maintenance esp on", "maintenance esp off"]).await;
+        self.lab.rewrite(&before);
+    }
+
     /// Nobody is active, or nobody can say who is.
     async fn without_office(&mut self) {
         self.situation("in transition");
         self.lab.set_active(active("hn0", 7, Phase::BecomingStandby)).await;
-        self.each(&["active", "is-active hn0", "switchover", "maintenance hn0 on"]).await;
+        self.each(&["active", "is-active hn0", "switchover", "pause", "maintenance hn0 on"]).await;
+        self.each(&["maintenance hn0 on", "maintenance hn1 on"]).await;
+        self.situation("ceded, and not claimed yet");
+        let (to, until_ms) = (Some(node("hn1")), 20_000);
+        self.lab.set_active(active("hn0", 7, Phase::Ceded { to, until_ms })).await;
+        self.each(&["active", "failover --from hn0 --yes"]).await;
         self.situation("a holder that renews no more, and is not seen");
         self.lab.set_active(active("hn0", 7, Phase::Active)).await;
         self.lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
         self.each(&["active", "is-active hn0"]).await;
 
+        self.situation(
+            "a holder that the configuration here does not know, or whose address nobody knows",
+        );
+        let unknown = self.lab.reconfigure("\"localhost\"", &format!("{NO_HOST:?}"));
+        self.lab.write(vec![create_lock("hn0")]).await;
+        self.each(&["active --host", "active --ip", "active --json"]).await;
+        self.lab.set_active(active("hn7", 7, Phase::Active)).await;
+        self.set(Key::Lock, lock("hn7")).await;
+        self.each(&["active", "active --json", "is-active hn0", "resume"]).await;
+        self.lab.rewrite(&unknown);
+        self.lab.set_active(active("hn0", 7, Phase::Active)).await;
+        self.lab.write(vec![Op::Delete { key: Key::Lock, version: None }]).await;
         self.situation("another life of the cluster in `active` than in `settings`");
         self.change(Key::Settings, |settings: &mut Settings| {
             settings.incarnation = Incarnation("another".to_owned());
@@ -161,25 +170,86 @@ impl Transcript {
     /// Nothing can be asked.
     async fn without_quorum_or_configuration(&mut self) {
         self.situation("the failover quorum is out of sight");
-        (0..3).for_each(|server| self.lab.ensemble.kill(server).unwrap());
+        (0..3).for_each(|server| self.lab.ensemble.borrow_mut().kill(server).unwrap());
         for line in EACH {
             self.line(line, &format!("{line} --timeout 0.5")).await;
         }
+        self.situation("a configuration of another node, and of a service with a headnode's name");
+        let before = self.lab.reconfigure("node = \"hn0\"", "node = \"wn1\"");
+        self.each(&["is-active"]).await;
+        self.daemons(&HEADNODES_ALONE).await;
+        self.lab.rewrite(&before);
+        self.lab.reconfigure("name = \"livy\"", "name = \"hn1\"");
+        self.each(&["maintenance hn1 on"]).await;
         self.situation("a faulty configuration");
         self.lab.configure("tick_ms = \"soon\"\n");
         self.each(&EACH).await;
+        self.daemons(&DAEMONS).await;
+        self.as_json().await;
         self.situation("no configuration");
         fs::remove_file(self.lab.config.path().join("headship.toml")).unwrap();
         self.each(&EACH).await;
+        self.situation("a configuration that is no file");
+        fs::create_dir(self.lab.config.path().join("headship.toml")).unwrap();
+        self.each(&EACH[..2]).await;
+        self.as_json().await;
     }
+
+    /// Programs that asked for JSON get it, too, with the exit code and the sentence in it, and nothing on standard error.
+    async fn as_json(&mut self) {
+        // Of these the first has none, and the second prints its findings.
+        for line in EACH.iter().filter(|line| !["is-active", "check"].contains(line)) {
+            let line = format!("{line} --json");
+            let end = self.begin(&line).end().await;
+            let json: serde_json::Value = serde_json::from_str(&end.said).unwrap();
+            assert_eq!((&json["exit"], end.complained.as_str()), (&end.code.into(), ""), "{line}");
+            self.write(&line, "", &end);
+        }
+    }
+
+    /// What daemons say that end at once.
+    async fn daemons(&mut self, daemons: &[&str]) {
+        for daemon in daemons {
+            let (config, run) = (self.lab.config.path(), self.lab.run.path());
+            let mut command = Command::new(program().with_file_name(daemon));
+            command.arg("--config").arg(config).arg("--run").arg(run);
+            let output = command.output().await.unwrap();
+            let [said, complained] =
+                [output.stdout, output.stderr].map(|it| String::from_utf8(it).unwrap());
+            let end = End { code: output.status.code().unwrap(), said, complained };
+            self.write_of(daemon, "", &end);
+        }
+    }
+
+    /// Of each daemon another one runs.
+    async fn other_daemons(&mut self) {
+        self.situation("another one of each daemon runs");
+        let locks = DAEMONS.map(|daemon| {
+            let lock = File::create(self.lab.run.path().join(format!("{daemon}.lock"))).unwrap();
+            flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
+            lock
+        });
+        self.daemons(&DAEMONS).await;
+        drop(locks);
+    }
+}
+
+fn lock(holder: &str) -> String {
+    record::write(&Lock { format: FORMAT, by: identity(holder) })
+}
+
+fn create_lock(holder: &str) -> Op {
+    Op::Create { key: Key::Lock, data: lock(holder) }
 }
 
 #[tokio::test]
 async fn every_refusal_and_error_of_every_command_is_as_written_down() {
-    let lab = Lab::start().await;
-    let mut told = Transcript { lab, text: String::new() };
+    let mut told = Transcript::new(Lab::start().await);
     told.situation("arguments that make no sense");
     told.each(&[
+        "",
+        "fence",
+        "fence confirm",
         "switchover --to a/b",
         "failover",
         "maintenance hn1",
@@ -189,6 +259,7 @@ async fn every_refusal_and_error_of_every_command_is_as_written_down() {
         "failback",
     ])
     .await;
+    told.other_daemons().await;
     told.situation("nobody ever held office");
     told.each(&EACH).await;
 

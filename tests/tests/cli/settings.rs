@@ -121,7 +121,7 @@ async fn withdrawn(lab: &mut Lab) {
     assert_eq!(lab.settings().await.paused, None);
 }
 
-async fn written(lab: &mut Lab, wanted: fn(&Settings) -> bool) -> Settings {
+pub(crate) async fn written(lab: &mut Lab, wanted: fn(&Settings) -> bool) -> Settings {
     let seen = async {
         loop {
             let settings = lab.settings().await;
@@ -140,7 +140,7 @@ async fn set(lab: &mut Lab, settings: &Settings) {
 }
 
 /// Both daemons of hn0 show by which keep they go.
-async fn shows(lab: &mut Lab, id: Option<&String>) {
+pub(crate) async fn shows(lab: &mut Lab, id: Option<&String>) {
     let key = Key::Headnode(node("hn0"));
     let Found::Data { data, .. } = lab.read(key.clone()).await else { panic!("it is there") };
     let state: HeadnodeState = record::parse(&key, &data).unwrap();
