@@ -9,7 +9,7 @@ use headship_core::controller::{Controller, Found};
 use headship_core::duty::{self, DutyKeeper};
 use headship_core::eligibility::HealthMonitor;
 use headship_core::guard::Guard;
-use headship_core::quorum::Event as QuorumEvent;
+use headship_core::quorum::{ActionId, Event as QuorumEvent};
 use headship_core::time::WallTime;
 
 use super::client::Client;
@@ -252,18 +252,7 @@ impl World {
                 });
                 self.file_done(id, Heard::PermitWritten { id: action, error });
             }
-            Deed::RemovePermit { id: action } => {
-                let run = &self.host(id.host).run;
-                let (there, read_only) =
-                    (run.permit.is_some(), run.fault == Some(RunFault::ReadOnly));
-                let error = (there && read_only).then(|| RunFault::ReadOnly.text());
-                if there && error.is_none() {
-                    self.notice(&self.who(id), "permit removed".to_owned());
-                    self.host_mut(id.host).run.permit = None;
-                    self.files_changed(id);
-                }
-                self.file_done(id, Heard::PermitWritten { id: action, error });
-            }
+            Deed::RemovePermit { id: action } => self.remove_permit(id, action),
             Deed::WriteClosed { id: action, closed } => {
                 let epoch = closed.epoch;
                 let error = self.write_file(id, |run| {
@@ -306,6 +295,18 @@ impl World {
             Deed::Say(line) => self.say(id, &line),
             Deed::Exit => self.exit(id),
         }
+    }
+
+    fn remove_permit(&mut self, id: DaemonId, action: ActionId) {
+        let run = &self.host(id.host).run;
+        let (there, read_only) = (run.permit.is_some(), run.fault == Some(RunFault::ReadOnly));
+        let error = (there && read_only).then(|| RunFault::ReadOnly.text());
+        if there && error.is_none() {
+            self.notice(&self.who(id), "permit removed".to_owned());
+            self.host_mut(id.host).run.permit = None;
+            self.files_changed(id);
+        }
+        self.file_done(id, Heard::PermitWritten { id: action, error });
     }
 
     fn write_file(

@@ -25,7 +25,8 @@ impl Follower {
         }
         // Only what was read in this connection begins the wait: nobody knows what shows while there is none.
         let begun = Behind { since: now, read_again: false };
-        let Some(mut behind) = self.behind.or(self.active.is_fresh().then_some(begun)) else {
+        let Some(mut behind) = self.behind.or_else(|| self.active.is_fresh().then_some(begun))
+        else {
             return false;
         };
         let until = behind.since.after(self.wait);
