@@ -114,15 +114,21 @@ impl Transcript {
     async fn left_alone(&mut self) {
         self.situation("of services");
         let services = Key::Services(node("hn0"));
-        let alone = |state: &mut ServicesState| state.alone = ["livy".to_owned()].into();
-        self.change(services.clone(), alone).await;
+        let leaves = |name: &'static str| {
+            move |state: &mut ServicesState| state.alone = [name.to_owned()].into()
+        };
+        let keeps_all = |state: &mut ServicesState| state.alone.clear();
+        self.change(services.clone(), leaves("livy")).await;
         self.each(&["maintenance livy on", "maintenance livy on"]).await;
-        self.change(services, |state: &mut ServicesState| state.alone.clear()).await;
+        self.change(services.clone(), keeps_all).await;
         self.each(&["maintenance livy off"]).await;
         let pinned = "[[service]]\nname = \"esp\"\nunit = \"esp.service\"\npinned = \"hn0\"\n";
         let before =
             self.lab.reconfigure("[failover_quorum]", &format!("{pinned}[failover_quorum]"));
-        self.each(&["maintenance esp on", "maintenance esp off"]).await;
+        self.change(services.clone(), leaves("esp")).await;
+        self.each(&["maintenance esp on"]).await;
+        self.change(services, keeps_all).await;
+        self.each(&["maintenance esp off"]).await;
         self.lab.rewrite(&before);
     }
 

@@ -92,7 +92,13 @@ impl Agent {
     /// Whether it is on record what the agent was started with, or cannot be: the alias of a node is worth more than the
     /// certainty that its agent is restarted if we die at this very moment.
     pub(super) fn is_noted(&self) -> bool {
-        self.written.as_ref() == Some(&self.note) || self.error.is_some()
+        let cannot_be = self.error.is_some() && self.writing.is_none();
+        self.written.as_ref() == Some(&self.note) || cannot_be
+    }
+
+    /// Another office is followed: what could not be noted is tried at once, before the hosts file says something else.
+    pub(super) fn turn(&mut self) {
+        self.write_due = Time::default();
     }
 }
 
@@ -203,7 +209,7 @@ impl Follower {
         (settled && started_with != Some(applied.address)).then_some(applied.address)
     }
 
-    fn note_agent(&mut self, now: Time) {
+    pub(super) fn note_agent(&mut self, now: Time) {
         let Some(agent) = &mut self.agent else { return };
         if agent.writing.is_some() || agent.written.as_ref() == Some(&agent.note) {
             return;

@@ -90,8 +90,9 @@ impl Follower {
         }
         let id = self.ids.draw();
         let (alias, address) = (follow.alias.clone(), target.address);
-        let was_right = self.hosts.applied.as_ref() == Some(target);
-        let doubt = self.agent.as_mut().filter(|_| was_right).map(|agent| &mut agent.doubtful);
+        // What this process found when it began is known.
+        let agent = self.agent.as_mut().filter(|_| self.hosts.applied.is_some());
+        let doubt = agent.map(|agent| &mut agent.doubtful);
         if let Some(doubt) = doubt.filter(|doubt| **doubt && self.hosts.look == Look::No) {
             // What comes up from now on is in doubt again.
             *doubt = false;

@@ -282,6 +282,7 @@ impl Follower {
             self.hosts.verify();
         }
         self.look_whom_to_follow(now);
+        self.note_agent(now);
         self.keep_hosts(now);
         self.keep_agent(now);
         self.keep_guard(now);
@@ -334,6 +335,7 @@ impl Follower {
             Ok(Some(target)) => {
                 if self.target.as_ref() != Some(&target) {
                     self.hosts.turn();
+                    self.agent.iter_mut().for_each(Agent::turn);
                 }
                 if put_back {
                     let text = format!(
