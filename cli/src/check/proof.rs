@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use headship_core::config::Config;
 use headship_core::config::checked::Timing;
-use headship_core::fencing::{ANSWER_LIMIT, switched_off_after};
+use headship_core::fencing::switched_off_after;
 
 use super::fencing::has_agent;
 use super::host::Host;
@@ -176,17 +176,17 @@ enum ByAgent {
 
 fn by_agent(config: &Config) -> ByAgent {
     let (fencing, wait) = (&config.fencing, config.timing.wait());
-    let Some(off) = switched_off_after(fencing, &config.node) else { return ByAgent::None };
-    let before = fencing.dead_after + ANSWER_LIMIT;
+    let Some((looks, asked)) = switched_off_after(fencing, &config.node) else {
+        return ByAgent::None;
+    };
+    let off = looks + asked;
     let sum = format!(
-        "{off:?} after its last renewal at the latest ({:?} without a sign, {ANSWER_LIMIT:?} to answer, {:?} for the agent)",
-        fencing.dead_after,
-        off.saturating_sub(before)
+        "{off:?} after its last renewal at the latest ({looks:?} in which it shows nothing and answers nothing, {asked:?} for the agent)"
     );
     if off < wait {
         return ByAgent::InTime(format!("{sum}, another starts after {wait:?}"));
     }
-    let way_out = match wait.saturating_sub(before).as_millis().saturating_sub(1) {
+    let way_out = match wait.saturating_sub(looks).as_millis().saturating_sub(1) {
         0 => "a longer lease leaves it time".to_owned(),
         left => format!(
             "if it is that fast, set `limit_ms` of the method to {left} or less (of all its agents together)"
@@ -200,6 +200,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use headship_core::config::checked::{FenceKind, FenceMethod};
+    use headship_core::fencing::ANSWER_LIMIT;
 
     use super::*;
     use crate::check::Level;

@@ -48,11 +48,15 @@ impl Victim {
 }
 
 /// How long after the last sign of a holder of office its fence agents have switched it off at the latest, if they can: all that
-/// may be asked about it before its office is claimed, one after the other. Nothing where there is none for it.
-pub fn switched_off_after(fencing: &Fencing, node: &NodeName) -> Option<Duration> {
+/// may be asked about it before its office is claimed, one after the other, with a look at the host before each. The looks and
+/// the agents' own time; nothing where there is none for it.
+pub fn switched_off_after(fencing: &Fencing, node: &NodeName) -> Option<(Duration, Duration)> {
     let agents = fencing.methods.iter().filter(|method| method.is_agent() && method.fences(node));
-    let asked = agents.map(|method| method.limit).reduce(Duration::saturating_add)?;
-    Some(fencing.dead_after + ANSWER_LIMIT + asked.min(fencing.budget))
+    let (look, none) = (fencing.dead_after + ANSWER_LIMIT, Duration::ZERO);
+    let sum = agents.fold((none, none), |(looks, asked), method| {
+        (looks.saturating_add(look), asked.saturating_add(method.limit))
+    });
+    (sum.0 > none).then(|| (sum.0, sum.1.min(fencing.budget)))
 }
 
 /// What a fence method says of a victim.
@@ -116,6 +120,9 @@ pub enum Step {
         /// How long it may take.
         limit: Duration,
     },
+    /// Look whether the victim still shows nothing before the next method is asked ([`Asking::go_on`]): this one may have taken
+    /// long, and without saying that it is out.
+    Look,
     /// The victim is out.
     Fenced {
         /// The method that says so.
@@ -135,12 +142,21 @@ pub enum Step {
 pub struct Asking {
     victim: Victim,
     methods: Vec<Method>,
-    /// When the time of all methods together is over.
-    ends: Time,
-    /// The method that is being asked, by its place in `methods`, and since when it is late.
-    asked: Option<(usize, Time)>,
+    /// What is left of the time of all methods together.
+    left: Duration,
+    /// The method that is being asked.
+    asked: Option<Asked>,
     /// What the methods before it said.
     said: Vec<Answer>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Asked {
+    /// Its place in the round.
+    index: usize,
+    since: Time,
+    /// From when on it is not waited for.
+    late: Time,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -160,13 +176,14 @@ impl Asking {
         may: impl Fn(&FenceMethod) -> bool,
     ) -> (Self, Step) {
         let methods = methods(&victim, fencing, may).collect();
-        let ends = now.after(fencing.budget);
-        let mut asking = Self { victim, methods, ends, asked: None, said: Vec::new() };
+        let left = fencing.budget;
+        let mut asking = Self { victim, methods, left, asked: None, said: Vec::new() };
         let step = asking.next(now);
         (asking, step)
     }
 
-    /// Goes on with the methods that `may` be asked by now and were not in this round yet, in a time of their own.
+    /// Goes on with the next method. Those that `may` be asked by now and were not in this round yet come last, and bring new
+    /// time.
     pub fn go_on(
         mut self,
         now: Time,
@@ -176,7 +193,9 @@ impl Asking {
         let asked: Vec<usize> = self.methods.iter().map(|method| method.place).collect();
         let new = methods(&self.victim, fencing, may);
         self.methods.extend(new.filter(|method| !asked.contains(&method.place)));
-        self.ends = now.after(fencing.budget);
+        if self.methods.len() > asked.len() {
+            self.left = fencing.budget;
+        }
         let step = self.next(now);
         (self, step)
     }
@@ -184,33 +203,32 @@ impl Asking {
     /// What a method answered, and what is to be done now; `None` if nothing is, as after the answer of a method that was
     /// given up: its Yes may be true, but it came after its limit, and the next method has been asked.
     pub fn answered(&mut self, now: Time, method: usize, answer: Answer) -> Option<Step> {
-        let (asked, _) = self.asked?;
-        let asked = self.methods.get(asked).filter(|asked| asked.place == method)?;
-        let by = asked.name.clone();
+        let asked = self.asked?;
+        let said = self.methods.get(asked.index).filter(|asked| asked.place == method)?;
+        let by = said.name.clone();
         self.asked = None;
+        self.left = self.left.saturating_sub(now.since(asked.since));
         Some(match answer {
             Answer::Yes { how } => Step::Fenced { by, how },
             Answer::No { .. } | Answer::Unknown { .. } => {
                 self.said.push(answer);
-                self.next(now)
+                let further = self.methods.len() > self.said.len() && !self.left.is_zero();
+                if further { Step::Look } else { self.next(now) }
             }
         })
     }
 
     /// Gives up a method that is late. Early or repeated calls are harmless.
     pub fn handle_timeout(&mut self, now: Time) -> Option<Step> {
-        let (asked, late) = self.asked?;
-        let method = self.methods.get(asked)?;
-        if now < late {
-            return None;
-        }
+        let asked = self.asked.filter(|asked| now >= asked.late)?;
+        let method = self.methods.get(asked.index)?;
         let why = format!("it did not answer within {:?}", method.limit);
         self.answered(now, method.place, Answer::Unknown { why })
     }
 
     /// When `handle_timeout` is due.
     pub fn poll_timeout(&self) -> Option<Time> {
-        self.asked.map(|(_, late)| late)
+        self.asked.map(|asked| asked.late)
     }
 
     /// What each method has said so far, by its name and in their order; `None` for one that has not answered.
@@ -221,16 +239,16 @@ impl Asking {
 
     /// The method that is being asked, by its name.
     pub fn asks(&self) -> Option<&str> {
-        let (asked, _) = self.asked?;
-        self.methods.get(asked).map(|method| method.name.as_str())
+        self.methods.get(self.asked?.index).map(|method| method.name.as_str())
     }
 
     /// Asks the next method, or refuses.
     fn next(&mut self, now: Time) -> Step {
         while let Some(method) = self.methods.get(self.said.len()) {
-            let limit = method.limit.min(self.ends.since(now));
+            let limit = method.limit.min(self.left);
             if !limit.is_zero() {
-                self.asked = Some((self.said.len(), now.after(limit).after(BEYOND)));
+                let (index, late) = (self.said.len(), now.after(limit).after(BEYOND));
+                self.asked = Some(Asked { index, since: now, late });
                 return Step::Ask { method: method.place, limit };
             }
             let why = "no time was left to ask it".to_owned();

@@ -56,13 +56,22 @@ fn agents_have_switched_a_host_off_once_all_of_it_may_have_been_asked_for_their_
     let mut methods = vec![agent("ipmi", 3, "hn0"), method("ssh", 9), agent("pdu", 4, "hn0")];
     methods.push(agent("other", 8, "hn1"));
     let after = |methods: &[FenceMethod], of: &str| {
-        switched_off_after(&fencing(methods.to_vec()), &node(of)).map(|it| it.as_millis())
+        let sum = switched_off_after(&fencing(methods.to_vec()), &node(of));
+        sum.map(|(looks, asked)| (looks.as_millis(), asked.as_millis()))
     };
-    assert_eq!(after(&methods, "hn0"), Some(1000 + 500 + 7000));
-    assert_eq!(after(&methods, "hn1"), Some(1000 + 500 + 8000));
+    assert_eq!(after(&methods, "hn0"), Some((2 * 1500, 7000)), "a look before each");
+    assert_eq!(after(&methods, "hn1"), Some((1500, 8000)));
     assert_eq!(after(&methods, "hn2"), None);
     methods.push(agent("slow", 60, "hn0"));
-    assert_eq!(after(&methods, "hn0"), Some(1000 + 500 + 30_000), "their budget");
+    assert_eq!(after(&methods, "hn0"), Some((3 * 1500, 30_000)), "their budget");
+}
+
+/// `method` does not say Yes, and a look shows nothing: the step after that.
+fn further(asking: &mut Asking, now: Time, method: usize, answer: Answer) -> Step {
+    assert_eq!(asking.answered(now, method, answer), Some(Step::Look));
+    let (went_on, step) = asking.clone().go_on(now, &fencing(Vec::new()), |_| true);
+    *asking = went_on;
+    step
 }
 
 #[test]
@@ -70,7 +79,7 @@ fn methods_are_asked_in_order_until_one_says_yes() {
     let fencing = fencing(vec![method("ipmi", 10), method("pdu", 10), method("ssh", 10)]);
     let (mut asking, step) = Asking::begin(at(0), victim(), &fencing, |_| true);
     assert_eq!(step, ask(0, 10));
-    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(1, 10)));
+    assert_eq!(further(&mut asking, at(1), 0, no()), ask(1, 10));
     let yes = Answer::Yes { how: "it is off".to_owned() };
     let fenced = Step::Fenced { by: "pdu".to_owned(), how: "it is off".to_owned() };
     assert_eq!(asking.answered(at(2), 1, yes), Some(fenced));
@@ -81,7 +90,7 @@ fn methods_are_asked_in_order_until_one_says_yes() {
 fn after_the_last_method_it_is_refused_with_what_each_said() {
     let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10)]);
     let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, |_| true);
-    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(1, 10)));
+    assert_eq!(further(&mut asking, at(1), 0, no()), ask(1, 10));
     let why = "no fence method says that hn0 is off (ipmi: no, it is on; ssh: unknown, no route)";
     let refused = Step::Refused { why: why.to_owned() };
     assert_eq!(asking.answered(at(2), 1, unknown()), Some(refused));
@@ -92,7 +101,7 @@ fn a_round_goes_on_with_the_methods_that_were_not_asked_in_it_and_with_new_time(
     let fencing = fencing(vec![method("ipmi", 10), method("ssh", 10), method("pdu", 25)]);
     let early = |it: &FenceMethod| it.name != "ssh";
     let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, early);
-    assert_eq!(asking.answered(at(9), 0, no()), Some(ask(2, 21)));
+    assert_eq!(further(&mut asking, at(9), 0, no()), ask(2, 21));
     assert!(matches!(asking.answered(at(30), 2, unknown()), Some(Step::Refused { .. })));
     let (mut asking, step) = asking.go_on(at(40), &fencing, |_| true);
     assert_eq!(step, ask(1, 10));
@@ -125,7 +134,7 @@ fn only_methods_that_may_be_are_asked() {
     let fencing = fencing(vec![method("a", 10), method("b", 10), method("c", 10)]);
     let (mut asking, step) = Asking::begin(at(0), victim(), &fencing, |method| method.name != "b");
     assert_eq!((step, asking.asks()), (ask(0, 10), Some("a")));
-    assert_eq!(asking.answered(at(1), 0, no()), Some(ask(2, 10)));
+    assert_eq!(further(&mut asking, at(1), 0, no()), ask(2, 10));
     let no = no();
     let said: Vec<_> = asking.answers().collect();
     assert_eq!(said, [("a", Some(&no)), ("c", None)]);
@@ -137,7 +146,9 @@ fn a_method_that_does_not_answer_is_given_up_and_its_late_yes_is_not_heard() {
     let (mut asking, _) = Asking::begin(at(0), victim(), &fencing, |_| true);
     assert_eq!(asking.poll_timeout(), Some(at(12)));
     assert_eq!(asking.handle_timeout(at(11)), None);
-    assert_eq!(asking.handle_timeout(at(12)), Some(ask(1, 10)));
+    assert_eq!(asking.handle_timeout(at(12)), Some(Step::Look));
+    let (mut asking, step) = asking.go_on(at(12), &fencing, |_| true);
+    assert_eq!(step, ask(1, 10));
     let late = Answer::Yes { how: "it is off".to_owned() };
     assert_eq!(asking.answered(at(13), 0, late), None);
     assert_eq!(asking.poll_timeout(), Some(at(24)));
@@ -151,8 +162,11 @@ fn the_budget_cuts_the_last_methods_short() {
     let fencing = fencing(vec![method("a", 20), method("b", 20), method("c", 20)]);
     let (mut asking, step) = Asking::begin(at(100), victim(), &fencing, |_| true);
     assert_eq!(step, ask(0, 20));
-    assert_eq!(asking.answered(at(120), 0, no()), Some(ask(1, 10)));
-    let Some(Step::Refused { why }) = asking.answered(at(130), 1, no()) else { panic!() };
+    // The look before the next one is none of their time.
+    assert_eq!(asking.answered(at(120), 0, no()), Some(Step::Look));
+    let (mut asking, step) = asking.go_on(at(125), &fencing, |_| true);
+    assert_eq!(step, ask(1, 10));
+    let Some(Step::Refused { why }) = asking.answered(at(135), 1, no()) else { panic!() };
     assert!(why.contains("c: unknown, no time was left to ask it"), "{why}");
 }
 

@@ -27,8 +27,8 @@ impl Controller {
             }
     }
 
-    /// Everything says that the host is dead: the methods are asked, one after the other. Those that were being asked when the office
-    /// was claimed have answered already.
+    /// Everything says that the host is dead: the next method is asked, or the first. Those that were being asked when the office was
+    /// claimed have answered already.
     pub(super) fn ask_methods(&mut self, now: Time) {
         let Some(suspicion) = &self.suspicion else { return };
         let (victim, used) = (suspicion.victim(), suspicion.used);
@@ -62,6 +62,7 @@ impl Controller {
                 self.actions.push_back(Action::Fence { id, method, victim, limit });
                 self.tell_of(Kind::FenceAsked, text);
             }
+            Step::Look => suspicion.goes_on = true,
             Step::Fenced { by, how } => {
                 let text = format!("{node} is off: fence method `{by}` says so ({how})");
                 suspicion.fenced = Some(Fenced { victim: suspicion.victim(), by, how });

@@ -61,7 +61,8 @@ pub(super) struct Suspicion {
     watched: bool,
     /// What the fence methods were asked and said.
     round: Option<Asking>,
-    /// Whether that was under way when the office was claimed: the methods that are asked only then are still to come.
+    /// Whether more methods are to be asked in that round, once everything still says that the host is dead: those after one that
+    /// did not say Yes, and, where a method was being asked when the office was claimed, those that are asked only then.
     goes_on: bool,
     /// The method that is being asked, by its place.
     asked: Option<(ActionId, usize)>,
@@ -316,7 +317,8 @@ impl Controller {
         if suspicion.used != used {
             // The claim is something new to ask about, with more methods; what is being asked goes on.
             (suspicion.used, suspicion.rests) = (used, None);
-            suspicion.goes_on = used == Use::Claimed && suspicion.asked.is_some();
+            let goes_on = suspicion.goes_on || suspicion.asked.is_some();
+            suspicion.goes_on = used == Use::Claimed && goes_on;
         }
         if moved <= suspicion.moved {
             return;
@@ -417,8 +419,8 @@ impl Controller {
         let Some((until, _)) = &suspicion.rests else { return false };
         let until = *until;
         if now >= until {
-            // All of it is looked at anew.
-            suspicion.rests = None;
+            // All of it is looked at anew, and every method is asked again.
+            (suspicion.rests, suspicion.goes_on) = (None, false);
             suspicion.gap();
             suspicion.steady = Some(now);
             return false;
