@@ -100,7 +100,6 @@ impl Follower {
             self.actions.push_back(Action::PutHosts { id, alias, address, only_look: true });
             return;
         }
-        self.hosts.look = Look::No;
         self.hosts.verify = false;
         self.hosts.pending = Some((id, target.clone()));
         self.actions.push_back(Action::PutHosts { id, alias, address, only_look: false });
@@ -127,6 +126,8 @@ impl Follower {
         let Some((_, put)) = self.hosts.pending.take_if(|(pending, _)| *pending == id) else {
             return;
         };
+        // Until now the file is as the look found it.
+        self.hosts.look = Look::No;
         match outcome {
             Ok(changes) => self.hosts_are_right(put, &changes),
             Err(why) => {

@@ -231,8 +231,9 @@ fn a_crash_after_any_step_ends_with_alias_and_agent_right() {
             world.restart();
             world.pass(60);
             assert_eq!(world.alias().unwrap(), "10.0.0.11", "{what}");
-            let right = AgentNote { address: "10.0.0.11".parse().ok(), epoch: Epoch(2) };
-            assert_eq!(world.note.as_ref(), Some(&right), "{what}");
+            // Of an agent that it finds down it knows the alias that it starts it with, and not yet whose office that is.
+            let noted = world.note.as_ref().and_then(|note| note.address);
+            assert_eq!(noted, "10.0.0.11".parse().ok(), "{what}");
             assert_eq!(world.running.get(AGENT), Some(&true), "{what}");
             assert!(world.shown().follows, "{what}: {}", world.shown().why);
             let log = world.log();

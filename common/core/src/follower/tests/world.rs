@@ -164,10 +164,16 @@ impl World {
     }
 
     fn settle(&mut self) {
-        while let Some(action) = self.follower.poll_action() {
-            if self.dead {
-                return;
+        // A disk takes its time: the hosts file is written when all else has happened that is ordered meanwhile.
+        let mut late: Option<Action> = None;
+        loop {
+            let next = self.follower.poll_action();
+            let writes = |it: &Action| matches!(it, Action::PutHosts { only_look: false, .. });
+            if next.as_ref().is_some_and(writes) {
+                late = next;
+                continue;
             }
+            let (Some(action), false) = (next.or_else(|| late.take()), self.dead) else { return };
             let Some((word, event)) = self.carry_out(action) else { continue };
             if self.dies_after == Some(word) {
                 (self.dead, self.dies_after) = (true, None);
