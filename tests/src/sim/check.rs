@@ -370,8 +370,10 @@ impl World {
         });
         // Whoever wrote it may not have heard yet that it is written.
         let known = self.now > run.permit_at + WRITTEN;
-        // Of a start that gave no answer within its limit nobody knows that it went well.
-        let known = known && self.now > self.unit(by.host, &action.service).told_at;
+        // Of a start that gave no answer within its limit nobody knows that it went well; nor of one whose answer has waited, with
+        // all else, for a process that stood still.
+        let told_at = self.unit(by.host, &action.service).told_at;
+        let known = known && self.now > told_at.max(host.daemon(by.kind).thawed_at);
         if covered && unclaimed && known {
             let (who, service) = (self.who(by), &action.service);
             self.violation(format!(

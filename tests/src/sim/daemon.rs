@@ -467,8 +467,9 @@ impl World {
             return;
         }
         self.notice(&self.who(id), format!("{} is thawed", id.kind.name()));
+        let now = self.now;
         let daemon = self.host_mut(id.host).daemon_mut(id.kind);
-        daemon.life = Life::Running;
+        (daemon.life, daemon.thawed_at) = (Life::Running, now);
         let process = daemon.process;
         for input in std::mem::take(&mut daemon.deferred) {
             self.input(id, process, input);

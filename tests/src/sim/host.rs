@@ -122,6 +122,8 @@ pub(super) struct Daemon {
     /// Whether a file is being written: the next deeds wait for it.
     pub(super) busy: bool,
     pub(super) deferred: Vec<Input>,
+    /// When it went on after it had stood still.
+    pub(super) thawed_at: Duration,
     pub(super) wake: u64,
     pub(super) wake_at: Option<Duration>,
     /// Whether systemd starts it again when it dies.
@@ -257,6 +259,7 @@ impl Host {
             woken: (0, 0),
             filed: (0, 0),
             writing: None,
+            thawed_at: Duration::ZERO,
         };
         Self {
             machine: format!("machine-of-{name}"),
@@ -433,6 +436,9 @@ impl World {
         self.host_mut(id).frozen = false;
         let now = self.now;
         self.net.reach_changed = now;
+        for kind in Kind::ALL {
+            self.host_mut(id).daemon_mut(kind).thawed_at = now;
+        }
         for happening in std::mem::take(&mut self.host_mut(id).deferred) {
             self.at(now, happening);
         }
