@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use clap::Parser;
@@ -78,7 +79,12 @@ fn print_one(seed: u64, log: bool, detailed: bool) -> bool {
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 fn print_many(seeds: Range<u64>, keep_going: bool) -> bool {
     let began = Instant::now();
+    let told = AtomicUsize::new(0);
     let progress = |tally: &Tally| {
+        let untold = told.swap(tally.failed.len(), Ordering::Relaxed);
+        for (seed, violation) in tally.failed.iter().skip(untold) {
+            println!("seed {seed}: {violation}");
+        }
         if tally.seeds.is_multiple_of(PROGRESS) {
             let minutes = began.elapsed().as_secs_f64() / 60.0;
             println!("{} seeds, {} failed, {minutes:.1} minutes", tally.seeds, tally.failed.len());
@@ -87,9 +93,6 @@ fn print_many(seeds: Range<u64>, keep_going: bool) -> bool {
     let tally = soak(seeds, keep_going, progress);
     let minutes = began.elapsed().as_secs_f64() / 60.0;
     let hours = tally.simulated.as_secs_f64() / 3600.0;
-    for (seed, violation) in &tally.failed {
-        println!("seed {seed}: {violation}");
-    }
     println!(
         "{} seeds, {} failed; {hours:.1} simulated hours in {minutes:.2} minutes ({:.0} seeds and {:.0} hours a minute); \
          {} offices, {} starts; longest way to settle {:.0} s (seed {})",

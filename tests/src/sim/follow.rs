@@ -38,6 +38,8 @@ pub(super) struct Follow {
     pub(super) note: Option<AgentNote>,
     /// It could not be written last: a slave-fc that is started then cannot know what the agent was started with.
     pub(super) note_failed: bool,
+    /// And that one was started: what the agent runs with is not known to anybody, which was said before.
+    blind: bool,
     /// `/var/lib/headship/followed`.
     pub(super) followed: Option<Followed>,
     running: bool,
@@ -63,6 +65,7 @@ impl Default for Follow {
             fault: None,
             note: None,
             note_failed: false,
+            blind: false,
             followed: None,
             running: false,
             cannot_start: false,
@@ -78,7 +81,7 @@ impl Follow {
     /// Memory and processes are gone; files are there.
     pub(super) fn power_lost(&mut self) {
         (self.note, self.note_failed) = (None, false);
-        self.running = false;
+        (self.running, self.blind) = (false, false);
         self.started_with = None;
     }
 
@@ -120,8 +123,9 @@ fn foreign(hosts: &[u8]) -> Vec<Vec<u8>> {
 
 impl World {
     /// A slave-fc that starts: it reads what lies on its host. systemd itself keeps slave-ha-service running here.
-    pub(super) fn new_follower(&self, id: DaemonId, config: &Config, me: Identity) -> Follower {
-        let follow = &self.host(id.host).follow;
+    pub(super) fn new_follower(&mut self, id: DaemonId, config: &Config, me: Identity) -> Follower {
+        let follow = &mut self.host_mut(id.host).follow;
+        follow.blind |= follow.note_failed;
         let found = Found {
             followed: follow.followed.clone(),
             note: follow.note.clone(),
@@ -194,7 +198,7 @@ impl World {
             }
             Order::Start => {
                 (follow.running, follow.started_with) = (true, follow.alias());
-                follow.started_at = now;
+                (follow.started_at, follow.blind) = (now, false);
                 let with =
                     follow.started_with.map_or_else(|| "no alias".to_owned(), |it| it.to_string());
                 said = Some(format!("agent started with {with}"));
@@ -271,7 +275,7 @@ impl World {
         if follow.alias() != address {
             return Some(format!("{ALIAS} on {} is not {name}", state.name));
         }
-        (!follow.running || follow.started_with != address)
+        (!follow.running || follow.started_with != address && !follow.blind)
             .then(|| format!("the agent on {} does not follow {name}", state.name))
     }
 }

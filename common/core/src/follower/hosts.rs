@@ -90,10 +90,12 @@ impl Follower {
         }
         let id = self.ids.draw();
         let (alias, address) = (follow.alias.clone(), target.address);
-        // What this process found when it began is known.
-        let agent = self.agent.as_mut().filter(|_| self.hosts.applied.is_some());
-        let doubt = agent.map(|agent| &mut agent.doubtful);
-        if let Some(doubt) = doubt.filter(|doubt| **doubt && self.hosts.look == Look::No) {
+        // What this process found when it began is known. An edit is what differs from what was written last, not from what is to be
+        // written now.
+        let doubt =
+            self.agent.as_mut().map(|agent| &mut agent.doubtful).zip(self.hosts.applied.as_ref());
+        let doubt = doubt.filter(|(doubt, _)| **doubt && self.hosts.look == Look::No);
+        if let Some((doubt, &Followed { address, .. })) = doubt {
             // What comes up from now on is in doubt again.
             *doubt = false;
             self.hosts.look = Look::UnderWay(id);

@@ -191,6 +191,26 @@ fn an_agent_that_came_up_while_an_editor_had_the_hosts_file_is_restarted_with_it
     assert!(world.log().is_empty(), "once");
 }
 
+/// Between two offices of the same headnode there was one that the file could not be written for, while the agent was down.
+#[test]
+fn an_alias_that_could_not_be_written_and_is_right_again_restarts_nobody() {
+    let mut world = World::new("hn1");
+    world.office(&office(1, "hn0", Phase::Active));
+    world.pass(60);
+    (world.hosts_fault, world.agent_fault) = (Some("read-only file system"), Some("no"));
+    world.service(AGENT, false);
+    world.office(&office(2, "hn1", Phase::BecomingActive));
+    world.pass(60);
+    world.office(&office(3, "hn0", Phase::BecomingActive));
+    world.pass(60);
+    world.agent_fault = None;
+    world.pass(60);
+    world.log();
+    world.hosts_fault = None;
+    world.pass(60);
+    assert_eq!(world.log(), ["`headnodehost` is hn0 (10.0.0.10, epoch 3)"]);
+}
+
 /// It was edited before the agent came up, or as it was coming up; and slave-fc dies at any moment of what comes of it.
 #[test]
 fn an_edit_that_an_agent_may_have_read_is_on_record_before_it_is_put_right() {

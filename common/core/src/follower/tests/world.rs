@@ -215,7 +215,7 @@ impl World {
             }
             Action::PutHosts { id, alias, address, only_look } => {
                 let new = hosts_file::rewrite(&self.hosts, &alias, address);
-                let outcome = match self.hosts_fault {
+                let outcome = match self.hosts_fault.filter(|_| !only_look) {
                     Some(fault) => Err(fault.to_owned()),
                     None => new.map_err(|why| why.to_string()).map(|new| {
                         if !only_look {
