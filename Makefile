@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo packages test test-more test-real chaos soak model bench lint clean-lab
+.PHONY: help demo packages test test-more test-real chaos soak fuzz model bench lint clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -37,6 +37,10 @@ chaos: ## Random faults on real hosts for MINUTES=10, with SEED=, PRESET=fast, O
 soak: ## Simulate SEEDS=100000 clusters, from seed FROM=0 on: an hour on two processors.
 	cargo build --profile soak --package headship-tests --bin sim
 	target/soak/sim --keep-going --seeds $(or $(FROM),0)..$(shell expr $(or $(FROM),0) + $(or $(SEEDS),100000))
+
+fuzz: ## Give every parser, and every daemon a quorum that lies: hostile input for MINUTES=10 each, an hour in all.
+	HEADSHIP_FUZZ_MINUTES=$(or $(MINUTES),10) cargo test --release --package headship-tests --test hostile -- --nocapture
+	HEADSHIP_FUZZ_MINUTES=$(or $(MINUTES),10) cargo test --release --package headship-tests --lib lying -- --nocapture
 
 model: ## Explore the larger scopes of the model to their end: some hours, and much memory.
 	cargo build --release --workspace --bins

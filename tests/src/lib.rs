@@ -1,8 +1,9 @@
-//! Scenarios, simulation, model and lab.
+//! Scenarios, simulation, model, lab and hostile input.
 
 pub mod bench;
 pub mod chaos;
 pub mod ensemble;
+pub mod hostile;
 pub mod lab;
 pub mod model;
 pub mod plain;

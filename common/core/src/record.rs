@@ -73,8 +73,11 @@ pub fn parse<T: DeserializeOwned>(key: &Key, data: &str) -> Result<T, Corrupt> {
     struct Head {
         format: u32,
     }
-    let form =
-        |error: serde_json::Error| Corrupt::Form { path: key.path(), detail: error.to_string() };
+    // It may name what it found, which is somebody else's.
+    let form = |error: serde_json::Error| Corrupt::Form {
+        path: key.path(),
+        detail: error.to_string().replace(char::is_control, " "),
+    };
     let head: Head = serde_json::from_str(data).map_err(form)?;
     if head.format > FORMAT {
         return Err(Corrupt::Newer { path: key.path(), format: head.format });

@@ -14,8 +14,14 @@ use super::error::{LabError, Result, Tried};
 /// one server; the library holds the server as well.
 const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iputils-ping,procps,curl,default-jre-headless,libzookeeper-java";
 
+/// What real resource agents need: to send what tells a network of an address, and to mount.
+const FOR_AGENTS: &str = "gawk,kmod,libnet1,libplumb2,psmisc";
+
+/// The agents themselves. Their package depends on cluster-glue, and with it on IPMI, SNMP and Perl, of which they use nothing.
+const UNPACK_AGENTS: &str = r#"cd "$1/tmp" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download resource-agents && dpkg-deb --extract resource-agents_*.deb "$1" && rm resource-agents_*.deb"#;
+
 /// Raised when the recipe changes, so that an old base is not taken for a new one.
-const RECIPE: u32 = 1;
+const RECIPE: u32 = 2;
 
 /// What mmdebstrap is told about the machine's apt: how to reach the archive, not what to install.
 const APT_SETTINGS: [&str; 4] =
@@ -71,13 +77,18 @@ fn suite() -> Result<String> {
 
 fn mmdebstrap(suite: &str, target: &Path) -> Result<Command> {
     let mut command = Command::new("mmdebstrap");
-    command.args(["--mode=root", "--variant=minbase", &format!("--include={PACKAGES}")]);
+    command.args([
+        "--mode=root",
+        "--variant=minbase",
+        &format!("--include={PACKAGES},{FOR_AGENTS}"),
+    ]);
     for excluded in ["man", "doc", "locale"] {
         command.arg(format!("--dpkgopt=path-exclude=/usr/share/{excluded}/*"));
     }
     command.arg("--dpkgopt=force-unsafe-io");
     // The JRE's maintainer script puts links into the excluded directory and fails where it is missing.
     command.arg("--setup-hook=mkdir -p \"$1/usr/share/man/man1\"");
+    command.arg(format!("--customize-hook={UNPACK_AGENTS}"));
     command.args([
         "--aptopt=Acquire::Languages \"none\"",
         "--aptopt=APT::Install-Recommends \"false\"",

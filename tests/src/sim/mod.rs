@@ -17,6 +17,8 @@ mod follow;
 mod heal;
 mod host;
 mod log;
+#[cfg(test)]
+mod lying;
 mod machine;
 mod net;
 mod operator;

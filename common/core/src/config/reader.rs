@@ -52,7 +52,11 @@ impl Reader {
 
     pub(super) fn into_faults(mut self) -> Faults {
         self.faults.sort_by_key(|fault| fault.offset);
-        let fault = |raw: RawFault| Fault { place: self.source.place(raw.offset), text: raw.text };
+        // One line each, whatever the parser said of whatever stands in the file.
+        let fault = |raw: RawFault| Fault {
+            place: self.source.place(raw.offset),
+            text: raw.text.trim_end().replace(char::is_control, " "),
+        };
         Faults(self.faults.into_iter().map(fault).collect())
     }
 

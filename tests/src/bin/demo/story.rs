@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// Pause between two looks: what happens is stamped where it happens, so this only delays the show.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// What is told in the order of its time stamps may take this long from where it happens to here, in nanoseconds.
+const ON_ITS_WAY: u64 = 400_000_000;
+
 /// Tells it from beginning to end.
 pub(crate) fn tell(stage: &Stage) -> Result<()> {
     step("Waiting until one headnode is active and the other one is ready");
@@ -43,7 +46,9 @@ pub(crate) fn tell(stage: &Stage) -> Result<()> {
     let mut seen = Show::begin(stage, &with_workers(stage, &active))?;
     let status = show(stage, standby, &["switchover"])?;
     ensure!(status.success(), "`headship switchover` failed ({status})");
-    println!("What daemons and services told meanwhile:");
+    println!(
+        "What daemons and services told meanwhile, counted from just before the command was begun:"
+    );
     seen.until_all_serve_on(&active, false)?;
     followed(stage, &active)?;
 
@@ -131,11 +136,15 @@ impl<'stage> Show<'stage> {
                 event.at > self.since && event.host == host && event.what == What::Ready
             });
             let all = ready.count() >= SERVICES && self.active.iter().any(|active| active == host);
-            if as_it_happens || all {
-                untold.sort();
-                self.tell(&untold);
-                untold.clear();
-            }
+            untold.sort();
+            let heard_of_all = now().saturating_sub(ON_ITS_WAY);
+            let old = untold.partition_point(|news: &News| news.at <= heard_of_all);
+            let told = match (all, as_it_happens) {
+                (true, _) => untold.len(),
+                (false, true) => old,
+                (false, false) => 0,
+            };
+            self.tell(&untold.drain(..told).collect::<Vec<_>>());
             if all {
                 return Ok(());
             }
