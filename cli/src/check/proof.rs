@@ -16,7 +16,7 @@ use super::{Area, Finding};
 pub(super) fn findings(config: &Config, host: &Host) -> Vec<Finding> {
     let mut findings = vec![
         lost(config),
-        Area::Proof.ok("master-fc or slave-ha-service dies or hangs: a new process goes on before D, or the other of the two stops everything by D"),
+        Area::Proof.ok("master-fc or slave-ha-service dies or hangs: a new process goes on before the lease ends, or the other of the two stops everything by then"),
         joint_death(config.timing.kill, host.watchdog),
         servers(config),
     ];
@@ -26,7 +26,7 @@ pub(super) fn findings(config: &Config, host: &Host) -> Vec<Finding> {
         findings.extend(paused(config, host));
     }
     findings.push(Area::Proof.advice(format!(
-        "not covered: the whole ensemble is away for longer than the lease ({:?}): everything stops at D, and comes back with it; for work on the ensemble there is `headship pause --keep`",
+        "not covered: the whole ensemble is away for longer than the lease ({:?}): everything stops when the lease ends, and comes back with the ensemble; for work on the ensemble there is `headship pause --keep`",
         config.timing.lease
     )));
     findings.push(Area::Proof.advice(
@@ -63,8 +63,8 @@ fn unfenced(config: &Config) -> Vec<&str> {
 /// Guard and master-fc may die or freeze together across D: whether the guard is back before the kill time is over.
 fn joint_death(kill: Duration, watchdog: Option<Duration>) -> Finding {
     let Some(watchdog) = watchdog else {
-        return Area::Proof.ok(format!(
-            "kill time {kill:?} against the watchdogs of slave-ha-service and master-fc: not known here (no such units with a watchdog on this host)"
+        return Area::Proof.advice(format!(
+            "not known: whether the kill time of {kill:?} is enough should slave-ha-service and master-fc die together, as this host has no such units with a watchdog; see `headship check` on a headnode"
         ));
     };
     let needed = Timing::kill_needed(watchdog);
@@ -100,7 +100,7 @@ fn unkillable(config: &Config, host: &Host) -> Finding {
         );
     }
     Area::Proof.ok(format!(
-        "a service outlives its SIGKILL: this host reboots at once, {:?} after D",
+        "a service outlives its SIGKILL: this host reboots, {:?} after its lease has ended",
         config.timing.kill
     ))
 }
@@ -108,7 +108,9 @@ fn unkillable(config: &Config, host: &Host) -> Finding {
 /// A host that stands still as a whole and goes on later has services from its thaw to their SIGKILL.
 fn frozen(config: &Config, host: &Host) -> Finding {
     let kill = config.timing.kill;
-    let what = format!("this host stands still as a whole past D + {kill:?} and goes on");
+    let what = format!(
+        "this host stands still as a whole until {kill:?} after its lease has ended, and goes on"
+    );
     // The device counts whole seconds; systemd sets the next longer one.
     let watchdog = host
         .hardware_watchdog
@@ -311,7 +313,7 @@ mod tests {
         for (seconds, level, says) in [
             (Some(1), Level::Ok, "may even die or freeze together"),
             (Some(3), Level::Warning, "kill time 2s, needed 4s"),
-            (None, Level::Ok, "not known here"),
+            (None, Level::Advice, "not known: whether"),
         ] {
             let found = joint_death(Duration::from_secs(2), seconds.map(Duration::from_secs));
             assert!(found.level == level && found.text.contains(says), "{found:?}");

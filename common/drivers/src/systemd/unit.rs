@@ -1,7 +1,6 @@
 //! What systemd says of a unit, in our words.
 
 use std::collections::HashMap;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -132,17 +131,26 @@ type Executed = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 impl ServiceProperties {
     /// Whether the start gate kept it from starting.
     pub(super) fn refused_by(&self, gate: &Path) -> bool {
+        self.ended_before_start(gate)
+            .any(|(_, code, status)| code == CLD_EXITED && status == i32::from(gate::REFUSED))
+    }
+
+    /// Whether the start gate stands before it, and systemd does not know that it ever ran: a `daemon-reload` takes that.
+    fn forgets(&self, gate: &Path) -> bool {
+        self.ended_before_start(gate).any(|(process, ..)| process == 0)
+    }
+
+    /// How the commands before its start that are `program` ended: process, `si_code` and status.
+    fn ended_before_start(&self, program: &Path) -> impl Iterator<Item = (u32, i32, i32)> {
         let commands: Vec<Executed> = self
             .0
             .get("ExecStartPre")
             .and_then(|value| value.try_clone().ok())
             .and_then(|value| value.try_into().ok())
             .unwrap_or_default();
-        commands.iter().any(|(path, _, _, _, _, _, _, _, code, status)| {
-            Path::new(path).as_os_str().as_bytes() == gate.as_os_str().as_bytes()
-                && *code == CLD_EXITED
-                && *status == i32::from(gate::REFUSED)
-        })
+        let is_it = |path: &str| Path::new(path).as_os_str() == program.as_os_str();
+        let ours = commands.into_iter().filter(move |(path, ..)| is_it(path));
+        ours.map(|(_, _, _, _, _, _, _, process, code, status)| (process, code, status))
     }
 
     /// What our own program said of why it failed.
@@ -166,6 +174,9 @@ impl ServiceProperties {
         Some(match result {
             "success" => return None,
             "exit-code" if code == CLD_EXITED => format!("its process exited with status {status}"),
+            "exit-code" if self.forgets(gate) => {
+                "a start of it failed, as at the start gate: systemd was reloaded since, and does not know the command any more".to_owned()
+            }
             "exit-code" => "a command around its start or stop failed".to_owned(),
             "signal" | "core-dump" | "watchdog" if code == 0 => {
                 "a command before its start was killed".to_owned()
