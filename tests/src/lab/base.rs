@@ -18,7 +18,7 @@ const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,iputils-ping,procps,c
 const FOR_AGENTS: &str = "gawk,kmod,libnet1,libplumb2,psmisc";
 
 /// The agents themselves. Their package depends on cluster-glue, and with it on IPMI, SNMP and Perl, of which they use nothing.
-const UNPACK_AGENTS: &str = r#"cd "$1/tmp" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download resource-agents && dpkg-deb --extract resource-agents_*.deb "$1" && rm resource-agents_*.deb"#;
+const UNPACK_AGENTS: &str = r#"cd "$1/tmp" && APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get download resource-agents && dpkg-deb --fsys-tarfile resource-agents_*.deb | tar --extract --directory "$1" --keep-directory-symlink && rm resource-agents_*.deb"#;
 
 /// Raised when the recipe changes, so that an old base is not taken for a new one.
 const RECIPE: u32 = 2;

@@ -205,8 +205,8 @@ impl Host {
             format!("--hostname={}", self.name()),
             format!("--network-namespace-path=/run/netns/{}", self.place.netns(self.spec)),
             format!("--bind={}:{SERVICE_LOG_INSIDE}", self.place.service_log_dir().display()),
-            // Not among nspawn's defaults, and root has it on a machine.
-            "--capability=CAP_IPC_LOCK".to_owned(),
+            // Not among nspawn's defaults, and root has them on a machine.
+            "--capability=CAP_IPC_LOCK,CAP_NET_ADMIN".to_owned(),
             "--register=no".to_owned(),
             "--keep-unit".to_owned(),
             "--console=read-only".to_owned(),

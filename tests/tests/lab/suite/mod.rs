@@ -5,6 +5,7 @@
 //! paused, nothing cut. After each, whatever its outcome, the services' own log is asked whether any two headnodes ever ran
 //! some at once. A test that fails tells what the hosts said, and where services ran.
 
+mod actions;
 mod activation;
 mod agents;
 mod apache;
@@ -155,7 +156,8 @@ pub(crate) fn more_fast() -> Vec<Test> {
     let cluster =
         [&health::MORE[..], &services::MORE, &pinned::MORE, &orders::MORE, &records::MORE].concat();
     let cluster = [&cluster[..], &quorum::MORE_FAST, &daemons::MORE_FAST].concat();
-    let hosts = [&activation::MORE[..], &device::MORE, &upgrades::MORE_FAST].concat();
+    let hosts =
+        [&actions::MORE[..], &activation::MORE, &device::MORE, &upgrades::MORE_FAST].concat();
     [nodes, cluster, hosts].concat()
 }
 
