@@ -125,6 +125,12 @@ pub(crate) enum Command {
     /// worst: 0 (also with advice), 11 for warnings, 3 for a fault in the configuration, 9 when the failover quorum cannot be
     /// reached, 1 for any other.
     Check(Check),
+    /// Show the whole configuration that this node goes by
+    Config {
+        /// What is shown.
+        #[command(subcommand)]
+        command: Config,
+    },
 }
 
 /// `headship status`
@@ -299,6 +305,25 @@ pub(crate) struct Check {
     /// Look at the configuration alone, which takes no time and asks nobody
     #[arg(long)]
     pub(crate) configuration: bool,
+}
+
+/// `headship config`
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Print the whole configuration, each value with where it comes from
+    ///
+    /// It is headship.toml, conf.d and the profile in one, and defaults are written out: as headship.toml it gives the same
+    /// configuration. Behind each value stands its file and line, the profile, or that it is the default. With faults there is no
+    /// configuration to show: they are told, and the exit code is 3. It asks nobody.
+    Show(ConfigShow),
+}
+
+/// `headship config show`
+#[derive(Debug, Args)]
+pub(crate) struct ConfigShow {
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

@@ -6,6 +6,7 @@ mod apache;
 mod args;
 mod check;
 mod cluster;
+mod config_show;
 mod fence;
 mod followers;
 mod history;
@@ -83,6 +84,7 @@ async fn dispatch(command: &Command, place: &Place) -> Result<Exit> {
         Command::Adopt(it) => configured(place, it, adopt::run).await,
         // Faults of the configuration are among what it finds.
         Command::Check(it) => check::run(place, it).await,
+        Command::Config { command: args::Config::Show(it) } => config_show::run(place, it),
     }
 }
 

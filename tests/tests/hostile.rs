@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use headship_core::actions::Recipe;
-use headship_core::config;
+use headship_core::config::{self, Effective, Place};
 use headship_core::epoch::Epoch;
 use headship_core::fencing::{End, Next, Run, Victim, agent, ssh};
 use headship_core::hadoop;
@@ -84,16 +84,30 @@ fn a_configuration_is_loaded_or_each_fault_is_said_in_one_line_at_a_place_that_i
     try_all(file!(), &spoiled(&examples), |bytes| {
         let text = text(&bytes);
         let fragments = [("headship.toml".to_owned(), text.clone())];
-        let Err(faults) = config::load(&fragments, node("hn0")) else { return Ok(()) };
+        let faults = match config::effective(&fragments, node("hn0")) {
+            Ok(effective) => return comes_back_as_written_out(&effective),
+            Err(faults) => faults,
+        };
         prop_assert!(!faults.is_empty());
         for fault in faults.0 {
-            prop_assert_eq!(&fault.place.file, "headship.toml");
             let lines = text.lines().count() + 1;
-            prop_assert!((1..=lines).contains(&fault.place.line), "{fault}");
-            prop_assert!(is_plain(&fault.text), "{:?}", fault.text);
+            let is_there = match &fault.place {
+                Place::Line { file, line } => file == "headship.toml" && (1..=lines).contains(line),
+                Place::Profile(_) => text.contains("cluster_type"),
+            };
+            prop_assert!(is_there, "{fault}");
+            prop_assert!(is_plain(&fault.to_string()), "{:?}", fault.to_string());
         }
         Ok(())
     });
+}
+
+/// As it is written out it is the same configuration, without the profile and all that it was made of.
+fn comes_back_as_written_out(effective: &Effective) -> TestCaseResult {
+    let text = effective.to_toml();
+    let again = config::load(&[("headship.toml".to_owned(), text.clone())], node("hn0"));
+    prop_assert_eq!(again.as_ref(), Ok(&effective.config), "{}", text);
+    Ok(())
 }
 
 /// What can be read can be written, and says the same then: with all that this version does not know.

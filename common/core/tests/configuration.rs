@@ -31,10 +31,10 @@ fn the_sample_written_out_says_exactly_the_defaults() {
     let defaults = load(&[("sample", SAMPLE)]);
     let spelt = written_out();
     assert!(spelt.contains("\nlease_ms = 6000") && spelt.contains("\npreset = \"normal\""));
-    // What cannot be a default beside the sample's own choice of driver, and of what moves.
+    // What cannot be a default beside the sample's own choice of services and drivers.
     let spelt = spelt.replace("\nstart = [\"/usr/bin/program\", \"argument\"]\n", "\n");
     let spelt = spelt.replace("agent_command = [\"/usr/bin/agent\", \"argument\"]\n", "");
-    let spelt = spelt.replace("pinned = \"hn0\"\n", "");
+    let spelt = spelt.replace("cluster_type = \"spark\"\n", "");
     let spelt = spelt.replace("body = '\"state\": *\"STARTED\"'\n", "");
     assert_eq!(load(&[("sample", &spelt)]), defaults);
 }
@@ -58,7 +58,7 @@ fn what_the_sample_says_can_be_left_out_can() {
         assert!(head.contains(table), "{table} is left out without a word at the top");
     }
     // They stand behind a `#` though they have no default.
-    for example in ["node", "agent_command", "start", "pinned"] {
+    for example in ["node", "cluster_type", "agent_command", "start"] {
         assert!(head.contains(&format!("`{example}`")), "{example}");
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use headship_core::config::{self, Config, Faults};
+use headship_core::config::{self, Config, Effective, Faults};
 use headship_core::node::{BadName, NodeName};
 
 use crate::Exit;
@@ -76,27 +76,38 @@ fn way_out(source: &io::Error) -> &'static str {
 ///
 /// There is none, it cannot be read, or it has faults (all of them at once).
 pub fn load(folder: &Path) -> Result<Config, ConfigurationError> {
+    Ok(effective(folder)?.config)
+}
+
+/// The same, and where each of its values comes from.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn effective(folder: &Path) -> Result<Effective, ConfigurationError> {
     let host = nix::unistd::gethostname().map_err(|errno| ConfigurationError::Unreadable {
         path: PathBuf::from("/proc/sys/kernel/hostname"),
         source: errno.into(),
     })?;
-    load_as(folder, &host.to_string_lossy())
+    effective_as(folder, &host.to_string_lossy())
 }
 
 /// The configuration in `folder`, as a host of this name uses it.
-fn load_as(folder: &Path, host: &str) -> Result<Config, ConfigurationError> {
+fn effective_as(folder: &Path, host: &str) -> Result<Effective, ConfigurationError> {
     let fragments = fragments(folder)?;
     let full = NodeName::try_from(host).map_err(ConfigurationError::HostName)?;
-    let config = config::load(&fragments, full.clone()).map_err(ConfigurationError::Faults)?;
-    if config.node != full || config.is_headnode() {
-        return Ok(config);
+    let Effective { mut config, origins } =
+        config::effective(&fragments, full.clone()).map_err(ConfigurationError::Faults)?;
+    if config.node == full && !config.is_headnode() {
+        // A host may call itself `hn0.example` where the file says `hn0`.
+        let short = host.split('.').next().and_then(|short| NodeName::try_from(short).ok());
+        let is_headnode =
+            |node: &NodeName| config.headnodes.iter().any(|headnode| headnode.name == *node);
+        if let Some(node) = short.filter(is_headnode) {
+            config.node = node;
+        }
     }
-    // A host may call itself `hn0.example` where the file says `hn0`.
-    let short = host.split('.').next().and_then(|short| NodeName::try_from(short).ok());
-    match short.filter(|short| config.headnodes.iter().any(|headnode| headnode.name == *short)) {
-        Some(node) => Ok(Config { node, ..config }),
-        None => Ok(config),
-    }
+    Ok(Effective { config, origins })
 }
 
 /// The main file and its fragments, as (file name, text).
@@ -131,11 +142,20 @@ pub fn texts(folder: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether any of these texts pins a service. Which one cannot be known of a text with faults.
+/// Whether any of these texts pins a service, be it those of a profile. Which one cannot be known of a text with faults.
 pub fn pins(texts: &[String]) -> bool {
     let lines = texts.iter().flat_map(|text| text.lines());
     let mut lines = lines.filter(|line| !line.trim_start().starts_with('#'));
-    lines.any(|line| line.split("pinned").skip(1).any(|rest| rest.trim_start().starts_with('=')))
+    lines.any(|line| {
+        let mut pinned = line.split("pinned").skip(1);
+        let esp = line.trim_start().strip_prefix("esp").and_then(value);
+        pinned.any(|rest| value(rest).is_some()) || esp.is_some_and(|it| !it.starts_with("false"))
+    })
+}
+
+/// What stands behind a key and an equals sign.
+fn value(rest: &str) -> Option<&str> {
+    Some(rest.trim_start().strip_prefix('=')?.trim_start())
 }
 
 /// Files that end in `.toml`, without those that editors and package tools leave behind.
@@ -181,7 +201,7 @@ service = [{ name = "a", unit = "a.service", announce = true }]
         }
 
         fn load(&self) -> Result<Config, ConfigurationError> {
-            load_as(self.0.path(), "hn1.example")
+            Ok(effective_as(self.0.path(), "hn1.example")?.config)
         }
 
         /// What is said of it, without the name of the temporary folder.
@@ -212,7 +232,7 @@ service = [{ name = "a", unit = "a.service", announce = true }]
         ]);
         assert_eq!(
             folder.said(),
-            "/etc/headship/conf.d/10-first.toml:2: unknown key `kluster`: remove it, or write one of `cluster`, `node`, `failover_quorum`, `apache_quorum`, `hadoop`, `headnode`, `timing`, `health`, `follow`, `fence`, `service`\n\
+            "/etc/headship/conf.d/10-first.toml:2: unknown key `kluster`: remove it, or write one of `cluster`, `node`, `cluster_type`, `esp`, `failover_quorum`, `apache_quorum`, `hadoop`, `headnode`, `timing`, `health`, `follow`, `fence`, `service`\n\
              /etc/headship/conf.d/20-second.toml:2: unknown key `lease`: remove it, or write one of `preset`, `lease_ms`, `session_ms`, `renew_ms`, `kill_ms`, `grace_ms`, `period_ms`, `lonely_after_ms`, `stay_out_ms`, `fence_budget_ms`, `dead_after_ms`"
         );
         assert_eq!(folder.load().unwrap_err().exit(), Exit::Configuration);
@@ -248,7 +268,7 @@ service = [{ name = "a", unit = "a.service", announce = true }]
     #[test]
     fn a_host_is_the_headnode_of_its_full_or_short_name_unless_the_file_says_otherwise() {
         let node = |files: &[(&str, &str)], host: &str| {
-            load_as(Folder::with(files).0.path(), host).unwrap().node.to_string()
+            effective_as(Folder::with(files).0.path(), host).unwrap().config.node.to_string()
         };
         assert_eq!(node(&[(MAIN, GOOD)], "hn1.example"), "hn1");
         assert_eq!(
@@ -261,9 +281,21 @@ service = [{ name = "a", unit = "a.service", announce = true }]
     }
 
     #[test]
+    fn a_text_with_faults_pins_services_by_itself_or_by_its_profile() {
+        let pins = |text: &str| pins(&[text.to_owned()]);
+        for text in ["oops\npinned= 'hn0'", "oops\nesp = true", " esp=tru", "esp = "] {
+            assert!(pins(text), "{text}");
+        }
+        for text in ["# pinned = 'hn0'", "esp = false", "# esp = true", "name = \"esp\"\nresp = 1"]
+        {
+            assert!(!pins(text), "{text}");
+        }
+    }
+
+    #[test]
     fn a_name_that_no_node_can_have_asks_for_one() {
         let folder = Folder::with(&[(MAIN, GOOD)]);
-        let error = load_as(folder.0.path(), "a b").unwrap_err();
+        let error = effective_as(folder.0.path(), "a b").unwrap_err();
         assert!(error.to_string().contains("write `node"), "{error}");
         assert_eq!(error.exit(), Exit::Configuration);
     }

@@ -2,7 +2,8 @@
 //!
 //! PID 1 runs it at boot and at each `daemon-reload`, in a place where little else works: no D-Bus, perhaps no `/var`,
 //! perhaps everything read-only. So it keeps no state. From a configuration with faults it takes every unit that is named
-//! in it at all: a gate too many is harmless, a gate too few is not. Without a configuration it does nothing.
+//! in it at all, and those of its profile: a gate too many is harmless, a gate too few is not. Without a configuration it
+//! does nothing.
 //!
 //! What the gate then decides is in `headship_core::lease`.
 
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use headship_core::config::checked::{Driver, Service};
-use headship_core::config::{Config, OWN_UNITS};
+use headship_core::config::{self, Config, OWN_UNITS};
 use headship_core::node::NodeName;
 use headship_daemon::configuration::{self, ConfigurationError, FOLDER};
 use headship_drivers::host::gate::GATE;
@@ -100,7 +101,8 @@ fn told_of_faults(units: &Units, pins: bool, error: &ConfigurationError) -> Stri
     )
 }
 
-/// Every `unit = "….service"` of the texts, whatever surrounds it. Not our own units: gated, nobody could help.
+/// Every `unit = "….service"` of the texts, whatever surrounds it, and the units of a profile that they name. Not our own
+/// units: gated, nobody could help.
 fn named_units(texts: &[String]) -> Units {
     let lines = texts.iter().flat_map(|text| text.lines());
     let lines = lines.filter(|line| !line.trim_start().starts_with('#'));
@@ -112,7 +114,8 @@ fn named_units(texts: &[String]) -> Units {
         name.ends_with(".service") && !name.contains('/') && !OWN_UNITS.contains(name)
     };
     let drop_in = || DropIn { gate: Gate::Faulty, after: BTreeSet::new() };
-    values.filter(is_unit).map(|name| (name.to_owned(), drop_in())).collect()
+    let named = values.filter(is_unit).chain(config::named_units(texts));
+    named.map(|name| (name.to_owned(), drop_in())).collect()
 }
 
 /// What stands in quotes behind an equals sign.
@@ -194,6 +197,43 @@ mod tests {
     }
 
     #[test]
+    fn the_units_of_a_profile_are_gated_with_faults_or_without() {
+        let text = r#"
+            cluster_type = "spark"
+            esp = true
+            cluster = "c"
+            failover_quorum.servers = ["zk0:2181"]
+            headnode = [{ name = "hn0", address = "10.0.0.1" }, { name = "hn1", address = "10.0.0.2" }]
+            service = [{ name = "timeline-server", pinned = "" }]
+        "#;
+        let fragments = [("headship.toml".to_owned(), text.to_owned())];
+        let config = config::load(&fragments, NodeName::try_from("hn1").unwrap()).unwrap();
+        let gates = |units: &Units| -> Vec<(String, Gate)> {
+            units.iter().map(|(unit, drop_in)| (unit.clone(), drop_in.gate.clone())).collect()
+        };
+        let hn0 = || Gate::Elsewhere(NodeName::try_from("hn0").unwrap());
+        let expected = [
+            ("ambari-server.service", Gate::Permit),
+            ("hadoop-mapreduce-historyserver.service", hn0()),
+            ("hadoop-yarn-timelineserver.service", Gate::Permit),
+            ("livy-server.service", hn0()),
+        ];
+        assert_eq!(
+            gates(&units(&config)),
+            expected.clone().map(|(it, gate)| (it.to_owned(), gate))
+        );
+        let faulty = [format!("oops\n{text}")];
+        let expected = expected.map(|(it, _)| (it.to_owned(), Gate::Faulty));
+        assert_eq!(gates(&named_units(&faulty)), expected);
+        let told = told_of_faults(
+            &named_units(&faulty),
+            configuration::pins(&faulty),
+            &ConfigurationError::Missing { path: PathBuf::from("x") },
+        );
+        assert!(told.contains("livy-server.service; what is pinned starts"), "{told}");
+    }
+
+    #[test]
     fn what_is_no_service_of_ours_to_gate_is_left_alone() {
         let texts =
             ["# unit = \"old.service\"\nunit = \"master-fc.service\"\nunit = \"../x.service\"\n\
@@ -213,7 +253,7 @@ mod tests {
         "#;
         let fragments = [("headship.toml".to_owned(), text.to_owned())];
         let node = NodeName::try_from("hn0").unwrap();
-        let config = headship_core::config::load(&fragments, node).unwrap();
+        let config = config::load(&fragments, node).unwrap();
         let follow = config.follow.as_ref().unwrap();
         assert_eq!(follow.agent, Some(Driver::Systemd { unit: "agent.service".to_owned() }));
         let faulty = format!("oops\n{text} x = {{ agent_unit='b.service', unit='c.service' }}");
@@ -263,8 +303,7 @@ mod tests {
         "#;
         let on = |node: &str| {
             let fragments = [("headship.toml".to_owned(), text.to_owned())];
-            let config =
-                headship_core::config::load(&fragments, NodeName::try_from(node).unwrap()).unwrap();
+            let config = config::load(&fragments, NodeName::try_from(node).unwrap()).unwrap();
             units(&config)["p.service"].text()
         };
         assert!(on("hn0").ends_with("[Service]\nRestart=no\n"), "{}", on("hn0"));

@@ -9,6 +9,7 @@
 
 mod adopt;
 mod answers;
+mod config;
 mod failover;
 mod fence;
 mod hadoop;

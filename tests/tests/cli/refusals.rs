@@ -25,7 +25,7 @@ const HEADNODES_ALONE: [&str; 3] = ["master-fc", "master-ha-service", "health-mo
 const NO_HOST: &str = "a-label-of-more-than-sixty-three-letters-is-the-name-of-no-host-at-all";
 
 /// Every command that asks or changes something, with what it needs to be understood.
-const EACH: [&str; 15] = [
+const EACH: [&str; 16] = [
     "status",
     "active",
     "is-active",
@@ -41,6 +41,7 @@ const EACH: [&str; 15] = [
     "maintenance livy off",
     "adopt",
     "check",
+    "config show",
 ];
 
 impl Transcript {
@@ -256,6 +257,7 @@ async fn every_refusal_and_error_of_every_command_is_as_written_down() {
         "",
         "fence",
         "fence confirm",
+        "config",
         "switchover --to a/b",
         "failover",
         "maintenance hn1",

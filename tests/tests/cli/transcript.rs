@@ -32,8 +32,8 @@ impl Transcript {
     /// Runs a command with what is needed besides, and writes down what came of it.
     pub(crate) async fn line(&mut self, shown: &str, line: &str) {
         let mut end = self.begin(line).end().await;
-        // The pages of `status` and `check` have tests of their own; what they come to is told by the exit code.
-        if ["status", "check"].contains(&line.split(' ').next().unwrap_or_default()) {
+        // The pages of these have tests of their own; what they come to is told by the exit code.
+        if ["status", "check", "config"].contains(&line.split(' ').next().unwrap_or_default()) {
             end.said.clear();
         }
         self.write(shown, "", &end);

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
+use super::profile::ClusterType;
 use super::reader::Reader;
 use super::{fence, follow, hadoop, order, preset, relations, service};
 use crate::node::NodeName;
@@ -23,6 +24,7 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         Some(given) => name(reader, "node", given),
         None => Some(host),
     };
+    profile(reader, file.cluster_type, file.esp);
     let before = reader.count();
     let quorum = quorum(reader, file.failover_quorum);
     let (timing, budget, dead_after) = timing(reader, file.timing);
@@ -64,6 +66,20 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         services,
         pinned,
     })
+}
+
+/// What a profile is asked for by. Its services are among the others by now.
+fn profile(
+    reader: &mut Reader,
+    cluster_type: Option<file::Given<ClusterType>>,
+    esp: Option<file::Given<bool>>,
+) {
+    let is_named = cluster_type.is_some();
+    reader.value("cluster_type", cluster_type);
+    if reader.value("esp", esp) == Some(true) && !is_named {
+        let text = "`esp` is for the services of a profile, and none is named: add `cluster_type`, or remove it and write `pinned` for each service that stays";
+        reader.fault(&["esp"], text.to_owned());
+    }
 }
 
 /// A name that stands at `key`.
@@ -125,14 +141,26 @@ fn quorum(reader: &mut Reader, table: Option<toml::Spanned<file::Quorum>>) -> Qu
     }
 }
 
+/// The figures that a preset sets.
+const PRESET: [&str; 5] = [
+    "timing.lease_ms",
+    "timing.session_ms",
+    "timing.renew_ms",
+    "timing.kill_ms",
+    "timing.grace_ms",
+];
+
 /// The figures of the lease, how long all fence methods may take together, and what is written of `dead_after_ms`.
 fn timing(
     reader: &mut Reader,
     table: Option<toml::Spanned<file::Timing>>,
 ) -> (Timing, Duration, Option<file::Given<u64>>) {
     let table = reader.table("timing", table);
-    let preset = reader.value("timing.preset", table.preset).unwrap_or_default();
-    let default = preset::timing(preset);
+    let preset = reader.value("timing.preset", table.preset);
+    if let Some(preset) = preset {
+        reader.follow(&PRESET, &format!("preset `{}`", preset.name()));
+    }
+    let default = preset::timing(preset.unwrap_or_default());
     // Zero is a grace like any other: then services are killed at D without being asked to stop before.
     let grace = millis(default.grace);
     let budget =

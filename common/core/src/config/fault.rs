@@ -2,13 +2,27 @@
 
 use std::fmt;
 
-/// A line of a file.
+/// Where something stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    /// The file's name as it was handed in.
-    pub file: String,
-    /// Its line, counted from 1.
-    pub line: usize,
+pub enum Place {
+    /// In a file.
+    Line {
+        /// The file's name as it was handed in.
+        file: String,
+        /// Its line, counted from 1.
+        line: usize,
+    },
+    /// In the profile of this cluster type.
+    Profile(String),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { file, line } => write!(f, "{file}:{line}"),
+            Self::Profile(name) => write!(f, "profile `{name}`"),
+        }
+    }
 }
 
 /// One fault: a sentence that ends with the way out.
@@ -22,11 +36,17 @@ pub struct Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.place.file, self.place.line, self.text)
+        let Self { place, text } = self;
+        match place {
+            Place::Line { .. } => write!(f, "{place}: {text}"),
+            Place::Profile(_) => {
+                write!(f, "in the {place} (a `[[service]]` of the same name overrides it): {text}")
+            }
+        }
     }
 }
 
-/// All faults of a configuration, in the order of files and lines. Displayed one a line.
+/// All faults of a configuration, in the order of files and lines; those of the profile come last. Displayed one a line.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Faults(pub Vec<Fault>);
 

@@ -38,6 +38,7 @@ pub(super) fn fencing(
         );
         let named = given.and_then(|given| name(reader, &format!("{place}.name"), given));
         let Some(named) = named else { continue };
+        reader.also_known(&format!("{place}.name"), format!("fence.{named}.name"));
         let key = Key { name: named.as_str(), place: &place };
         methods.extend(method(reader, &key, table, headnodes));
     }

@@ -9,6 +9,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
+use super::profile::ClusterType;
+
 /// A value that stands in a file: where, and either what it is or why it is not understood.
 #[derive(Debug)]
 pub(super) struct Given<T> {
@@ -32,6 +34,8 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
 pub(super) struct File {
     pub(super) cluster: Option<Given<String>>,
     pub(super) node: Option<Given<String>>,
+    pub(super) cluster_type: Option<Given<ClusterType>>,
+    pub(super) esp: Option<Given<bool>>,
     pub(super) failover_quorum: Option<Spanned<Quorum>>,
     pub(super) apache_quorum: Option<Spanned<ApacheQuorum>>,
     pub(super) hadoop: Option<Spanned<Hadoop>>,
@@ -108,6 +112,17 @@ pub(super) enum Preset {
     Tolerant,
 }
 
+impl Preset {
+    /// As people write it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Fast => "fast",
+            Self::Tolerant => "tolerant",
+        }
+    }
+}
+
 /// `[health]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -165,6 +180,7 @@ pub(super) type Parameters = BTreeMap<String, toml::Value>;
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Service {
     pub(super) name: Option<Given<String>>,
+    pub(super) enabled: Option<Given<bool>>,
     pub(super) driver: Option<Given<Driver>>,
     pub(super) unit: Option<Given<String>>,
     pub(super) start: Option<Given<Vec<String>>>,

@@ -1,19 +1,24 @@
 //! The configuration: as people write it (`file`), and as code uses it (`checked`).
 //!
-//! [`load`] turns one into the other and tells all faults at once, each with its file, its line and a way out. Everything
-//! here is a function of texts: who reads the files, and whether the named units exist on a host, is decided elsewhere.
+//! [`load`] turns one into the other and tells all faults at once, each with its file, its line and a way out; what a cluster
+//! type brings along (`profile`) lies beneath the files. [`effective`] also tells where each value comes from, and can be
+//! written out as a whole. Everything here is a function of texts: who reads the files, and whether the named units exist on
+//! a host, is decided elsewhere.
 
 pub mod checked;
 mod convert;
 mod driver;
+mod effective;
 mod fault;
 mod fence;
 mod file;
 mod follow;
 mod hadoop;
 mod order;
+mod origins;
 mod preset;
 mod probe;
+mod profile;
 mod reader;
 mod relations;
 mod service;
@@ -21,7 +26,10 @@ mod source;
 
 pub use checked::Config;
 pub use driver::OWN_UNITS;
+pub use effective::Effective;
 pub use fault::{Fault, Faults, Place};
+pub use origins::Origins;
+pub use profile::named_units;
 
 use crate::node::NodeName;
 
@@ -29,17 +37,26 @@ use crate::node::NodeName;
 ///
 /// `fragments` are (file name, text), the main file first and then `conf.d/*.toml` in the order of their names: a later
 /// one overrides single keys of an earlier one, and adds to a `[[headnode]]`, `[[fence]]` or `[[service]]` of the same `name`. A `node`
-/// key in them overrides `node`, which is the host's name.
+/// key in them overrides `node`, which is the host's name. The services of a `cluster_type` are overridden in the same way.
 ///
 /// # Errors
 ///
 /// All faults that were found, in the order of files and lines.
 pub fn load(fragments: &[(String, String)], node: NodeName) -> Result<Config, Faults> {
+    Ok(effective(fragments, node)?.config)
+}
+
+/// The same, and where each of its values comes from.
+///
+/// # Errors
+///
+/// As for [`load`].
+pub fn effective(fragments: &[(String, String)], node: NodeName) -> Result<Effective, Faults> {
     let mut reader = reader::Reader::new(source::Source::new(fragments));
     let config = reader.parse().and_then(|file| convert::config(&mut reader, file, node));
-    let faults = reader.into_faults();
+    let (faults, origins) = reader.finish();
     match config {
-        Some(config) if faults.is_empty() => Ok(config),
+        Some(config) if faults.is_empty() => Ok(Effective { config, origins }),
         Some(_) | None => Err(faults),
     }
 }

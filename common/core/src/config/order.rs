@@ -8,8 +8,14 @@ use super::reader::Reader;
 /// Whether some service announces the active.
 pub(super) fn announced(reader: &mut Reader, services: &[Service]) {
     if !services.iter().any(|service| service.announce && service.pinned.is_none()) {
+        // Where somebody said so, if anywhere.
+        let keys = ["announce", "pinned"].map(|field| {
+            services.iter().map(move |service| format!("service.{}.{field}", service.name))
+        });
+        let keys: Vec<String> = keys.into_iter().flatten().collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).chain(["service.1"]).collect();
         let text = "no service announces the active, so nobody would ever be active: set `announce = true`, or `started_by = \"master-fc\"`, for the service that the others depend on";
-        reader.fault(&["service.1"], text.to_owned());
+        reader.fault(&keys, text.to_owned());
     }
 }
 
@@ -50,7 +56,7 @@ fn pinned_alone(reader: &mut Reader, service: &Service, node: &str, headnodes: &
     ];
     for (field, _) in in_office.into_iter().filter(|(_, said)| *said) {
         let text = format!(
-            "service `{}` is pinned to `{node}` and has no part in office: remove `{field}`, or `pinned`",
+            "service `{}` is pinned to `{node}` and has no part in office: remove `{field}`, or let the service move (`pinned = \"\"`)",
             service.name
         );
         reader.fault(&[&key(field), &key("pinned")], text);
@@ -59,7 +65,7 @@ fn pinned_alone(reader: &mut Reader, service: &Service, node: &str, headnodes: &
         Driver::Systemd { .. } => {}
         Driver::Command { .. } | Driver::Actions(_) => {
             let text = format!(
-                "service `{}` is pinned, and what is no unit runs under a permit only: give it a systemd unit, or remove `pinned`",
+                "service `{}` is pinned, and what is no unit runs under a permit only: give it a systemd unit, or let it move (`pinned = \"\"`)",
                 service.name
             );
             reader.fault(&[&key("driver"), &key("pinned")], text);

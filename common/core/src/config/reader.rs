@@ -10,6 +10,7 @@ use toml::de::{DeTable, Deserializer};
 
 use super::fault::{Fault, Faults};
 use super::file::{File, Given};
+use super::origins::Origins;
 use super::source::{RawFault, Source, strike};
 
 /// A day, in milliseconds: no figure of ours is longer, and sums of such figures are far from any overflow.
@@ -22,11 +23,16 @@ pub(super) struct Reader {
     faults: Vec<RawFault>,
     /// Where each key stands, by its full name such as `timing.lease_ms`.
     places: BTreeMap<String, usize>,
+    /// What values follow that are not written, in words, by their full names.
+    followed: BTreeMap<String, String>,
+    /// The services that are left out.
+    left_out: Vec<String>,
 }
 
 impl Reader {
     pub(super) fn new(source: Source) -> Self {
-        Self { source, faults: Vec::new(), places: BTreeMap::new() }
+        let (places, followed) = (BTreeMap::new(), BTreeMap::new());
+        Self { source, faults: Vec::new(), places, followed, left_out: Vec::new() }
     }
 
     /// The file as people wrote it, without what is not understood; `None` if it is no TOML at all.
@@ -50,14 +56,20 @@ impl Reader {
         }
     }
 
-    pub(super) fn into_faults(mut self) -> Faults {
+    /// What is wrong, and where everything stands.
+    pub(super) fn finish(mut self) -> (Faults, Origins) {
         self.faults.sort_by_key(|fault| fault.offset);
+        let source = self.source;
         // One line each, whatever the parser said of whatever stands in the file.
         let fault = |raw: RawFault| Fault {
-            place: self.source.place(raw.offset),
+            place: source.place(raw.offset),
             text: raw.text.trim_end().replace(char::is_control, " "),
         };
-        Faults(self.faults.into_iter().map(fault).collect())
+        let faults = Faults(self.faults.into_iter().map(fault).collect());
+        let places = self.places.into_iter().map(|(key, at)| (key, source.place(at))).collect();
+        let profile = source.profile().map(str::to_owned);
+        let (followed, left_out) = (self.followed, self.left_out);
+        (faults, Origins { profile, places, followed, left_out })
     }
 
     /// How many faults there are by now: a check that builds on values is skipped when reading them brought new ones.
@@ -65,15 +77,34 @@ impl Reader {
         self.faults.len()
     }
 
-    /// A fault at the first of `keys` that stands in a file, or else in the first line.
+    /// A fault at the first of `keys` that stands in a file, or else in the profile, or else in the first line.
     pub(super) fn fault(&mut self, keys: &[&str], text: String) {
-        let offset = keys.iter().find_map(|key| self.places.get(*key)).copied().unwrap_or(0);
+        let places = || keys.iter().filter_map(|key| self.places.get(*key)).copied();
+        let in_file = places().find(|offset| self.source.is_in_file(*offset));
+        let offset = in_file.or_else(|| places().next()).unwrap_or(0);
         self.faults.push(RawFault { offset, text });
     }
 
     /// A fault at this place.
     pub(super) fn fault_at(&mut self, offset: usize, text: String) {
         self.faults.push(RawFault { offset, text });
+    }
+
+    /// What stands at `key` is known as `also`, too.
+    pub(super) fn also_known(&mut self, key: &str, also: String) {
+        if let Some(offset) = self.places.get(key).copied() {
+            self.places.insert(also, offset);
+        }
+    }
+
+    /// What the values at `keys` follow where they are not written.
+    pub(super) fn follow(&mut self, keys: &[&str], followed: &str) {
+        self.followed.extend(keys.iter().map(|key| ((*key).to_owned(), followed.to_owned())));
+    }
+
+    /// A service that is left out.
+    pub(super) fn leave_out(&mut self, service: &str) {
+        self.left_out.push(service.to_owned());
     }
 
     /// A table: remembers where it begins.
@@ -166,6 +197,8 @@ fn sentence(key: Option<&str>, message: &str) -> String {
         .or_else(|| message.strip_prefix("invalid value: "))
         .and_then(|rest| rest.split_once(", expected "));
     match wrong {
+        // What stands where one of a few words is meant.
+        Some(("unit variant", _)) => format!("{key} is no text: write one in quotes"),
         Some((found, expected)) => format!("{key} cannot be {found}: write {}", in_words(expected)),
         None => format!("{key}: {message}"),
     }

@@ -1,6 +1,6 @@
 //! A `[[service]]` of the file as code uses it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -16,9 +16,10 @@ use super::reader::Reader;
 /// A year, in seconds: no figure of ours is longer.
 const YEAR_S: u64 = 31_536_000;
 
-/// The services, in the order of the file.
+/// The services, in the order of the file, without those that are left out: for these nobody waits.
 pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
+    let mut left_out: BTreeSet<String> = BTreeSet::new();
     let mut units: BTreeMap<String, String> = BTreeMap::new();
     for (number, table) in tables.into_iter().enumerate() {
         let place = format!("service.{}", number + 1);
@@ -27,7 +28,22 @@ pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>)
         let given = reader.required(&place, &format!("{place}.name"), table.name.take(), example);
         let named = given.and_then(|given| name(reader, &format!("{place}.name"), given));
         let Some(named) = named else { continue };
+        reader.also_known(&format!("{place}.name"), format!("service.{named}.name"));
+        let enabled = format!("service.{named}.enabled");
+        let is_kept = reader.value(&enabled, table.enabled.take()).unwrap_or(true);
+        if !is_kept && table.unit.is_none() && table.start.is_none() && table.agent.is_none() {
+            let text = format!(
+                "there is no service `{named}` that could be left out: correct its name, or remove it"
+            );
+            reader.fault(&[&enabled], text);
+            continue;
+        }
         let service = service(reader, named.as_str(), &place, table);
+        if !is_kept {
+            reader.leave_out(named.as_str());
+            left_out.insert(service.name);
+            continue;
+        }
         if let Driver::Systemd { unit } = &service.driver
             && let Some(other) = units.insert(unit.clone(), named.as_str().to_owned())
         {
@@ -37,6 +53,9 @@ pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>)
             reader.fault(&[&format!("service.{named}.unit")], text);
         }
         services.push(service);
+    }
+    for service in &mut services {
+        service.after.retain(|name| !left_out.contains(name));
     }
     services
 }
@@ -55,6 +74,8 @@ fn service(reader: &mut Reader, name: &str, place: &str, mut table: file::Servic
         .filter_map(|(number, table)| probe(reader, &key(&format!("probe.{}", number + 1)), table))
         .collect();
     let pinned = reader.value(&key("pinned"), table.pinned);
+    // So it moves, whatever stood there before.
+    let pinned = pinned.filter(|node| !node.is_empty());
     let pinned = pinned.and_then(|node| super::convert::name(reader, &key("pinned"), node));
     Service {
         name: name.to_owned(),

@@ -2,7 +2,8 @@
 //!
 //! All fragments share one range of offsets: each is parsed behind as many line feeds as there are bytes before it, so
 //! that a span tells the file as well. What the values mean is not looked at, except that tables of `[[fence]]`, `[[headnode]]`
-//! and `[[service]]` are the same table where their `name` is the same.
+//! and `[[service]]` are the same table where their `name` is the same. The profile, if one is named, lies behind all files in
+//! that range, and beneath all of them when they are merged.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,19 +12,22 @@ use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue};
 
 use super::fault::Place;
+use super::profile;
 
 /// The lists whose tables are known by their `name`.
 const NAMED: [&str; 3] = ["fence", "headnode", "service"];
 
-/// The fragments, as they were handed in.
+/// The fragments, as they were handed in, and the profile that goes with them.
 #[derive(Debug)]
 pub(super) struct Source {
     fragments: Vec<Fragment>,
+    profile: Option<Fragment>,
 }
 
 #[derive(Debug)]
 struct Fragment {
-    file: String,
+    /// The file, or the profile's name.
+    name: String,
     /// Where it begins in the common range of offsets.
     start: usize,
     /// `start` line feeds, then its text.
@@ -39,36 +43,52 @@ pub(super) struct RawFault {
 
 impl Source {
     pub(super) fn new(fragments: &[(String, String)]) -> Self {
-        let mut start = 0;
-        let fragments = fragments
-            .iter()
-            .map(|(file, text)| {
-                let padded = format!("{}{text}", "\n".repeat(start));
-                let fragment = Fragment { file: file.clone(), start, padded };
-                // One more than its length: an error at the very end of a file belongs to that file.
-                start += text.len() + 1;
-                fragment
-            })
-            .collect();
-        Self { fragments }
+        let mut source = Self { fragments: Vec::new(), profile: None };
+        for (file, text) in fragments {
+            let fragment = source.behind_all(file.clone(), text);
+            source.fragments.push(fragment);
+        }
+        // What is wrong with the files is told when they are read.
+        let profile = source.tree(&mut Vec::new()).as_ref().and_then(profile::of);
+        source.profile = profile.map(|it| source.behind_all(it.name, &it.text));
+        source
+    }
+
+    fn behind_all(&self, name: String, text: &str) -> Fragment {
+        // One more than its length: an error at the very end of a file belongs to that file.
+        let start = self.fragments.last().map_or(0, |last| last.padded.len() + 1);
+        Fragment { name, start, padded: format!("{}{text}", "\n".repeat(start)) }
+    }
+
+    /// The name of the profile, if there is one.
+    pub(super) fn profile(&self) -> Option<&str> {
+        self.profile.as_ref().map(|profile| profile.name.as_str())
+    }
+
+    /// Whether an offset is in a file, where it can be changed, and not in the profile.
+    pub(super) fn is_in_file(&self, offset: usize) -> bool {
+        self.profile.as_ref().is_none_or(|profile| offset < profile.start)
     }
 
     /// The file and line of an offset.
     pub(super) fn place(&self, offset: usize) -> Place {
+        if let Some(profile) = self.profile().filter(|_| !self.is_in_file(offset)) {
+            return Place::Profile(profile.to_owned());
+        }
         let fragment = self.fragments.iter().rev().find(|fragment| fragment.start <= offset);
         let Some(fragment) = fragment else {
-            return Place { file: "configuration".to_owned(), line: 1 };
+            return Place::Line { file: "configuration".to_owned(), line: 1 };
         };
         let before = fragment.padded.bytes().take(offset).skip(fragment.start);
         let line = before.filter(|&byte| byte == b'\n').count() + 1;
-        Place { file: fragment.file.clone(), line }
+        Place::Line { file: fragment.name.clone(), line }
     }
 
     /// All fragments merged. Faults: what is no TOML (no tree is returned then), and names given twice in one file.
     pub(super) fn tree(&self, faults: &mut Vec<RawFault>) -> Option<DeTable<'_>> {
         let mut merged = DeTable::new();
         let mut understood = true;
-        for fragment in &self.fragments {
+        for fragment in self.profile.iter().chain(&self.fragments) {
             let (table, errors) = DeTable::parse_recoverable(&fragment.padded);
             understood &= errors.is_empty();
             faults.extend(errors.iter().map(|error| RawFault {
@@ -98,8 +118,9 @@ impl Source {
             };
             let Some(text) = name.get_ref().as_str() else { continue };
             let offset = name.span().start;
-            if let Some(first) = seen.insert(text, offset) {
-                let line = self.place(first).line;
+            if let Some(first) = seen.insert(text, offset)
+                && let Place::Line { line, .. } = self.place(first)
+            {
                 faults.push(RawFault {
                     offset,
                     text: format!(
@@ -147,10 +168,17 @@ fn put_named<'i>(list: &mut DeArray<'i>, item: Spanned<DeValue<'i>>) {
     let name = name_of(&item).map(str::to_owned);
     let same = list.iter_mut().find(|old| name.is_some() && name_of(old) == name.as_deref());
     let span = item.span();
-    match (same.map(Spanned::get_mut), item.into_inner()) {
-        (Some(DeValue::Table(old)), DeValue::Table(new)) => {
-            for (key, value) in new {
-                put(old, key, value, false);
+    match (same, item.into_inner()) {
+        (Some(same), DeValue::Table(new)) => {
+            if let DeValue::Table(old) = same.get_mut() {
+                for (key, value) in new {
+                    put(old, key, value, false);
+                }
+            }
+            // A table of the profile is found where somebody writes over it.
+            if span.start < same.span().start {
+                let table = std::mem::replace(same.get_mut(), DeValue::Boolean(false));
+                *same = Spanned::new(span, table);
             }
         }
         (_, new) => list.push(Spanned::new(span, new)),
