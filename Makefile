@@ -1,6 +1,6 @@
 # What a newcomer types. Each target is one script or program; CONTRIBUTING.md tells what they do in detail.
 
-.PHONY: help demo packages test test-more test-real chaos soak fuzz model bench lint clean-lab
+.PHONY: help demo packages test test-more test-real chaos soak fuzz model bench lint deny clean-lab
 .NOTPARALLEL:
 
 # Where rustup puts itself, for shells that were opened before.
@@ -54,6 +54,11 @@ bench: ## Measure times and sizes in the lab; a table of medians, with the targe
 lint: ## Check the formatting, and refuse every warning.
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --test '*' -- --deny warnings
+
+deny: ## Check the libraries' licences and sources, and that none is there twice.
+	@command -v cargo-deny >/dev/null || \
+		{ echo 'make deny: there is no cargo-deny: `cargo install cargo-deny --locked` brings it, in some minutes' >&2; exit 1; }
+	cargo deny check bans licenses sources
 
 clean-lab: ## End the demonstration and remove everything of it.
 	@test -x target/release/lab || cargo build --release --workspace --bins

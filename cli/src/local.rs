@@ -91,6 +91,7 @@ mod tests {
             kept: None,
         };
         run.write_permit(&permit).unwrap();
+        let _lock = run.lock("master-fc").unwrap();
         run.write_status("master-fc", "active (epoch 7): holds office\n").unwrap();
         let local = look(folder.path());
         let permit = local.permit.unwrap().unwrap();
@@ -105,10 +106,7 @@ mod tests {
         let local = look(Path::new("/nonexistent/headship"));
         assert_eq!(local.permit, Ok(None));
         let why = local.daemons.unwrap_err();
-        assert!(
-            why.contains("/nonexistent/headship/status") && why.contains("No such file"),
-            "{why}"
-        );
+        assert!(why.contains("`/nonexistent/headship`") && why.contains("No such file"), "{why}");
     }
 
     #[test]

@@ -19,10 +19,10 @@ pub fn role(host: &Host) -> String {
     line.split([' ', ':']).next().unwrap_or_default().to_owned()
 }
 
-/// The line of a daemon in `/run/headship/status`; empty if there is none.
+/// The line of a daemon in its folder of `/run/headship`; empty if there is none.
 #[must_use]
 pub fn status(host: &Host, daemon: &str) -> String {
-    host.read_file(&format!("/run/headship/status/{daemon}")).unwrap_or_default().trim().to_owned()
+    host.read_file(&format!("/run/headship/{daemon}/status")).unwrap_or_default().trim().to_owned()
 }
 
 /// The permit on a headnode, if one is there.

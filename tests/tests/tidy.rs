@@ -309,6 +309,44 @@ fn the_tests_that_the_tables_name_are_there() {
     assert_none(&faults);
 }
 
+/// A row of SECURITY.md names at least one test: a scenario, or a file and tests that stand in it.
+#[test]
+fn the_tests_that_security_names_are_there() {
+    let page = read("SECURITY.md");
+    let (_, table) = page.split_once("| attack or fault |").unwrap();
+    let rows: Vec<&str> = table.lines().skip(2).filter(|line| line.starts_with('|')).collect();
+    assert!(rows.len() >= 40, "{} rows", rows.len());
+    let mut faults = Vec::new();
+    for row in rows {
+        let mut text = None;
+        let mut tests = 0;
+        let cell = row.rsplit('|').nth(1).unwrap();
+        for named in cell.split('`').skip(1).step_by(2) {
+            if named.contains('/') {
+                let file = fs::read_to_string(repository().join(named));
+                tests += usize::from(file.is_ok() && named.ends_with(".txt"));
+                if file.is_err() {
+                    faults.push(format!("SECURITY.md names `{named}`, which is not there"));
+                }
+                text = file.ok();
+                continue;
+            }
+            tests += 1;
+            // A function, or the name of a test of the lab.
+            let stands = |text: &String| {
+                text.contains(&format!("fn {named}(")) || text.contains(&format!("\"{named}\""))
+            };
+            if !text.as_ref().is_some_and(stands) {
+                faults.push(format!("SECURITY.md names `{named}`, which is no test there"));
+            }
+        }
+        if tests == 0 {
+            faults.push(format!("SECURITY.md names no test: {row}"));
+        }
+    }
+    assert_none(&faults);
+}
+
 fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }

@@ -451,7 +451,7 @@ fn a_host_that_knows_nothing_says_so() {
         permit: Ok(None),
         closed: Ok(None),
         daemons: Err(
-            "cannot read `/run/headship/status`: No such file or directory (os error 2)".to_owned()
+            "cannot read `/run/headship`: No such file or directory (os error 2)".to_owned()
         ),
     };
     let why = "no answer from the failover quorum (zk0:2181) within 5s: see that most of its servers run and can be reached from here".to_owned();

@@ -45,6 +45,15 @@ impl Victim {
         (&self.node, &self.machine, &self.boot) == (&holder.node, &holder.machine, &holder.boot)
             && self.epoch == epoch
     }
+
+    /// Why it cannot be named to a fence program, if so. Its ids are what a record says, and a program may hand them to a shell.
+    pub fn unfit(&self) -> Option<String> {
+        let plain = |text: &str| {
+            !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+        };
+        let fit = plain(&self.machine) && plain(&self.boot);
+        (!fit).then(|| format!("the record of {} has no usable machine and boot id", self.node))
+    }
 }
 
 /// How long after the last sign of a holder of office its fence agents have switched it off at the latest, if they can: all that

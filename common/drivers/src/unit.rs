@@ -217,8 +217,12 @@ mod tests {
         std::fs::write(dir.path().join("systemd/cgroup.procs"), "").unwrap();
         std::fs::write(group.join("cgroup.procs"), format!("{}\n", child.id())).unwrap();
         let systemd = Systemd::open([]);
-        let unit =
-            Unit::new("x.service".to_owned(), systemd, Cgroups::below(dir.path(), ""), Gated::Yes);
+        let unit = Unit::new(
+            "x.service".to_owned(),
+            systemd,
+            Cgroups::below(dir.path(), "", str::to_owned),
+            Gated::Yes,
+        );
         // Nobody told yet that it is an alias.
         assert!(!unit.populated().unwrap());
         "y.service".clone_into(&mut unit.own.lock().unwrap());

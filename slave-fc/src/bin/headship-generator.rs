@@ -6,6 +6,8 @@
 //! does nothing.
 //!
 //! What the gate then decides is in `headship_core::lease`.
+//!
+//! It also gives our own units what their sandbox (SECURITY.md, "Rights") must not keep from them under this configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -29,8 +31,13 @@ fn main() -> ExitCode {
         say("give the folder for generated units, as systemd does");
         return ExitCode::FAILURE;
     };
+    let mut rights = BTreeMap::new();
     let units = match configuration::load(Path::new(FOLDER)) {
-        Ok(config) => units(&config),
+        Ok(config) => {
+            let mounts = ["/etc/fstab", "/proc/self/mounts"].map(fs::read_to_string);
+            rights = rights_of(&config, mounts.iter().flatten().any(|it| has_file_servers(it)));
+            units(&config)
+        }
         Err(ConfigurationError::Missing { .. }) => BTreeMap::new(),
         Err(error) => {
             let texts = configuration::texts(Path::new(FOLDER));
@@ -41,12 +48,102 @@ fn main() -> ExitCode {
     };
     let mut code = ExitCode::SUCCESS;
     for (unit, drop_in) in units {
-        if let Err(error) = write_drop_in(&folder, &unit, &drop_in) {
+        if let Err(error) = write_drop_in(&folder, &unit, &drop_in.text()) {
             say(&format!("{unit} is NOT gated: cannot write its drop-in: {error}"));
             code = ExitCode::FAILURE;
         }
     }
+    for (unit, drop_in) in rights {
+        if let Err(error) = write_drop_in(&folder, unit, &drop_in) {
+            say(&format!("{unit} has not the rights it needs: cannot write its drop-in: {error}"));
+            code = ExitCode::FAILURE;
+        }
+    }
     code
+}
+
+/// Whose units may write next to nothing, and see no home folders. For that systemd has to look at `/home` and `/root`, and waits
+/// for a file server that hangs: no guard would start.
+const STRICT: [&str; 4] = [
+    "slave-ha-service.service",
+    "master-fc.service",
+    "master-ha-service.service",
+    "slave-fc.service",
+];
+
+/// What needs no look there.
+const LESS_STRICT: &str = "\
+    # Written by headship-generator: this host has file systems that may hang, and home folders may lie on one.\n\
+    [Service]\nProtectHome=no\nProtectSystem=full\n";
+
+/// Beginnings of the kinds of file systems that wait for somebody else.
+const WAITING: [&str; 12] = [
+    "9p", "afs", "autofs", "beegfs", "ceph", "cifs", "fuse", "gluster", "gpfs", "lustre", "nfs",
+    "smb",
+];
+
+/// Whether there are such in a list of mounts, as in fstab(5). Only text is looked at: to ask a file system may be to wait for it.
+fn has_file_servers(mounts: &str) -> bool {
+    let mut lines = mounts.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines.any(|line| {
+        let mut fields = line.split_whitespace().skip(1);
+        let (Some(place), Some(kind)) = (fields.next(), fields.next()) else { return false };
+        // The kernel's own, and what systemd mounts when somebody looks.
+        let is_ours = ["/proc", "/sys", "/dev"].iter().any(|ours| place.starts_with(ours));
+        !is_ours && WAITING.iter().any(|waiting| kind.starts_with(waiting))
+    })
+}
+
+/// Who stops services of actions at D by programs of their own, as children: what those need is theirs to say, and what they
+/// take away has to be gone from the host and not from a sandbox.
+const STOPS_ACTIONS: [&str; 3] =
+    ["slave-ha-service.service", "master-fc.service", "master-ha-service.service"];
+
+/// Every directive of these units' sandbox, taken back.
+const NO_SANDBOX: &str = "\
+    NoNewPrivileges=no\nCapabilityBoundingSet=~\nProtectSystem=no\nReadWritePaths=\nProtectHome=no\nPrivateTmp=no\n\
+    PrivateDevices=no\nPrivateMounts=no\nProtectProc=default\nProtectHostname=no\nProtectClock=no\n\
+    ProtectKernelTunables=no\nProtectKernelModules=no\nProtectKernelLogs=no\nProtectControlGroups=no\n\
+    RestrictAddressFamilies=\nRestrictNamespaces=no\nRestrictRealtime=no\nRestrictSUIDSGID=no\nLockPersonality=no\n\
+    MemoryDenyWriteExecute=no\nSystemCallArchitectures=\nSystemCallFilter=\nUMask=0022\n";
+
+/// What our own units need beyond what is installed.
+fn rights_of(config: &Config, file_servers: bool) -> BTreeMap<&'static str, String> {
+    let mut rights: BTreeMap<&str, String> = BTreeMap::new();
+    if file_servers {
+        rights.extend(STRICT.map(|unit| (unit, LESS_STRICT.to_owned())));
+    }
+    let mut services = config.services.iter().chain(&config.pinned);
+    if services.any(|service| matches!(service.driver, Driver::Actions(_))) {
+        let text = format!(
+            "# Written by headship-generator from {FOLDER}: programs that stop services must be able to do what they do.\n\
+             [Service]\n{NO_SANDBOX}"
+        );
+        // The last word counts.
+        STOPS_ACTIONS.iter().for_each(|unit| rights.entry(unit).or_default().push_str(&text));
+    }
+    let hosts_file = config.follow.as_ref().map(|follow| Path::new(&follow.hosts_file));
+    if let Some(folder) = hosts_file.and_then(folder_elsewhere) {
+        let text = format!(
+            "# Written by headship-generator from {FOLDER}: the hosts file lies here.\n\
+             [Service]\nReadWritePaths=-{}\n",
+            quoted_path(&folder)
+        );
+        rights.entry("slave-fc.service").or_default().push_str(&text);
+    }
+    rights
+}
+
+/// The folder of the file itself, behind links, where that is not in /etc, which slave-fc's unit names.
+fn folder_elsewhere(hosts_file: &Path) -> Option<PathBuf> {
+    let real = fs::canonicalize(hosts_file).unwrap_or_else(|_| hosts_file.to_owned());
+    real.parent().filter(|folder| !folder.starts_with("/etc")).map(Path::to_owned)
+}
+
+/// As systemd reads it: `%` begins a specifier.
+fn quoted_path(path: &Path) -> String {
+    let plain = path.display().to_string().replace('\\', r"\\").replace('"', r#"\""#);
+    format!("\"{}\"", plain.replace('%', "%%"))
 }
 
 /// The units of the HA services, each with what is put before it.
@@ -125,10 +222,10 @@ fn quoted(text: &str) -> Option<&str> {
     value.get(1..)?.split(quote).next()
 }
 
-fn write_drop_in(folder: &Path, unit: &str, drop_in: &DropIn) -> io::Result<()> {
+fn write_drop_in(folder: &Path, unit: &str, text: &str) -> io::Result<()> {
     let folder = folder.join(format!("{unit}.d"));
     fs::create_dir_all(&folder)?;
-    fs::write(folder.join(DROP_IN), drop_in.text())
+    fs::write(folder.join(DROP_IN), text)
 }
 
 impl DropIn {
@@ -283,7 +380,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let after = ["ambari-server.service".to_owned()].into();
         let drop_in = DropIn { gate: Gate::Permit, after };
-        write_drop_in(folder.path(), "livy.service", &drop_in).unwrap();
+        write_drop_in(folder.path(), "livy.service", &drop_in.text()).unwrap();
         let text =
             fs::read_to_string(folder.path().join("livy.service.d/zz-headship.conf")).unwrap();
         assert!(text.contains("ExecStartPre=+/usr/lib/headship/gate %n\nRestart=no\n"), "{text}");
@@ -314,5 +411,78 @@ mod tests {
                 "{text}"
             );
         }
+    }
+
+    const HEAD: &str = r#"
+        cluster = "c"
+        failover_quorum.servers = ["zk0:2181"]
+        headnode = [{ name = "hn0", address = "10.0.0.1" }, { name = "hn1", address = "10.0.0.2" }]
+    "#;
+
+    const UNIT: &str =
+        r#"service = [{ name = "a", unit = "a.service", started_by = "master-fc" }]"#;
+
+    fn rights(more: &str) -> BTreeMap<&'static str, String> {
+        rights_where(more, false)
+    }
+
+    fn rights_where(more: &str, file_servers: bool) -> BTreeMap<&'static str, String> {
+        let fragments = [("headship.toml".to_owned(), format!("{HEAD}{more}"))];
+        let node = NodeName::try_from("hn0").unwrap();
+        rights_of(&headship_core::config::load(&fragments, node).unwrap(), file_servers)
+    }
+
+    #[test]
+    fn who_stops_a_service_by_its_own_programs_has_no_sandbox() {
+        assert!(rights(UNIT).is_empty());
+        let actions = r#"service = [{ name = "a", driver = "command", start = ["/a", "start"],
+            stop = ["/a", "stop"], status = ["/a", "status"], started_by = "master-fc" }]"#;
+        let given = rights(actions);
+        assert_eq!(given.len(), STOPS_ACTIONS.len());
+        let units =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/root/usr/lib/systemd/system");
+        for (name, text) in given {
+            let unit = fs::read_to_string(units.join(name)).unwrap();
+            let (_, sandbox) = unit.split_once("\n# Least rights").unwrap();
+            let (sandbox, _) = sandbox.split_once("OOMScoreAdjust=").unwrap();
+            let keys = sandbox.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key);
+            const HARMLESS: [&str; 2] = ["Environment", "SystemCallErrorNumber"];
+            let kept: Vec<&str> = keys
+                .filter(|key| !key.starts_with('#') && !HARMLESS.contains(key))
+                .filter(|key| !text.contains(&format!("\n{key}=")))
+                .collect();
+            assert!(kept.is_empty(), "{name} keeps {kept:?}");
+        }
+    }
+
+    #[test]
+    fn where_homes_may_hang_no_unit_looks_at_them() {
+        let given = rights_where(UNIT, true);
+        assert_eq!(given.len(), 4);
+        assert!(given.values().all(|text| text.ends_with("ProtectHome=no\nProtectSystem=full\n")));
+    }
+
+    #[test]
+    fn file_servers_are_told_from_what_every_host_has() {
+        let every = "/dev/sda1 / ext4 rw 0 0\nproc /proc proc rw 0 0\ntmpfs /run tmpfs rw 0 0\n\
+            fusectl /sys/fs/fuse/connections fusectl rw 0 0\nsystemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n\
+            # nas:/home /home nfs\n\n/swap none swap sw 0 0\nshort\n";
+        assert!(!has_file_servers(every));
+        for line in
+            ["nas:/home /home nfs4 rw 0 0", "map /home autofs rw 0 0", "hdfs /mnt fuse.hdfs rw 0 0"]
+        {
+            assert!(has_file_servers(&format!("{every}{line}\n")), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_hosts_file_elsewhere_is_opened_for_slave_fc_alone() {
+        let follow = |file: &str| rights(&format!("{UNIT}\nfollow = {{ hosts_file = '{file}' }}"));
+        assert!(follow("/etc/hosts").is_empty());
+        assert!(follow("/etc/none-such/hosts").is_empty());
+        let given = follow("/none such/100%/hosts");
+        assert_eq!(given.keys().collect::<Vec<_>>(), [&"slave-fc.service"]);
+        let text = &given["slave-fc.service"];
+        assert!(text.ends_with("[Service]\nReadWritePaths=-\"/none such/100%%\"\n"), "{text}");
     }
 }

@@ -14,10 +14,10 @@ const BEFORE: u64 = 120;
 const STATE: [&str; 6] = [
     "permit",
     "closed",
-    "status/master-fc",
-    "status/slave-ha-service",
-    "status/master-ha-service",
-    "status/health-monitor",
+    "master-fc/status",
+    "slave-ha-service/status",
+    "master-ha-service/status",
+    "health-monitor/status",
 ];
 
 /// Writes all of it to `dir`. `age` is for how many seconds the burst has lasted. What cannot be had is said in its place.

@@ -90,7 +90,6 @@ impl Lab {
         let folder = || tempfile::tempdir().unwrap();
         let (config, run, cluster) = (folder(), folder(), cluster.to_owned());
         let lab = Self { ensemble, cluster, tick, config, run, link, up };
-        fs::create_dir(lab.run.path().join("status")).unwrap();
         lab.configure(&format!("tick_ms = {}\nsync_limit = 5\n", tick.as_millis()));
         lab
     }

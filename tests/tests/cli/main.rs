@@ -94,7 +94,8 @@ async fn status_and_active_tell_what_the_records_say() {
 async fn out_of_sight_of_the_quorum_the_host_is_asked() {
     let mut lab = Lab::start().await;
     lab.write_cluster().await;
-    fs::write(lab.run.path().join("status/master-fc"), "active (epoch 7): holds office").unwrap();
+    fs::create_dir_all(lab.run.path().join("master-fc")).unwrap();
+    fs::write(lab.run.path().join("master-fc/status"), "active (epoch 7): holds office").unwrap();
     (0..3).for_each(|server| lab.ensemble.borrow_mut().kill(server).unwrap());
     let begin = Instant::now();
     let status = lab.run(&["status", "--timeout", "2"]).await;

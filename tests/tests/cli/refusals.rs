@@ -232,7 +232,9 @@ impl Transcript {
     async fn other_daemons(&mut self) {
         self.situation("another one of each daemon runs");
         let locks = DAEMONS.map(|daemon| {
-            let lock = File::create(self.lab.run.path().join(format!("{daemon}.lock"))).unwrap();
+            let folder = self.lab.run.path().join(daemon);
+            fs::create_dir_all(&folder).unwrap();
+            let lock = File::create(folder.join("lock")).unwrap();
             flock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
             lock
         });

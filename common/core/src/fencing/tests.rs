@@ -207,3 +207,12 @@ fn a_run_is_told_in_words_that_can_be_read() {
     let unseen = End::Unseen("cannot be run: it is gone".to_owned());
     assert_eq!(run(unseen, "").to_string(), "cannot be run: it is gone");
 }
+
+#[test]
+fn ids_that_would_be_more_than_words_to_a_shell_are_refused() {
+    assert_eq!(victim().unfit(), None);
+    for bad in ["", "'", "a b", "$(x)", "a;b"] {
+        assert!(Victim { boot: bad.to_owned(), ..victim() }.unfit().is_some(), "{bad}");
+        assert!(Victim { machine: bad.to_owned(), ..victim() }.unfit().is_some(), "{bad}");
+    }
+}

@@ -114,8 +114,11 @@ impl Acts {
         let mut commands = actions.map(|action| self.recipe.step(action).command).into_iter();
         commands.find_map(|command| {
             let program = command.into_iter().next()?;
-            let is_fit = fs::metadata(&program)
-                .is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0);
+            let is_fit = match fs::metadata(&program) {
+                Ok(it) => it.is_file() && it.permissions().mode() & 0o111 != 0,
+                // Whoever may not look knows nothing: health-monitor is not root.
+                Err(error) => error.kind() == io::ErrorKind::PermissionDenied,
+            };
             (!is_fit).then(|| format!("`{program}` is no program on this host"))
         })
     }

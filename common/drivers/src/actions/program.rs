@@ -1,5 +1,6 @@
 //! What the program `actions` does: it performs a service's actions, and keeps its mark.
 
+use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use crate::host::files::FileError;
 use crate::host::gate;
 use crate::host::run::RunDir;
 use crate::process;
+
+/// Why a daemon stops no service of actions by itself if it was started before the generator knew of one.
+const CONFINED: &str = "it cannot be stopped from within the sandbox of a daemon: run `systemctl daemon-reload`, then restart slave-ha-service and master-fc";
 
 /// Where actions look for the programs that they run.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -109,7 +113,27 @@ pub async fn clear(run: &RunDir, recipe: &Recipe) -> Result<(), String> {
     let marks = Marks::new(run);
     let lock = marks.lock(&recipe.service, recipe.clear_limit()).await;
     let _lock = lock.map_err(|error| error.to_string())?;
+    if run.under_systemd() && is_confined() {
+        return leave(&marks, recipe);
+    }
     clear_marked(&marks, recipe).await
+}
+
+/// Whether this process sees other mounts than the host does, as the daemons do whose child it may be: what it took away would
+/// stay there, and what stayed there it might not see. The generator lifts that as soon as it knows of a service of actions.
+fn is_confined() -> bool {
+    let mounts = |process| fs::read_link(Path::new("/proc").join(process).join("ns/mnt")).ok();
+    mounts("self") != mounts("1")
+}
+
+/// The mark stays, with why.
+fn leave(marks: &Marks, recipe: &Recipe) -> Result<(), String> {
+    let told = |error: FileError| error.to_string();
+    if let Ok(Some(mark)) = marks.read(&recipe.service) {
+        marks.write(&Mark { up: false, why: CONFINED.to_owned(), ..mark }).map_err(told)?;
+    }
+    let marked = marks.is_there(&recipe.service).map_err(told)?;
+    if marked { Err(CONFINED.to_owned()) } else { Ok(()) }
 }
 
 /// What a mark tells of its service counts, not what is configured by now; that of a damaged one is not known any more.

@@ -15,6 +15,9 @@ pub(super) async fn ask(
     address: &str,
     limit: Duration,
 ) -> Answer {
+    if let Some(why) = victim.unfit() {
+        return Answer::Unknown { why };
+    }
     if let Some(why) = program::unfit(command.first().map_or("", String::as_str)) {
         return Answer::Unknown { why: format!("it {why}") };
     }

@@ -23,7 +23,7 @@ pub(super) async fn ask(
     address: &str,
     limit: Duration,
 ) -> Answer {
-    if let Some(why) = ssh::unfit(victim) {
+    if let Some(why) = victim.unfit() {
         return Answer::Unknown { why };
     }
     if let Some(why) = program::unfit(SSH) {

@@ -55,19 +55,27 @@ pub enum CgroupError {
 impl Cgroups {
     /// The hierarchies of this host: cgroup v2 alone, beside v1 (hybrid, where units are in both), or v1 alone.
     pub fn of_host() -> Self {
-        let of_pid_1 = fs::read_to_string("/proc/1/cgroup").unwrap_or_default();
-        Self::below(Path::new("/sys/fs/cgroup"), &of_pid_1)
+        let mounts = Path::new("/sys/fs/cgroup");
+        match fs::read_to_string("/proc/1/cgroup") {
+            Ok(text) => Self::below(mounts, &text, above_pid_1),
+            // Our own unit hides other processes from us.
+            Err(_) => {
+                let text = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+                Self::below(mounts, &text, above_unit)
+            }
+        }
     }
 
-    pub(crate) fn below(mounts: &Path, of_pid_1: &str) -> Self {
+    /// `groups` are those of a process of systemd's, as the kernel lists them; `above` tells from one of them where systemd's own
+    /// tree begins: in a container without a namespace of its own further down than at the root.
+    pub(crate) fn below(mounts: &Path, groups: &str, above: fn(&str) -> String) -> Self {
         let base = |controller: &str| {
-            // `0::/init.scope` for v2, `1:name=systemd:/init.scope` for v1. In a container without a namespace of its own
-            // systemd's tree begins further down.
-            let line = of_pid_1.lines().find_map(|line| {
+            // `0::/init.scope` for v2, `1:name=systemd:/init.scope` for v1.
+            let group = groups.lines().find_map(|line| {
                 let (_, rest) = line.split_once(':')?;
                 rest.strip_prefix(controller)?.strip_prefix(":/")
             });
-            line.and_then(|path| path.strip_suffix("init.scope")).unwrap_or_default().to_owned()
+            group.map(above).unwrap_or_default()
         };
         let unified = mounts.join("unified");
         let legacy = mounts.join("systemd");
@@ -151,6 +159,21 @@ impl Cgroups {
     }
 }
 
+/// Where systemd's tree begins, by the group of its first process.
+fn above_pid_1(group: &str) -> String {
+    group.strip_suffix("init.scope").unwrap_or_default().to_owned()
+}
+
+/// The same by the group of a unit: it lies in slices, and those in the tree.
+fn above_unit(group: &str) -> String {
+    let mut parts: Vec<&str> = group.split('/').collect();
+    parts.pop();
+    while parts.last().is_some_and(|part| part.ends_with(".slice")) {
+        parts.pop();
+    }
+    parts.iter().map(|part| format!("{part}/")).collect()
+}
+
 /// Whether anything runs in the group or below it.
 fn populated(group: &Path) -> Result<bool, CgroupError> {
     // v2 keeps the answer. v1 does not, and has no such file.
@@ -160,8 +183,9 @@ fn populated(group: &Path) -> Result<bool, CgroupError> {
     }
 }
 
-/// One SIGKILL to all: by the kernel in one step where it can (v2 since Linux 5.14), otherwise one by one, which a group
-/// that forks may escape until the next round.
+/// One SIGKILL to all: by the kernel in one step where it can (v2 since Linux 5.14) and we may ask it to (our unit has us
+/// write in the slices that units are in by default), otherwise one by one, which a group that forks may escape until the next
+/// round.
 fn kill_once(group: &Path) -> Result<(), CgroupError> {
     let lever = group.join("cgroup.kill");
     match fs::OpenOptions::new().write(true).open(&lever) {
@@ -170,7 +194,7 @@ fn kill_once(group: &Path) -> Result<(), CgroupError> {
             Err(error) if gone(&error) => return Ok(()),
             Err(source) => return Err(CgroupError::Unusable { path: lever, source }),
         },
-        Err(error) if gone(&error) => {}
+        Err(error) if gone(&error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
         Err(source) => return Err(CgroupError::Unusable { path: lever, source }),
     }
     for pid in pids(group)? {
@@ -260,7 +284,7 @@ mod tests {
             ("system.slice/system-c.slice/c@1.service/cgroup.events", "populated 1\n"),
             ("user.slice/user@1.service/d.service/cgroup.events", "populated 1\n"),
         ]);
-        let cgroups = Cgroups::below(dir.path(), "0::/init.scope\n");
+        let cgroups = Cgroups::below(dir.path(), "0::/init.scope\n", above_pid_1);
         assert!(cgroups.populated("a.service").unwrap());
         assert!(!cgroups.populated("b.service").unwrap());
         assert!(cgroups.populated("c@1.service").unwrap());
@@ -278,7 +302,8 @@ mod tests {
             ("systemd/system.slice/a.service/control/cgroup.procs", "17\n"),
             ("systemd/system.slice/b.service/cgroup.procs", "0\n"),
         ]);
-        let cgroups = Cgroups::below(dir.path(), "1:name=systemd:/init.scope\n0::/init.scope\n");
+        let cgroups =
+            Cgroups::below(dir.path(), "1:name=systemd:/init.scope\n0::/init.scope\n", above_pid_1);
         assert!(cgroups.populated("a.service").unwrap());
         assert!(!cgroups.populated("b.service").unwrap());
     }
@@ -290,14 +315,23 @@ mod tests {
             ("systemd/system.slice/a.service/cgroup.procs", "17\n"),
             ("systemd/lxc/one/system.slice/a.service/cgroup.procs", ""),
         ]);
-        let cgroups = Cgroups::below(dir.path(), "4:cpu:/\n1:name=systemd:/lxc/one/init.scope\n");
-        assert!(!cgroups.populated("a.service").unwrap());
+        for (groups, above) in [
+            ("4:cpu:/\n1:name=systemd:/lxc/one/init.scope\n", above_pid_1 as fn(&str) -> String),
+            (
+                "4:cpu:/\n1:name=systemd:/lxc/one/system.slice/system-b.slice/b@1.service\n",
+                above_unit,
+            ),
+        ] {
+            let cgroups = Cgroups::below(dir.path(), groups, above);
+            assert!(!cgroups.populated("a.service").unwrap(), "{groups}");
+        }
+        assert_eq!(above_unit("system.slice/b.service"), "");
     }
 
     #[test]
     fn without_a_hierarchy_nothing_is_claimed_to_be_empty() {
         let dir = tree(&[]);
-        let cgroups = Cgroups::below(dir.path(), "");
+        let cgroups = Cgroups::below(dir.path(), "", above_pid_1);
         assert!(matches!(cgroups.populated("a.service"), Err(CgroupError::None)));
     }
 
@@ -311,7 +345,7 @@ mod tests {
             ("systemd/cgroup.procs", ""),
             ("systemd/system.slice/a.service/below/cgroup.procs", procs.as_str()),
         ]);
-        let cgroups = Cgroups::below(dir.path(), "");
+        let cgroups = Cgroups::below(dir.path(), "", above_pid_1);
         let error = cgroups.kill("a.service", Duration::from_millis(20)).await.unwrap_err();
         assert!(matches!(error, CgroupError::Left { left, .. } if left == [pid]));
         assert_eq!(child.wait().unwrap().signal(), Some(9));

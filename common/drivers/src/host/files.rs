@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -38,6 +39,10 @@ pub enum FileError {
         source: io::Error,
     },
 }
+
+/// Everybody may read what headship writes down, whatever the mask of the daemon: who may look into a folder is a matter of
+/// the folder.
+const MODE: u32 = 0o644;
 
 /// Whether a write must outlive a power loss.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +92,7 @@ pub(crate) fn write_text(path: &Path, text: &[u8], durable: Durable) -> Result<(
 
 fn replace(path: &Path, new: &Path, text: &[u8], durable: Durable) -> io::Result<()> {
     let mut file = File::create(new)?;
+    file.set_permissions(fs::Permissions::from_mode(MODE))?;
     file.write_all(text)?;
     match durable {
         Durable::No => fs::rename(new, path),

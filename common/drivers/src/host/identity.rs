@@ -7,6 +7,9 @@ use headship_core::node::{Identity, NodeName};
 /// Where the machine's id stands on every systemd host.
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
+/// What our own units hand on as the id of this boot, as PID 1 knows it (`%b`). They get a `/proc` of their own, and in a container
+/// that shows the machine's boot where everybody else on the host sees the container's.
+const BOOT_VARIABLE: &str = "HEADSHIP_BOOT_ID";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const RANDOM_ID: &str = "/proc/sys/kernel/random/uuid";
 
@@ -36,9 +39,18 @@ pub fn identity(node: NodeName, machine_id: &Path) -> Result<Identity, IdentityE
     Ok(Identity { node, machine, boot: boot()?, process: line(Path::new(RANDOM_ID))? })
 }
 
-/// The id of this boot of the kernel.
+/// The id of this boot of the host.
 pub fn boot() -> Result<String, IdentityError> {
-    line(Path::new(BOOT_ID))
+    let handed_on = std::env::var(BOOT_VARIABLE).ok().and_then(|id| as_the_kernel_writes_it(&id));
+    handed_on.map_or_else(|| line(Path::new(BOOT_ID)), Ok)
+}
+
+/// systemd leaves the hyphens out.
+fn as_the_kernel_writes_it(id: &str) -> Option<String> {
+    let is_id = id.len() == 32 && id.chars().all(|c| c.is_ascii_hexdigit());
+    let part = |from, to| id.get(from..to);
+    is_id.then_some(())?;
+    Some([part(0, 8)?, part(8, 12)?, part(12, 16)?, part(16, 20)?, part(20, 32)?].join("-"))
 }
 
 fn line(path: &Path) -> Result<String, IdentityError> {
@@ -61,6 +73,15 @@ mod tests {
         let two = identity(node, &file).unwrap();
         assert!(one.same_boot(&two));
         assert_ne!(one.process, two.process);
+    }
+
+    #[test]
+    fn a_boot_id_of_systemds_is_that_of_the_kernel() {
+        let kernels = line(Path::new(BOOT_ID)).unwrap();
+        assert_eq!(as_the_kernel_writes_it(&kernels.replace('-', "")), Some(kernels.clone()));
+        for other in ["", "%b", kernels.as_str()] {
+            assert_eq!(as_the_kernel_writes_it(other), None);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use headship_core::config::OWN_UNITS;
 use headship_core::follower::AgentNote;
 use headship_core::lease::{Closed, Permit};
 use headship_core::say::Kind;
@@ -25,6 +26,7 @@ pub const RUN: &str = "/run/headship";
 const PERMIT: &str = "permit";
 const CLOSED: &str = "closed";
 const STATUS: &str = "status";
+const LOCK: &str = "lock";
 const GUARD_FAILED: &str = "guard-failed";
 const AGENT: &str = "agent";
 
@@ -104,14 +106,14 @@ impl RunDir {
         self.0 == Path::new(RUN) && reboot::booted_by_systemd()
     }
 
-    /// Makes the folder and what is in it where they are missing. Others may look (`headship status`), not write.
+    /// Makes the folder where it is missing. Others may look (`headship status`), not write.
     pub fn create(&self) -> Result<(), FileError> {
-        let status = self.0.join(STATUS);
-        let make = || {
-            fs::create_dir_all(&status)?;
-            fs::set_permissions(&self.0, Permissions::from_mode(0o755))
-        };
-        make().map_err(|source| FileError::Unwritable { path: status.clone(), source })
+        make(&self.0).map_err(|source| FileError::Unwritable { path: self.0.clone(), source })
+    }
+
+    /// The folder of what only this daemon writes: it need not have a right to write anything else here.
+    fn own(&self, daemon: &str) -> PathBuf {
+        self.0.join(daemon)
     }
 
     /// The permit; `None` if there is none. An error means that there is none either: say it, and go on without.
@@ -175,24 +177,23 @@ impl RunDir {
         Touches(Watch::new(self.0.clone(), vec![PERMIT.to_owned(), CLOSED.to_owned()]))
     }
 
-    /// Writes a daemon's line, for when the quorum is away.
+    /// Writes a daemon's line, for when the quorum is away. Its folder is there once it holds its lock.
     pub fn write_status(&self, daemon: &str, line: &str) -> Result<(), FileError> {
-        files::write_text(&self.0.join(STATUS).join(daemon), line.as_bytes(), Durable::No)
+        files::write_text(&self.own(daemon).join(STATUS), line.as_bytes(), Durable::No)
     }
 
     /// The daemons' lines, by daemon.
     pub fn statuses(&self) -> Result<Vec<StatusLine>, FileError> {
-        let folder = self.0.join(STATUS);
-        let unreadable = |source| FileError::Unreadable { path: folder.clone(), source };
+        let unreadable = |source| FileError::Unreadable { path: self.0.clone(), source };
+        fs::read_dir(&self.0).map_err(unreadable)?;
         let mut lines = Vec::new();
-        for entry in fs::read_dir(&folder).map_err(unreadable)? {
-            let path = entry.map_err(unreadable)?.path();
-            let Some(daemon) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            // A line that is being written or replaced while we look is left out.
-            if path.extension().is_some_and(|ending| ending == "new") {
+        for daemon in OWN_UNITS.iter().filter_map(|unit| unit.strip_suffix(".service")) {
+            let path = self.own(daemon).join(STATUS);
+            // The folder may be another user's: a pipe in its place would hold us up.
+            let is_file = fs::symlink_metadata(&path).is_ok_and(|it| it.is_file());
+            let Some(line) = is_file.then(|| fs::read_to_string(&path).ok()).flatten() else {
                 continue;
-            }
-            let Ok(line) = fs::read_to_string(&path) else { continue };
+            };
             let written = path.metadata().and_then(|data| data.modified()).ok();
             let age = written.and_then(|at| SystemTime::now().duration_since(at).ok());
             let daemon = daemon.to_owned();
@@ -204,8 +205,9 @@ impl RunDir {
 
     /// Makes sure that there is one `daemon` on this host. To be called before anything else, and kept to the end.
     pub fn lock(&self, daemon: &str) -> Result<DaemonLock, LockError> {
-        let path = self.0.join(format!("{daemon}.lock"));
+        let path = self.own(daemon).join(LOCK);
         let unlockable = |source| LockError::Unlockable { path: path.clone(), source };
+        make(&self.own(daemon)).map_err(unlockable)?;
         let file = File::create(&path).map_err(unlockable)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(DaemonLock(lock)),
@@ -213,6 +215,16 @@ impl RunDir {
             Err((_, errno)) => Err(unlockable(errno.into())),
         }
     }
+}
+
+/// Makes a folder that others may look into. One that is there and right is left alone: it may not be ours.
+fn make(folder: &Path) -> io::Result<()> {
+    const MODE: u32 = 0o755;
+    fs::create_dir_all(folder)?;
+    if fs::metadata(folder)?.permissions().mode() & 0o7777 != MODE {
+        fs::set_permissions(folder, Permissions::from_mode(MODE))?;
+    }
+    Ok(())
 }
 
 fn readable<T>(read: Result<Option<T>, FileError>) -> Option<T> {
@@ -304,6 +316,8 @@ mod tests {
     #[test]
     fn status_lines_are_listed_by_daemon() {
         let (_dir, run) = run();
+        assert!(matches!(run.write_status("master-fc", "?"), Err(FileError::Unwritable { .. })));
+        let _locks = ["slave-ha-service", "master-fc"].map(|daemon| run.lock(daemon).unwrap());
         run.write_status("slave-ha-service", "guards nothing").unwrap();
         run.write_status("master-fc", "standby (epoch 7)").unwrap();
         let lines = run.statuses().unwrap();
@@ -321,6 +335,7 @@ mod tests {
         run.write_permit(&permit(1)).unwrap();
         let touched = tokio::time::timeout(limit, touches.next()).await.unwrap();
         assert_eq!(touched, Touched { permit: true, closed: false });
+        drop(run.lock("master-fc").unwrap());
         run.write_status("master-fc", "of no interest").unwrap();
         let incarnation = Incarnation("i".to_owned());
         run.write_closed(&Closed { incarnation, epoch: Epoch(1) }).unwrap();

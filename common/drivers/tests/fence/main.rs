@@ -237,6 +237,18 @@ async fn what_is_given_up_is_killed() {
 }
 
 #[tokio::test]
+async fn a_command_is_not_asked_about_ids_that_a_shell_would_obey() {
+    let folder = Folder::new();
+    let fence = folder.command("works");
+    let answer = ask("hostile", &folder, &fence, "$(reboot)", SHORT).await;
+    assert_eq!(
+        answer,
+        Answer::Unknown { why: "the record of hn0 has no usable machine and boot id".to_owned() }
+    );
+    assert!(folder.lines("pids").is_empty(), "it is not even begun");
+}
+
+#[tokio::test]
 async fn a_command_is_told_whom_to_fence_and_nothing_else_of_our_environment() {
     let folder = Folder::new();
     let out = folder.path("environment");

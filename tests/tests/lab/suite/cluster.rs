@@ -178,7 +178,7 @@ impl<'a> Cluster<'a> {
         suite::role(host)
     }
 
-    /// The line of a daemon in `/run/headship/status`; empty if there is none.
+    /// The line of a daemon in its folder of `/run/headship`; empty if there is none.
     pub(super) fn status(&self, host: &Host, daemon: &str) -> String {
         suite::status(host, daemon)
     }

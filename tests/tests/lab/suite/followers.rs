@@ -185,14 +185,17 @@ fn read_only(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = in_order(cluster)?;
     let worker = worker(cluster)?;
     let old = agent(&worker);
+    // The file system, as slave-fc has mounts of its own: what a mount alone forbids on the host it does not see.
     worker.run(&[
         "sh",
         "-c",
-        "cp -p /etc/hosts /root/hosts && mount --bind -o ro /root/hosts /etc/hosts",
+        "mkdir --parents /run/read-only && mount -t tmpfs read-only /run/read-only \
+            && cp -p /etc/hosts /run/read-only/hosts && mount -o remount,ro /run/read-only \
+            && mount --bind /run/read-only/hosts /etc/hosts",
     ])?;
     let moved = read_only_switchover(cluster, &active, &standby, &worker);
     let left_alone = agent(&worker) == old;
-    worker.run(&["umount", "/etc/hosts"])?;
+    worker.run(&["umount", "/etc/hosts", "/run/read-only"])?;
     moved?;
     assert!(left_alone, "its agent was started anew though the alias did not move");
     wait_followed(cluster, &nodes(cluster), &standby)

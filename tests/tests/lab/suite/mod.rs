@@ -28,6 +28,7 @@ mod pinned;
 mod quorum;
 mod real;
 mod records;
+mod rights;
 mod services;
 mod standstill;
 mod units;
@@ -117,7 +118,8 @@ pub(crate) fn fenced() -> Vec<Test> {
 /// With the preset `fast`: what takes several failovers, or none.
 pub(crate) fn fast() -> Vec<Test> {
     let services = [&services::FAST[..], &units::FAST, &health::FAST, &pinned::FAST].concat();
-    let cluster = [&orders::FAST[..], &records::FAST, &messages::FAST, &packages::FAST].concat();
+    let cluster = [&orders::FAST[..], &records::FAST, &messages::FAST, &packages::FAST];
+    let cluster = [&cluster.concat()[..], &rights::FAST].concat();
     let nodes = [&followers::FAST[..], &upkeep::FAST].concat();
     [services, nodes, cluster].concat()
 }
@@ -126,7 +128,7 @@ pub(crate) fn fast() -> Vec<Test> {
 pub(crate) fn more_normal() -> Vec<Test> {
     let hosts =
         [&hosts::MORE[..], &standstill::MORE, &fencing::MORE, &quorum::MORE_NORMAL].concat();
-    let daemons = [&daemons::MORE[..], &upgrades::MORE, &packages::MORE].concat();
+    let daemons = [&daemons::MORE[..], &upgrades::MORE, &packages::MORE, &rights::MORE].concat();
     [hosts, daemons].concat()
 }
 

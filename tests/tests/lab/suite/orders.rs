@@ -66,8 +66,7 @@ fn both_ways(cluster: &Cluster<'_>) -> Outcome {
 fn with_read_only_run(cluster: &Cluster<'_>) -> Outcome {
     let (active, standby) = cluster.pair()?;
     let epoch = cluster.epoch(&active)?;
-    active.run(&["mount", "--bind", "/run/headship", "/run/headship"])?;
-    active.run(&["mount", "-o", "remount,bind,ro", "/run/headship"])?;
+    active.run(&["sh", "-c", READ_ONLY_RUN])?;
     let (since, deadline) = (service_log::now(), cluster.deadline(&active)?);
     standby.run(&["headship", "switchover", "--to", standby.name()])?;
     cluster.wait_active(&standby, epoch)?;
@@ -88,6 +87,12 @@ fn with_read_only_run(cluster: &Cluster<'_>) -> Outcome {
     })?;
     cluster.wait_role(&active, "standby")
 }
+
+/// A file system that nobody can write, as its daemons have mounts of their own: what a mount alone forbids on the host they do
+/// not see.
+const READ_ONLY_RUN: &str = "mkdir --parents /run/read-only && mount -t tmpfs -o mode=755 read-only /run/read-only \
+    && cp --archive /run/headship/. /run/read-only && mount -o remount,ro /run/read-only \
+    && mount --bind /run/read-only /run/headship && umount /run/read-only";
 
 /// A switchover that must be refused for `reason`, with nothing moving.
 fn refused(cluster: &Cluster<'_>, to: &str, reason: &str) -> Outcome {
