@@ -80,7 +80,8 @@ fn a_configuration_is_loaded_or_each_fault_is_said_in_one_line_at_a_place_that_i
     let commented = |line: &str| line.strip_prefix('#').unwrap_or(line).to_owned() + "\n";
     let spelt_out: String = SAMPLE.lines().map(commented).collect();
     let whole = format!("{SAMPLE}{MORE}");
-    let examples = [whole.as_str(), &spelt_out, MORE, SAMPLE];
+    let profiled = format!("cluster_type = \"spark\"\nesp = true\n{whole}");
+    let examples = [whole.as_str(), &profiled, &spelt_out, MORE, SAMPLE];
     try_all(file!(), &spoiled(&examples), |bytes| {
         let text = text(&bytes);
         let fragments = [("headship.toml".to_owned(), text.clone())];
