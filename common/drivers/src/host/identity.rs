@@ -7,8 +7,8 @@ use headship_core::node::{Identity, NodeName};
 /// Where the machine's id stands on every systemd host.
 pub const MACHINE_ID: &str = "/etc/machine-id";
 
-/// What our own units hand on as the id of this boot, as PID 1 knows it (`%b`). They get a `/proc` of their own, and in a container
-/// that shows the machine's boot where everybody else on the host sees the container's.
+/// What our own units hand on as the id of this boot, as PID 1 knows it (`%b`). They have mounts of their own, and in a
+/// container see the machine's boot where everybody else on the host sees the container's.
 const BOOT_VARIABLE: &str = "HEADSHIP_BOOT_ID";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const RANDOM_ID: &str = "/proc/sys/kernel/random/uuid";

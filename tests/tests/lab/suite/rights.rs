@@ -75,6 +75,7 @@ fn unmounted_at_the_deadline(cluster: &Cluster<'_>) -> Outcome {
         host.write_file(FRAGMENT, CONFIGURATION)?;
         host.run(&["systemctl", "daemon-reload"])?;
         host.run(&[&["systemctl", "restart"], &DAEMONS[..]].concat())?;
+        host.run(&["systemctl", "try-restart", "master-ha-service"])?;
     }
     cluster.settle()?;
     let (active, standby) = cluster.pair()?;
