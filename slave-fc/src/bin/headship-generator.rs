@@ -429,7 +429,7 @@ mod tests {
     fn rights_where(more: &str, file_servers: bool) -> BTreeMap<&'static str, String> {
         let fragments = [("headship.toml".to_owned(), format!("{HEAD}{more}"))];
         let node = NodeName::try_from("hn0").unwrap();
-        rights_of(&headship_core::config::load(&fragments, node).unwrap(), file_servers)
+        rights_of(&config::load(&fragments, node).unwrap(), file_servers)
     }
 
     #[test]
