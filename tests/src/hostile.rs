@@ -155,6 +155,7 @@ pub fn spoiled<T: AsRef<[u8]>>(examples: &[T]) -> impl Strategy<Value = Spoiled>
 ///
 /// # Panics
 /// With the smallest case that fails.
+#[expect(clippy::panic, reason = "a test says by panicking that it failed")]
 pub fn try_all<S>(file: &'static str, cases: &S, check: impl Fn(S::Value) -> TestCaseResult)
 where
     S: Strategy,
