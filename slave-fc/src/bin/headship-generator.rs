@@ -64,12 +64,7 @@ fn main() -> ExitCode {
 
 /// Whose units may write next to nothing, and see no home folders. For that systemd has to look at `/home` and `/root`, and waits
 /// for a file server that hangs: no guard would start.
-const STRICT: [&str; 4] = [
-    "slave-ha-service.service",
-    "master-fc.service",
-    "master-ha-service.service",
-    "slave-fc.service",
-];
+const STRICT: [&str; 3] = ["slave-ha-service.service", "master-fc.service", "slave-fc.service"];
 
 /// What needs no look there.
 const LESS_STRICT: &str = "\
