@@ -6,6 +6,7 @@
 //! thread and waits for nothing, so that the simulator, the model and the scenarios run the very code that runs on hosts.
 
 pub mod actions;
+pub mod ambari;
 pub mod config;
 pub mod controller;
 pub mod duty;
