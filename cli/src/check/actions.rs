@@ -9,10 +9,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
-use headship_core::actions::{Action, Recipe, agent_path};
+use headship_core::actions::{Action, Means, Recipe, agent_path};
+use headship_core::ambari::Component;
 use headship_core::config::Config;
 use headship_core::config::checked::{Driver, Programs, Service};
 use headship_daemon::Exit;
+use headship_drivers::ambari;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -30,9 +32,9 @@ pub(super) struct Seen {
     service: String,
     /// Where it stands in the configuration.
     at: String,
-    /// What is wrong with a program of it.
+    /// What is wrong with a program of it, or with its login.
     unfit: Option<String>,
-    /// What its agent says of itself, or what is wrong with that; none for a command.
+    /// What its agent says of itself, or what is wrong with that; none if it has none.
     told: Option<Result<MetaData, String>>,
 }
 
@@ -58,6 +60,7 @@ async fn look_at(service: &Service, programs: &Programs, place: &Place) -> Seen 
             let mut programs = [start, stop, status].into_iter().filter_map(|it| it.first());
             (programs.find_map(|program| unfit(program)), None)
         }
+        Programs::Ambari(component) => (ambari::lacks(component), None),
         Programs::Ocf { root, provider, agent, .. } => {
             let path = agent_path(root, provider, agent);
             match unfit(&path) {
@@ -106,6 +109,9 @@ pub(super) fn findings(config: &Config, seen: &[Seen]) -> Vec<Finding> {
 
 fn of_service(service: &Service, seen: &Seen) -> Vec<Finding> {
     let (name, at) = (&service.name, &seen.at);
+    if let Some(Means::Ambari(component)) = Recipe::of(service).as_ref().map(Recipe::means) {
+        return of_component(name, component, seen);
+    }
     if let Some(why) = &seen.unfit {
         let text = format!("{at}service `{name}`: {why}: install it, or correct the configuration");
         return vec![Area::Host.fault(Exit::Configuration, text)];
@@ -124,6 +130,23 @@ fn of_service(service: &Service, seen: &Seen) -> Vec<Finding> {
     found.extend(limits(service, metadata));
     if found.is_empty() {
         found.push(Area::Host.ok(format!("service `{name}`: its agent knows what it is told")));
+    }
+    found
+}
+
+/// Whether Ambari would let us in is seen when it is asked; that it can do as it likes is seen here.
+fn of_component(name: &str, component: &Component, seen: &Seen) -> Vec<Finding> {
+    let at = &seen.at;
+    let mut found = Vec::new();
+    found.push(match &seen.unfit {
+        Some(why) => Area::Host.fault(Exit::Configuration, format!("{at}service `{name}`: {why}")),
+        None => Area::Host.ok(format!("service `{name}`: there is a login for Ambari")),
+    });
+    if !component.is_gated() {
+        found.push(Area::Host.warning(format!(
+            "{at}service `{name}`: its driver is advisory, as nothing refuses what an Ambari agent starts late or by itself, which is only found and stopped afterwards: give `{}` a unit that its scripts start, and write `unit` instead of `process`",
+            component.name
+        )));
     }
     found
 }
@@ -161,7 +184,7 @@ fn limits(service: &Service, metadata: &MetaData) -> Vec<Finding> {
     ];
     let mut found = Vec::new();
     for (word, action, key) in actions {
-        let (given, asked) = (recipe.step(action).limit, metadata.limits.get(word));
+        let (given, asked) = (recipe.limit(action), metadata.limits.get(word));
         if let Some(asked) = asked.filter(|asked| **asked > given) {
             found.push(Area::Host.warning(format!(
                 "service `{}`: its agent asks for {asked:?} to {word}, and gets {given:?}: raise `{key}`, unless you know better",

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use headship_core::config::Config;
-use headship_core::config::checked::{Driver, Service};
+use headship_core::config::checked::Service;
 use headship_daemon::Exit;
 use headship_drivers::host::gate::GATE;
 use headship_drivers::host::identity::{self, MACHINE_ID};
@@ -105,10 +105,7 @@ pub(super) fn services(config: &Config) -> impl Iterator<Item = &Service> {
 }
 
 pub(super) fn unit_of(service: &Service) -> Option<&str> {
-    match &service.driver {
-        Driver::Systemd { unit } => Some(unit),
-        Driver::Command { .. } | Driver::Actions(_) => None,
-    }
+    service.driver.gated_unit()
 }
 
 /// What systemd says of units, by their names.

@@ -3,6 +3,9 @@
 //! Two languages are spoken: that of resource agents (Open Cluster Framework, API 1.1), and our own, headship-command(7).
 //! What such a service leaves behind may be no process at all, an address or a mount. So a [`Mark`] stands for it on its
 //! host from before its start until it was seen gone. Programs are run, and marks kept, in `headship-drivers`.
+//!
+//! A component of Ambari is a service of actions, too: its server stands in for the programs, and [`crate::ambari`] tells
+//! what it is asked.
 
 #[cfg(test)]
 mod tests;
@@ -12,6 +15,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ambari::Component;
 use crate::config::checked::{Driver, Programs, Service};
 use crate::fencing::End;
 use crate::time::millis;
@@ -31,8 +35,7 @@ pub enum Action {
 }
 
 /// Which exit codes and variables the programs know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Language {
     /// headship-command(7).
     Command,
@@ -45,16 +48,47 @@ enum Language {
 pub struct Recipe {
     /// The service.
     pub service: String,
-    language: Language,
+    #[serde(flatten)]
+    way: Way,
+    start_ms: u64,
+    stop_ms: u64,
+    monitor_ms: u64,
+    interval_ms: u64,
+}
+
+/// What performs the actions, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "language", rename_all = "kebab-case")]
+enum Way {
+    Command(Commands),
+    Ocf(Commands),
+    Ambari(Component),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Commands {
     start: Vec<String>,
     stop: Vec<String>,
     monitor: Vec<String>,
     /// What is the same for all three.
     environment: BTreeMap<String, String>,
-    start_ms: u64,
-    stop_ms: u64,
-    monitor_ms: u64,
-    interval_ms: u64,
+}
+
+/// What performs the actions of a recipe.
+#[derive(Clone, Copy, Debug)]
+pub enum Means<'a> {
+    /// Programs on this host.
+    Programs(Speaker<'a>),
+    /// An Ambari server, with its agents.
+    Ambari(&'a Component),
+}
+
+/// The programs of a recipe, with their language.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaker<'a> {
+    recipe: &'a Recipe,
+    language: Language,
+    commands: &'a Commands,
 }
 
 /// One program to run.
@@ -108,28 +142,49 @@ impl Recipe {
             Driver::Systemd { .. } | Driver::Command { .. } => return None,
         };
         let name = &service.name;
-        let (language, [start, stop, monitor], environment) = match &actions.programs {
-            Programs::Command { start, stop, status } => {
-                let environment = [("HEADSHIP_SERVICE".to_owned(), name.clone())].into();
-                (Language::Command, [start.clone(), stop.clone(), status.clone()], environment)
-            }
+        let way = match &actions.programs {
+            Programs::Command { start, stop, status } => Way::Command(Commands {
+                start: start.clone(),
+                stop: stop.clone(),
+                monitor: status.clone(),
+                environment: [("HEADSHIP_SERVICE".to_owned(), name.clone())].into(),
+            }),
             Programs::Ocf { root, provider, agent, parameters } => {
                 let path = agent_path(root, provider, agent);
-                let commands = ["start", "stop", "monitor"].map(|it| vec![path.clone(), it.into()]);
-                (Language::Ocf, commands, ocf(name, [root, provider, agent], parameters))
+                let [start, stop, monitor] =
+                    ["start", "stop", "monitor"].map(|it| vec![path.clone(), it.into()]);
+                let environment = ocf(name, [root, provider, agent], parameters);
+                Way::Ocf(Commands { start, stop, monitor, environment })
             }
+            Programs::Ambari(component) => Way::Ambari(component.as_ref().clone()),
         };
         Some(Self {
             service: name.clone(),
-            language,
-            start,
-            stop,
-            monitor,
-            environment,
+            way,
             start_ms: millis(service.start_limit),
             stop_ms: millis(service.stop_limit),
             monitor_ms: millis(actions.limit),
             interval_ms: millis(actions.interval),
+        })
+    }
+
+    /// What performs its actions.
+    pub fn means(&self) -> Means<'_> {
+        let speaker =
+            |language, commands| Means::Programs(Speaker { recipe: self, language, commands });
+        match &self.way {
+            Way::Command(commands) => speaker(Language::Command, commands),
+            Way::Ocf(commands) => speaker(Language::Ocf, commands),
+            Way::Ambari(component) => Means::Ambari(component),
+        }
+    }
+
+    /// How long an action may take.
+    pub fn limit(&self, action: Action) -> Duration {
+        Duration::from_millis(match action {
+            Action::Start => self.start_ms,
+            Action::Stop => self.stop_ms,
+            Action::Monitor => self.monitor_ms,
         })
     }
 
@@ -147,13 +202,27 @@ impl Recipe {
         serde_json::from_str(word)
     }
 
+    /// How long to wait between two looks.
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+
+    /// How long to stop it and to see it gone may take.
+    pub fn clear_limit(&self) -> Duration {
+        Duration::from_millis(self.stop_ms.saturating_add(self.monitor_ms))
+    }
+}
+
+impl Speaker<'_> {
     /// What is run for an action.
     pub fn step(&self, action: Action) -> Step {
-        let (command, limit_ms, interval_ms) = match action {
-            Action::Start => (&self.start, self.start_ms, 0),
-            Action::Stop => (&self.stop, self.stop_ms, 0),
-            Action::Monitor => (&self.monitor, self.monitor_ms, self.interval_ms),
+        let (command, interval_ms) = match action {
+            Action::Start => (&self.commands.start, 0),
+            Action::Stop => (&self.commands.stop, 0),
+            Action::Monitor => (&self.commands.monitor, self.recipe.interval_ms),
         };
+        let limit = self.recipe.limit(action);
+        let limit_ms = limit.as_millis();
         let own = match self.language {
             Language::Command => vec![
                 ("HEADSHIP_ACTION", action.word(self.language).to_owned()),
@@ -165,19 +234,9 @@ impl Recipe {
                 ("OCF_RESKEY_CRM_meta_interval", interval_ms.to_string()),
             ],
         };
-        let mut environment = self.environment.clone();
+        let mut environment = self.commands.environment.clone();
         environment.extend(own.into_iter().map(|(name, value)| (name.to_owned(), value)));
-        Step { command: command.clone(), environment, limit: Duration::from_millis(limit_ms) }
-    }
-
-    /// How long to wait between two looks.
-    pub fn interval(&self) -> Duration {
-        Duration::from_millis(self.interval_ms)
-    }
-
-    /// How long to stop it and to see it gone may take.
-    pub fn clear_limit(&self) -> Duration {
-        Duration::from_millis(self.stop_ms.saturating_add(self.monitor_ms))
+        Step { command: command.clone(), environment, limit }
     }
 
     /// Whether `start` succeeded; if not, why.

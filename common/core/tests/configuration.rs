@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use headship_core::ambari::{Body, Component, Credentials, Server};
 use headship_core::config::checked::{Actions, Driver, FenceKind, Programs, Starter, Timing};
 use headship_core::config::{self, Config};
 use headship_core::node::NodeName;
@@ -81,6 +82,7 @@ fn the_sample_names_every_key() {
         "[[headnode]]\n",
         "[timing]\n",
         "[follow]\n",
+        "[ambari]\n",
         "[[fence]]\n",
         "[health]\n",
         "[[service]]\n",
@@ -283,4 +285,52 @@ fn services_of_actions_have_programs_or_an_agent() {
             limit: Duration::from_secs(20),
         })
     );
+}
+
+#[test]
+fn services_are_components_of_ambari_known_by_a_unit_or_a_process() {
+    let ambari = r#"
+        [ambari]
+        url = "https://headnodehost:8443/"
+        cluster = "prod"
+        hosts = { hn1 = "hn1.example.com" }
+        credentials_file = "/etc/headship/ambari.credentials"
+        ca_file = "/etc/headship/ambari-ca.pem"
+        [[service]]
+        name = "jobhistory"
+        driver = "ambari"
+        component = "HISTORYSERVER"
+        unit = "mr-jobhistory.service"
+        [[service]]
+        name = "timeline"
+        driver = "ambari"
+        component = "APP_TIMELINE_SERVER"
+        process = "org.apache.hadoop.yarn.server.timeline.Server"
+        monitor_interval_ms = 3000
+        "#;
+    let config = load(&[("sample", SAMPLE), ("10", ambari)]);
+    let actions = |place: usize| match &config.services[place].driver {
+        Driver::Actions(actions) => actions.clone(),
+        Driver::Systemd { .. } | Driver::Command { .. } => panic!("{config:?}"),
+    };
+    let server = Server {
+        url: "https://headnodehost:8443".to_owned(),
+        cluster: "prod".to_owned(),
+        credentials: Credentials::File("/etc/headship/ambari.credentials".to_owned()),
+        ca_file: Some("/etc/headship/ambari-ca.pem".to_owned()),
+        limit_ms: 15_000,
+        settle_ms: 25_000,
+    };
+    let component = Component {
+        server,
+        name: "HISTORYSERVER".to_owned(),
+        host: "hn0".to_owned(),
+        others: vec!["hn1.example.com".to_owned()],
+        body: Body::Unit("mr-jobhistory.service".to_owned()),
+    };
+    assert_eq!(actions(1).programs, Programs::Ambari(Box::new(component)));
+    assert_eq!(config.services[1].driver.gated_unit(), Some("mr-jobhistory.service"));
+    assert_eq!(actions(1).interval, Duration::from_secs(1));
+    assert_eq!(actions(2).interval, Duration::from_secs(3));
+    assert_eq!(config.services[2].driver.gated_unit(), None);
 }

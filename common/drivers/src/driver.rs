@@ -211,6 +211,7 @@ impl Driver {
                     gate,
                     command,
                     stop_limit: *stop_limit,
+                    credential: None,
                     notify: None,
                 };
                 unit.systemd().start_transient(&transient, &self.gate, limit).await

@@ -4,6 +4,7 @@
 //! `headship-core`.
 
 pub mod actions;
+pub mod ambari;
 mod driver;
 mod executor;
 pub mod fence;
@@ -11,6 +12,7 @@ pub mod host;
 mod knock;
 mod probe;
 pub mod process;
+mod secret;
 pub mod systemd;
 mod unit;
 

@@ -2,7 +2,8 @@
 //!
 //! `actions run FOLDER RECIPE` starts one and stays for as long as it runs: it is the main process of the service's unit.
 //! `actions clear FOLDER RECIPE` stops what a mark of the service stands for, and sees it gone: PID 1 runs it after each end of
-//! that unit, and the guard at D. `actions look FOLDER RECIPE` looks for what nobody is known to have started here.
+//! that unit. `actions kill FOLDER RECIPE` does the same in haste: the guard runs it at D. `actions look FOLDER RECIPE` looks
+//! for what nobody is known to have started here.
 //! FOLDER is that of the host's contract, RECIPE what `headship_core::actions` makes of the configuration.
 //!
 //! What the ends of programs mean is decided there, and how marks are kept in `headship_drivers::actions`.
@@ -40,6 +41,10 @@ fn main() -> ExitCode {
         match *verb {
             "run" => run(&run_dir, &recipe).await,
             "clear" => match actions::clear(&run_dir, &recipe).await {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(why) => fail(&format!("{}: {why}", recipe.service)),
+            },
+            "kill" => match actions::kill(&run_dir, &recipe).await {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(why) => fail(&format!("{}: {why}", recipe.service)),
             },

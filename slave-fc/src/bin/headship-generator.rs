@@ -13,7 +13,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use headship_core::config::checked::{Driver, Service};
+use headship_core::config::checked::Service;
 use headship_core::config::{Config, OWN_UNITS};
 use headship_core::node::NodeName;
 use headship_daemon::configuration::{self, ConfigurationError, FOLDER};
@@ -74,10 +74,7 @@ enum Gate {
 
 /// The units of the HA services. What is no unit needs no drop-in: transient units carry the gate themselves.
 fn units(config: &Config) -> Units {
-    let unit = |service: &Service| match &service.driver {
-        Driver::Systemd { unit } => Some(unit.clone()),
-        Driver::Command { .. } | Driver::Actions(_) => None,
-    };
+    let unit = |service: &Service| service.driver.gated_unit().map(str::to_owned);
     let all = || config.services.iter().chain(&config.pinned);
     let drop_in = |service: &Service| DropIn {
         gate: match &service.pinned {
@@ -179,6 +176,8 @@ fn say(sentence: &str) {
 
 #[cfg(test)]
 mod tests {
+    use headship_core::config::checked::Driver;
+
     use super::*;
 
     #[test]

@@ -97,3 +97,18 @@ async fn programs_are_looked_at_on_this_host() {
     fs::write(&program, "#!/bin/sh\nexit 3\n").unwrap();
     assert!(ask("/usr/lib/ocf", path).await.unwrap_err().contains("ended with exit status: 3"));
 }
+
+#[test]
+fn a_component_without_a_unit_is_said_to_be_advisory_and_its_missing_login_is_a_fault() {
+    let of = |body: &str| {
+        format!(
+            "driver = \"ambari\"\ncomponent = \"HISTORYSERVER\"\n{body}\n[ambari]\nurl = \"http://headnodehost:8080\"\ncredential = \"ambari\""
+        )
+    };
+    let gated = told(&of("unit = \"jhs.service\""), None, None);
+    assert_eq!(gated, [(Level::Ok, "service `vip`: there is a login for Ambari".to_owned())]);
+    let advisory = told(&of("process = \"org.example.Server\""), Some("no login"), None);
+    assert_eq!(advisory[0], (Level::Fault, "headship.toml:5: service `vip`: no login".to_owned()));
+    assert_eq!(advisory[1].0, Level::Warning);
+    assert!(advisory[1].1.contains("its driver is advisory"), "{advisory:?}");
+}

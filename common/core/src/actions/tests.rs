@@ -26,6 +26,13 @@ fn recipe(programs: Programs) -> Recipe {
     Recipe::of(&service).unwrap()
 }
 
+fn speaker(recipe: &Recipe) -> Speaker<'_> {
+    match recipe.means() {
+        Means::Programs(speaker) => speaker,
+        Means::Ambari(component) => panic!("{component:?}"),
+    }
+}
+
 fn agent() -> Recipe {
     let parameters = [("ip".to_owned(), "10.0.0.9".to_owned())].into();
     let [root, provider, agent] = ["/usr/lib/ocf", "heartbeat", "IPaddr2"].map(str::to_owned);
@@ -40,7 +47,8 @@ fn command() -> Recipe {
 
 #[test]
 fn an_agent_finds_its_parameters_and_limits_in_its_environment() {
-    let step = agent().step(Action::Monitor);
+    let agent = agent();
+    let step = speaker(&agent).step(Action::Monitor);
     assert_eq!(step.command, ["/usr/lib/ocf/resource.d/heartbeat/IPaddr2", "monitor"]);
     assert_eq!(step.limit, Duration::from_secs(20));
     let told: Vec<String> =
@@ -65,23 +73,30 @@ fn an_agent_finds_its_parameters_and_limits_in_its_environment() {
 
 #[test]
 fn a_command_is_told_service_action_and_limit() {
-    let step = command().step(Action::Monitor);
+    let command = command();
+    let step = speaker(&command).step(Action::Monitor);
     assert_eq!(step.command, ["/opt/look", "x"]);
     let told: Vec<String> =
         step.environment.iter().map(|(name, it)| format!("{name}={it}")).collect();
     assert_eq!(told, ["HEADSHIP_ACTION=status", "HEADSHIP_LIMIT_MS=20000", "HEADSHIP_SERVICE=vip"]);
-    assert_eq!(command().step(Action::Stop).command, ["/opt/down", "x"]);
+    assert_eq!(speaker(&command).step(Action::Stop).command, ["/opt/down", "x"]);
 }
 
 #[test]
 fn a_recipe_is_the_same_behind_a_command_line() {
     assert_eq!(Recipe::from_word(&agent().to_word()).unwrap(), agent());
     assert!(Recipe::from_word("{}").is_err());
+    // Marks of a package before this one are read, too.
+    let word = r#"{"service":"vip","language":"command","start":["/a"],"stop":["/b"],"monitor":["/c"],"environment":{},"start_ms":1,"stop_ms":2,"monitor_ms":3,"interval_ms":4}"#;
+    let old = Recipe::from_word(word).unwrap();
+    assert_eq!(speaker(&old).step(Action::Stop).command, ["/b"]);
+    assert_eq!(old.to_word(), word);
 }
 
 #[test]
 fn each_exit_code_of_an_agent_has_its_meaning() {
-    let told = |code| agent().told(&End::Exited(code));
+    let agent = agent();
+    let told = |code| speaker(&agent).told(&End::Exited(code));
     for running in [0, 8, 190, 191] {
         assert_eq!(told(running), Told::Running, "{running}");
     }
@@ -103,7 +118,8 @@ fn each_exit_code_of_an_agent_has_its_meaning() {
 
 #[test]
 fn a_command_says_by_three_that_nothing_runs_and_by_nothing_else() {
-    let told = |code| command().told(&End::Exited(code));
+    let command = command();
+    let told = |code| speaker(&command).told(&End::Exited(code));
     assert_eq!((told(0), told(3)), (Told::Running, Told::Down));
     for code in [1, 2, 4, 5, 7, 8, 190] {
         assert!(matches!(told(code), Told::Failed(_)), "{code}");
@@ -113,6 +129,7 @@ fn a_command_says_by_three_that_nothing_runs_and_by_nothing_else() {
 #[test]
 fn gone_is_only_what_was_stopped_and_then_not_seen() {
     let agent = agent();
+    let agent = speaker(&agent);
     let (well, down) = (End::Exited(0), End::Exited(7));
     assert_eq!(agent.cleared(&well, &down), Ok(()));
     let failed = |stop: &End, monitor: &End| agent.cleared(stop, monitor).unwrap_err();
@@ -128,18 +145,20 @@ fn gone_is_only_what_was_stopped_and_then_not_seen() {
 
 #[test]
 fn what_nobody_started_here_may_run_unless_its_agent_denies_it() {
-    let agent = agent();
+    let (agent, command) = (agent(), command());
+    let agent = speaker(&agent);
     assert!(!agent.may_run(&End::Exited(7)));
     assert!(!agent.may_run(&End::Exited(5)));
     for end in [End::Exited(0), End::Exited(1), End::Exited(9), End::Late(MINUTE)] {
         assert!(agent.may_run(&end), "{end:?}");
     }
-    assert!(command().may_run(&End::Exited(5)));
+    assert!(speaker(&command).may_run(&End::Exited(5)));
 }
 
 #[test]
 fn late_answers_end_a_service_only_if_there_are_three_in_a_row() {
-    let late = || agent().told(&End::Late(MINUTE));
+    let agent = agent();
+    let late = || speaker(&agent).told(&End::Late(MINUTE));
     let mut watch = Watch::default();
     assert_eq!((watch.take(late()), watch.take(late())), (None, None));
     assert_eq!(watch.take(Told::Running), None);

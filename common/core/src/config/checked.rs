@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::ambari::{Body, Component};
 use crate::lease::{self, KILL_AND_VERIFY};
 use crate::node::NodeName;
 use crate::time::millis;
@@ -357,8 +358,26 @@ pub enum Driver {
         /// Program and arguments; never a shell line.
         start: Vec<String>,
     },
-    /// Programs that start it, stop it and tell whether it runs, each of which ends: what they leave need be no process.
+    /// Programs that start it, stop it and tell whether it runs, each of which ends: what they leave need be no process. Or
+    /// a server that has it done.
     Actions(Actions),
+}
+
+impl Driver {
+    /// The unit that the gate stands before.
+    pub fn gated_unit(&self) -> Option<&str> {
+        match self {
+            Self::Systemd { unit } => Some(unit),
+            Self::Command { .. } => None,
+            Self::Actions(actions) => match &actions.programs {
+                Programs::Ambari(component) => match &component.body {
+                    Body::Unit(unit) => Some(unit),
+                    Body::Process(_) => None,
+                },
+                Programs::Command { .. } | Programs::Ocf { .. } => None,
+            },
+        }
+    }
 }
 
 /// A service that is started, stopped and looked at by programs that end.
@@ -372,7 +391,7 @@ pub struct Actions {
     pub limit: Duration,
 }
 
-/// Which programs perform the actions of a service.
+/// What performs the actions of a service.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Programs {
     /// One each; headship-command(7).
@@ -395,6 +414,8 @@ pub enum Programs {
         /// What it is told.
         parameters: BTreeMap<String, String>,
     },
+    /// An Ambari server, by REST.
+    Ambari(Box<Component>),
 }
 
 /// How often a service is restarted before it is given up.

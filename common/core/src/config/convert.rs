@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::checked::{Config, Headnode, HealthLimits, Quorum, Service, Timing};
 use super::file::{self, File};
 use super::reader::Reader;
-use super::{fence, follow, hadoop, order, preset, relations, service};
+use super::{ambari, fence, follow, hadoop, order, preset, relations, service};
 use crate::node::NodeName;
 use crate::time::millis;
 
@@ -39,8 +39,9 @@ pub(super) fn config(reader: &mut Reader, file: File, host: NodeName) -> Option<
         relations::dead_after(reader, dead_after, &timing, &health);
     }
     let headnodes = headnodes(reader, file.headnode);
+    let ambari = ambari::ambari(reader, file.ambari, cluster.as_ref(), (node.as_ref(), &headnodes));
     let before = reader.count();
-    let services = service::services(reader, file.service);
+    let services = service::services(reader, file.service, &ambari);
     if reader.count() == before {
         order::announced(reader, &services);
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ambari::{self, Ambari};
 use super::checked::{Actions, Driver, Programs};
 use super::reader::Reader;
 use super::{file, preset};
@@ -28,7 +29,7 @@ pub(super) struct Key<'a> {
 }
 
 impl Key<'_> {
-    fn of(&self, field: &str) -> String {
+    pub(super) fn of(&self, field: &str) -> String {
         format!("service.{}.{field}", self.name)
     }
 }
@@ -38,23 +39,34 @@ pub(super) fn driver(
     reader: &mut Reader,
     key: &Key<'_>,
     table: &mut file::Service,
+    server: &Ambari,
 ) -> Option<Driver> {
     let kind = reader.value(&key.of("driver"), table.driver.take());
     let kind = kind.unwrap_or(file::Driver::Systemd);
     let has_actions = kind == file::Driver::Ocf || table.stop.is_some() || table.status.is_some();
     refuse_foreign(reader, key, kind, table);
     let driver = match kind {
-        file::Driver::Systemd => return unit(reader, key, table.unit.take()),
+        file::Driver::Systemd => {
+            let unit = unit(reader, key, table.unit.take())?;
+            return Some(Driver::Systemd { unit });
+        }
         file::Driver::Command if !has_actions => {
             refuse_idle_figures(reader, key, table);
             return Some(Driver::Command { start: start(reader, key, table)? });
         }
         file::Driver::Command => three(reader, key, table),
         file::Driver::Ocf => ocf(reader, key, table),
+        file::Driver::Ambari => ambari::component(reader, key, table, server)
+            .map(|component| Programs::Ambari(Box::new(component))),
+    };
+    let default = match kind {
+        file::Driver::Ambari => preset::LOOK_INTERVAL,
+        file::Driver::Systemd | file::Driver::Command | file::Driver::Ocf => {
+            preset::MONITOR_INTERVAL
+        }
     };
     let (interval, limit) = (key.of("monitor_interval_ms"), key.of("monitor_limit_ms"));
-    let interval =
-        reader.millis(&interval, table.monitor_interval_ms.take(), preset::MONITOR_INTERVAL);
+    let interval = reader.millis(&interval, table.monitor_interval_ms.take(), default);
     let limit = reader.millis(&limit, table.monitor_limit_ms.take(), preset::MONITOR_LIMIT);
     Some(Driver::Actions(Actions { programs: driver?, interval, limit }))
 }
@@ -63,13 +75,17 @@ pub(super) fn driver(
 fn refuse_foreign(reader: &mut Reader, key: &Key<'_>, kind: file::Driver, table: &file::Service) {
     let systemd = ("systemd", file::Driver::Systemd);
     let (command, ocf) = (("command", file::Driver::Command), ("ocf", file::Driver::Ocf));
+    let ambari = ("ambari", file::Driver::Ambari);
+    let of_unit = if kind == ambari.1 { ambari } else { systemd };
     let fields = [
-        ("unit", systemd, table.unit.as_ref().map(|it| it.offset)),
+        ("unit", of_unit, table.unit.as_ref().map(|it| it.offset)),
         ("start", command, table.start.as_ref().map(|it| it.offset)),
         ("stop", command, table.stop.as_ref().map(|it| it.offset)),
         ("status", command, table.status.as_ref().map(|it| it.offset)),
         ("agent", ocf, table.agent.as_ref().map(|it| it.offset)),
         ("parameters", ocf, table.parameters.as_ref().map(|it| it.offset)),
+        ("component", ambari, table.component.as_ref().map(|it| it.offset)),
+        ("process", ambari, table.process.as_ref().map(|it| it.offset)),
     ];
     for (field, (word, of), offset) in fields {
         if let Some(offset) = offset.filter(|_| of != kind) {
@@ -94,14 +110,14 @@ fn refuse_idle_figures(reader: &mut Reader, key: &Key<'_>, table: &file::Service
         if let Some(offset) = offset {
             let name = key.of(field);
             let text = format!(
-                "`{name}` is for `driver = \"ocf\"`, and for a `command` with `status`: remove it"
+                "`{name}` is for `driver = \"ocf\"` or `\"ambari\"`, and for a `command` with `status`: remove it"
             );
             reader.fault_at(offset, text);
         }
     }
 }
 
-fn unit(reader: &mut Reader, key: &Key<'_>, unit: Option<file::Given<String>>) -> Option<Driver> {
+fn unit(reader: &mut Reader, key: &Key<'_>, unit: Option<file::Given<String>>) -> Option<String> {
     if unit.is_none() {
         let name = key.name;
         let text = format!(
@@ -109,6 +125,15 @@ fn unit(reader: &mut Reader, key: &Key<'_>, unit: Option<file::Given<String>>) -
         );
         reader.fault(&[key.place], text);
     }
+    checked_unit(reader, key, unit)
+}
+
+/// A unit that can be one of a service.
+pub(super) fn checked_unit(
+    reader: &mut Reader,
+    key: &Key<'_>,
+    unit: Option<file::Given<String>>,
+) -> Option<String> {
     let unit_key = key.of("unit");
     let unit = reader.value(&unit_key, unit)?;
     if !is_service_unit(&unit) {
@@ -120,7 +145,7 @@ fn unit(reader: &mut Reader, key: &Key<'_>, unit: Option<file::Given<String>>) -
         );
         reader.fault(&[&unit_key], text);
     }
-    Some(Driver::Systemd { unit })
+    Some(unit)
 }
 
 fn start(reader: &mut Reader, key: &Key<'_>, table: &mut file::Service) -> Option<Vec<String>> {

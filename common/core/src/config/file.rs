@@ -39,6 +39,7 @@ pub(super) struct File {
     pub(super) timing: Option<Spanned<Timing>>,
     pub(super) health: Option<Spanned<Health>>,
     pub(super) follow: Option<Spanned<Follow>>,
+    pub(super) ambari: Option<Spanned<Ambari>>,
     pub(super) fence: Vec<Spanned<Fence>>,
     pub(super) service: Vec<Spanned<Service>>,
 }
@@ -133,6 +134,20 @@ pub(super) struct Follow {
     pub(super) bind_limit_ms: Option<Given<u64>>,
 }
 
+/// `[ambari]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Ambari {
+    pub(super) url: Option<Given<String>>,
+    pub(super) cluster: Option<Given<String>>,
+    pub(super) hosts: Option<Given<BTreeMap<String, String>>>,
+    pub(super) credentials_file: Option<Given<String>>,
+    pub(super) credential: Option<Given<String>>,
+    pub(super) ca_file: Option<Given<String>>,
+    pub(super) limit_ms: Option<Given<u64>>,
+    pub(super) settle_ms: Option<Given<u64>>,
+}
+
 /// `[[fence]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -172,6 +187,8 @@ pub(super) struct Service {
     pub(super) status: Option<Given<Vec<String>>>,
     pub(super) agent: Option<Given<String>>,
     pub(super) parameters: Option<Given<Parameters>>,
+    pub(super) component: Option<Given<String>>,
+    pub(super) process: Option<Given<String>>,
     pub(super) monitor_interval_ms: Option<Given<u64>>,
     pub(super) monitor_limit_ms: Option<Given<u64>>,
     pub(super) started_by: Option<Given<Starter>>,
@@ -192,6 +209,7 @@ pub(super) enum Driver {
     Systemd,
     Command,
     Ocf,
+    Ambari,
 }
 
 /// `started_by = `

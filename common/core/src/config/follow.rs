@@ -95,7 +95,7 @@ fn agent(
         reader.fault(&[COMMAND], text);
     }
     if let Some(unit) = &unit {
-        let serves = |service: &&Service| matches!(&service.driver, Driver::Systemd { unit: it } if it == unit);
+        let serves = |service: &&Service| service.driver.gated_unit() == Some(unit);
         let why = if !is_service_unit(unit) {
             "write a unit that ends in `.service`".to_owned()
         } else if OWN_UNITS.contains(&unit.as_str()) {

@@ -3,6 +3,7 @@
 //! [`load`] turns one into the other and tells all faults at once, each with its file, its line and a way out. Everything
 //! here is a function of texts: who reads the files, and whether the named units exist on a host, is decided elsewhere.
 
+mod ambari;
 pub mod checked;
 mod convert;
 mod driver;

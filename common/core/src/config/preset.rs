@@ -43,6 +43,15 @@ pub(super) const MONITOR_INTERVAL: Duration = Duration::from_secs(10);
 /// How long that may take: what the common agents ask for.
 pub(super) const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 
+/// How often is looked whether a component of Ambari runs: a look reads the kernel's memory and asks nobody.
+pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long a request to Ambari may take: without its database it answers after 10 s.
+pub(super) const AMBARI_LIMIT: Duration = Duration::from_secs(15);
+
+/// How long after an abort an agent that lives has reported what it runs: every 20 s as it ships, and a second a component.
+pub(super) const AMBARI_SETTLE: Duration = Duration::from_secs(25);
+
 /// Where Hadoop keeps its elections in the Apache quorum, and its configuration on each node, unless somebody moved them.
 pub(super) const HDFS_ZNODE: &str = "/hadoop-ha";
 pub(super) const YARN_ZNODE: &str = "/yarn-leader-election";

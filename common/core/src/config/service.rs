@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::checked::{Driver, RestartBudget, Service, Starter};
+use super::ambari::Ambari;
+use super::checked::{Driver, Programs, RestartBudget, Service, Starter};
 use super::convert::name;
 use super::driver::{self, Key};
 use super::file;
@@ -17,8 +18,13 @@ use super::reader::Reader;
 const YEAR_S: u64 = 31_536_000;
 
 /// The services, in the order of the file.
-pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>) -> Vec<Service> {
+pub(super) fn services(
+    reader: &mut Reader,
+    tables: Vec<Spanned<file::Service>>,
+    ambari: &Ambari,
+) -> Vec<Service> {
     let mut services: Vec<Service> = Vec::new();
+    let mut components: BTreeMap<String, String> = BTreeMap::new();
     let mut units: BTreeMap<String, String> = BTreeMap::new();
     for (number, table) in tables.into_iter().enumerate() {
         let place = format!("service.{}", number + 1);
@@ -27,27 +33,43 @@ pub(super) fn services(reader: &mut Reader, tables: Vec<Spanned<file::Service>>)
         let given = reader.required(&place, &format!("{place}.name"), table.name.take(), example);
         let named = given.and_then(|given| name(reader, &format!("{place}.name"), given));
         let Some(named) = named else { continue };
-        let service = service(reader, named.as_str(), &place, table);
-        if let Driver::Systemd { unit } = &service.driver
-            && let Some(other) = units.insert(unit.clone(), named.as_str().to_owned())
+        let service = service(reader, named.as_str(), (&place, ambari), table);
+        if let Some(unit) = service.driver.gated_unit()
+            && let Some(other) = units.insert(unit.to_owned(), named.as_str().to_owned())
         {
             let text = format!(
                 "services `{other}` and `{named}` have the same unit `{unit}`: remove one, or name another unit"
             );
             reader.fault(&[&format!("service.{named}.unit")], text);
         }
+        if let Driver::Actions(actions) = &service.driver
+            && let Programs::Ambari(component) = &actions.programs
+            && let Some(other) =
+                components.insert(component.name.clone(), named.as_str().to_owned())
+        {
+            let text = format!(
+                "services `{other}` and `{named}` have the same component `{}`: remove one, or name another component",
+                component.name
+            );
+            reader.fault(&[&format!("service.{named}.component")], text);
+        }
         services.push(service);
     }
     services
 }
 
-fn service(reader: &mut Reader, name: &str, place: &str, mut table: file::Service) -> Service {
+fn service(
+    reader: &mut Reader,
+    name: &str,
+    (place, ambari): (&str, &Ambari),
+    mut table: file::Service,
+) -> Service {
     let key = |field: &str| format!("service.{name}.{field}");
     let started_by = match reader.value(&key("started_by"), table.started_by.take()) {
         Some(file::Starter::MasterFc) => Starter::MasterFc,
         Some(file::Starter::MasterHaService) | None => Starter::MasterHaService,
     };
-    let driver = driver::driver(reader, &Key { name, place }, &mut table);
+    let driver = driver::driver(reader, &Key { name, place }, &mut table, ambari);
     let after = reader.value(&key("after"), table.after).unwrap_or_default();
     let restart = restart(reader, &key("restart"), table.restart);
     let probes = table.probe.into_iter().enumerate();

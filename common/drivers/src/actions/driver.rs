@@ -9,14 +9,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use headship_core::actions::{Action, Recipe};
+use headship_core::actions::{Action, Means, Recipe};
 use headship_core::fencing::End;
 use headship_core::services::{Ended, Observed};
 use nix::errno::Errno;
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::look;
 use super::marks::Marks;
+use crate::ambari;
 use crate::driver::SLICE;
 use crate::host::cgroup::Cgroups;
 use crate::host::run::RunDir;
@@ -108,10 +110,14 @@ impl Acts {
         }
     }
 
-    /// Which program of it cannot be run, in a sentence.
+    /// Which program of it cannot be run, or what else it lacks, in a sentence.
     pub(crate) fn lacks(&self) -> Option<String> {
+        let speaker = match self.recipe.means() {
+            Means::Programs(speaker) => speaker,
+            Means::Ambari(component) => return ambari::lacks(component),
+        };
         let actions = [Action::Start, Action::Stop, Action::Monitor];
-        let mut commands = actions.map(|action| self.recipe.step(action).command).into_iter();
+        let mut commands = actions.map(|action| speaker.step(action).command).into_iter();
         commands.find_map(|command| {
             let program = command.into_iter().next()?;
             let is_fit = fs::metadata(&program)
@@ -139,7 +145,7 @@ impl Acts {
 
     async fn start_unit(&self, unit: &Unit, limit: Duration) -> Ended {
         let command = self.words("run");
-        let start_limit = self.recipe.step(Action::Start).limit;
+        let start_limit = self.recipe.limit(Action::Start);
         let transient = Transient {
             unit: unit.name(),
             description: format!("HA service {}", self.recipe.service),
@@ -147,12 +153,21 @@ impl Acts {
             gate: Some(vec![self.gate.display().to_string(), unit.name().to_owned()]),
             command: &command,
             stop_limit: self.recipe.clear_limit().saturating_add(BEYOND),
+            credential: self.credential(),
             notify: Some(Notify {
                 start_limit: start_limit.saturating_add(BEYOND),
                 clear: self.words("clear"),
             }),
         };
         unit.systemd().start_transient(&transient, &self.gate, limit).await
+    }
+
+    /// What systemd is to give its units to tell a server who asks.
+    fn credential(&self) -> Option<&str> {
+        match self.recipe.means() {
+            Means::Programs(_) => None,
+            Means::Ambari(component) => ambari::credential(component),
+        }
     }
 
     /// Waits until the process says by its mark that it is up.
@@ -200,20 +215,35 @@ impl Acts {
     /// means seen gone.
     pub(crate) async fn kill(&self, limit: Duration) -> Ended {
         let end = Instant::now() + limit;
-        let ended = match &self.base {
-            Base::Unit { unit, clear, look } => {
-                // Whoever hangs there keeps our own clear waiting.
-                let (_, _, ended) =
-                    tokio::join!(clear.kill(limit), look.kill(limit), unit.kill(limit));
-                ended
+        let base = async {
+            match &self.base {
+                Base::Unit { unit, clear, look } => {
+                    // Whoever hangs there keeps our own clear waiting.
+                    let (_, _, ended) =
+                        tokio::join!(clear.kill(limit), look.kill(limit), unit.kill(limit));
+                    ended
+                }
+                Base::Process(process) => process.kill(limit).await,
             }
-            Base::Process(process) => process.kill(limit).await,
+        };
+        // What an agent started is in none of our control groups, and may run without a mark.
+        let (ended, elsewhere) = tokio::join!(base, self.kill_elsewhere(limit));
+        let ended = match elsewhere {
+            Ok(()) => ended,
+            Err(why) => failed(why),
         };
         self.clear_by_ourselves();
         while self.is_marked() && Instant::now() < end {
             sleep(AGAIN).await;
         }
         self.unless_marked(ended)
+    }
+
+    async fn kill_elsewhere(&self, limit: Duration) -> Result<(), String> {
+        match self.recipe.means() {
+            Means::Programs(_) => Ok(()),
+            Means::Ambari(component) => ambari::kill(component, limit).await,
+        }
     }
 
     /// What it is doing. While there is a mark, it is at best about to stop.
@@ -238,7 +268,11 @@ impl Acts {
             Base::Process(process) => process.runs().map_err(|error| error.to_string())?,
         };
         let marked = self.marks.is_there(&self.recipe.service);
-        Ok(base || marked.map_err(|error| error.to_string())?)
+        let elsewhere = match self.recipe.means() {
+            Means::Programs(_) => None,
+            Means::Ambari(component) => ambari::populated(component),
+        };
+        Ok(base || marked.map_err(|error| error.to_string())? || elsewhere.unwrap_or(Ok(false))?)
     }
 
     /// Without systemd only the mark tells that its start has ended.
@@ -276,7 +310,7 @@ impl Acts {
         if !self.is_marked() || self.clearing.swap(true, Ordering::AcqRel) {
             return;
         }
-        match self.spawn("clear") {
+        match self.spawn("kill") {
             Ok(mut child) => {
                 let clearing = self.clearing.clone();
                 tokio::spawn(async move {
@@ -295,6 +329,10 @@ impl Acts {
     /// Whether is known if anything runs here that nobody is known to have started. Begins to look, if it is time, and waits
     /// for that a while.
     async fn looked_for_ghosts(&self, patience: Duration) -> bool {
+        if let Means::Ambari(_) = self.recipe.means() {
+            // The kernel tells at once; and what nobody is known to have started may come at any moment.
+            return look(&self.run, &self.recipe).await.is_ok();
+        }
         let end = Instant::now() + patience;
         self.look_for_ghosts();
         loop {
@@ -319,7 +357,7 @@ impl Acts {
         }
         let acts = self.clone();
         tokio::spawn(async move {
-            let limit = acts.recipe.step(Action::Monitor).limit;
+            let limit = acts.recipe.limit(Action::Monitor);
             let end = acts.once("look", limit.saturating_add(BEYOND)).await;
             let mut looked = acts.looked();
             looked.under_way = false;
@@ -349,6 +387,7 @@ impl Acts {
             command: &command,
             environment: &[],
             stdio: None,
+            credential: self.credential(),
             limit,
         };
         unit.systemd().run_once(once).await

@@ -1,27 +1,17 @@
 //! What the program `actions` does: it performs a service's actions, and keeps its mark.
+//!
+//! What performs them is `means`: programs, or an Ambari server.
 
-use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-use headship_core::actions::{Action, Mark, Recipe, Step, Watch};
-use headship_core::fencing::End;
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
-use tokio::process::{Child, Command};
-use tokio::time::{sleep, timeout};
+use headship_core::actions::{Action, Mark, Recipe, Watch};
+use tokio::time::sleep;
 
 use super::marks::{MarkError, Marks};
+use super::means::{self, Haste};
 use crate::host::files::FileError;
 use crate::host::gate;
 use crate::host::run::RunDir;
-use crate::process;
-
-/// Where actions look for the programs that they run.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// How long a killed program may take to be gone; one that a disk holds is left to the control group.
-const GONE: Duration = Duration::from_millis(500);
 
 /// Why a service of actions does not run, or runs no more.
 #[derive(Debug, thiserror::Error)]
@@ -61,10 +51,9 @@ pub async fn run(run: &RunDir, recipe: &Recipe, up: impl FnOnce()) -> NotRunning
 
 async fn start(run: &RunDir, marks: &Marks, recipe: &Recipe) -> Result<(), NotRunning> {
     let service = &recipe.service;
-    let step = recipe.step(Action::Start);
-    let _lock = marks.lock(service, step.limit).await?;
+    let _lock = marks.lock(service, recipe.limit(Action::Start)).await?;
     // It may have been started otherwise than it is now: what only that knows how to stop would stay for ever.
-    clear_marked(marks, recipe).await.map_err(NotRunning::Failed)?;
+    clear_marked(run, marks, recipe, Haste::No).await.map_err(NotRunning::Failed)?;
     let mark = |up, why| Mark { recipe: recipe.clone(), up, why };
     // First the mark, then the gate: whoever closes the gate looks for the mark afterwards, so one of the two sees the other.
     marks.write(&mark(false, String::new()))?;
@@ -72,9 +61,9 @@ async fn start(run: &RunDir, marks: &Marks, recipe: &Recipe) -> Result<(), NotRu
         marks.remove(service)?;
         return Err(refused.into());
     }
-    if let Err(why) = recipe.started(&perform(&step).await) {
-        marks.write(&mark(false, why.clone()))?;
-        return Err(NotRunning::Failed(why));
+    if let Err(why) = means::start(run, marks, recipe).await {
+        marks.write(&mark(false, why.to_string()))?;
+        return Err(why);
     }
     marks.write(&mark(true, String::new()))?;
     Ok(())
@@ -86,7 +75,7 @@ async fn stay(marks: &Marks, recipe: &Recipe) -> Result<NotRunning, FileError> {
     let mut watch = Watch::default();
     loop {
         sleep(recipe.interval()).await;
-        let told = recipe.told(&perform(&recipe.step(Action::Monitor)).await);
+        let told = means::monitor(recipe).await;
         // While somebody stops it, it fails to nobody's surprise.
         let Ok(_lock) = marks.lock(service, Duration::ZERO).await else { continue };
         if !marks.is_there(service)? {
@@ -109,11 +98,30 @@ pub async fn clear(run: &RunDir, recipe: &Recipe) -> Result<(), String> {
     let marks = Marks::new(run);
     let lock = marks.lock(&recipe.service, recipe.clear_limit()).await;
     let _lock = lock.map_err(|error| error.to_string())?;
-    clear_marked(&marks, recipe).await
+    clear_marked(run, &marks, recipe, Haste::No).await
+}
+
+/// As `clear`, at the end of the lease: what can be killed is killed first, whoever else is at it, and nobody is asked for
+/// the sake of grace.
+///
+/// # Errors
+///
+/// Why it is not gone, as far as anybody knows.
+pub async fn kill(run: &RunDir, recipe: &Recipe) -> Result<(), String> {
+    means::kill(recipe).await;
+    let marks = Marks::new(run);
+    let lock = marks.lock(&recipe.service, recipe.clear_limit()).await;
+    let _lock = lock.map_err(|error| error.to_string())?;
+    clear_marked(run, &marks, recipe, Haste::Yes).await
 }
 
 /// What a mark tells of its service counts, not what is configured by now; that of a damaged one is not known any more.
-async fn clear_marked(marks: &Marks, recipe: &Recipe) -> Result<(), String> {
+async fn clear_marked(
+    run: &RunDir,
+    marks: &Marks,
+    recipe: &Recipe,
+    haste: Haste,
+) -> Result<(), String> {
     let service = &recipe.service;
     let told = |error: FileError| error.to_string();
     if !marks.is_there(service).map_err(told)? {
@@ -123,9 +131,7 @@ async fn clear_marked(marks: &Marks, recipe: &Recipe) -> Result<(), String> {
         Ok(Some(mark)) => mark.recipe,
         Ok(None) | Err(_) => recipe.clone(),
     };
-    let stop = perform(&recipe.step(Action::Stop)).await;
-    let monitor = perform(&recipe.step(Action::Monitor)).await;
-    let cleared = recipe.cleared(&stop, &monitor);
+    let cleared = means::stop(run, marks, &recipe, haste).await;
     match &cleared {
         Ok(()) => marks.remove(service).map_err(told)?,
         Err(why) => {
@@ -149,54 +155,11 @@ pub async fn look(run: &RunDir, recipe: &Recipe) -> Result<bool, MarkError> {
     if marks.is_there(&recipe.service)? {
         return Ok(true);
     }
-    let step = recipe.step(Action::Monitor);
-    // What could have started it is not here.
-    let missing = |program: &String| Path::new(program).try_exists().is_ok_and(|there| !there);
-    if step.command.first().is_some_and(missing) || !recipe.may_run(&perform(&step).await) {
+    if !means::may_run(recipe).await {
         return Ok(false);
     }
     let why = "it was found here, and nobody is known to have started it".to_owned();
     // Not up: whoever waits for a start of its own must not take this for it.
     marks.write(&Mark { recipe: recipe.clone(), up: false, why })?;
     Ok(true)
-}
-
-/// Runs one program, in a process group that is killed at its limit. What a start leaves running is left: it is in the
-/// control group of the unit.
-async fn perform(step: &Step) -> End {
-    let (mut child, pid) = match spawn(step) {
-        Ok(spawned) => spawned,
-        Err(error) => return End::Unseen(format!("cannot be run: {error}")),
-    };
-    match timeout(step.limit, child.wait()).await {
-        Ok(Ok(status)) => process::end_of(status),
-        Ok(Err(error)) => End::Unseen(format!("was not seen to end: {error}")),
-        Err(_) => {
-            // Before its leader is reaped: until then its number cannot be anybody else's. The whole session may be gone.
-            match killpg(pid, Signal::SIGKILL) {
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => tracing::debug!("a program cannot be killed: {error}"),
-            }
-            // One that does not end is late, too.
-            drop(timeout(GONE, child.wait()).await);
-            End::Late(step.limit)
-        }
-    }
-}
-
-fn spawn(step: &Step) -> std::io::Result<(Child, Pid)> {
-    let (program, arguments) = step.command.split_first().ok_or(Errno::EINVAL)?;
-    let child = Command::new(program)
-        .args(arguments)
-        // Ours to use: a program that said READY would say it for us.
-        .env_remove("NOTIFY_SOCKET")
-        .env("PATH", PATH)
-        .env("LC_ALL", "C")
-        .envs(&step.environment)
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()?;
-    let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).ok_or(Errno::ESRCH)?;
-    Ok((child, Pid::from_raw(pid)))
 }

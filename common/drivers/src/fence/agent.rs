@@ -1,18 +1,15 @@
 //! A fence agent: told on its standard input what to do, so that no secret shows in a list of processes.
 
 use std::collections::BTreeMap;
-use std::fs::{File, Metadata};
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use headship_core::fencing::agent::{self, Action};
 use headship_core::fencing::{Answer, End, Next, Run};
-use rustix::process::geteuid;
 use tokio::time::{Instant, sleep};
 
 use super::program;
-use super::run::{Job, MOST_INPUT, Runner};
+use super::run::{Job, Runner};
+use crate::secret;
 
 /// The pause before `status` is asked again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -72,30 +69,9 @@ impl Agent<'_> {
 /// The secret parameters, if there is a file of them; or why they cannot be used.
 pub(super) fn secrets(file: Option<&str>) -> Result<BTreeMap<String, String>, String> {
     let Some(path) = file else { return Ok(BTreeMap::new()) };
-    let cannot = |why: String| format!("cannot be told its secrets: `{path}` {why}");
-    let unreadable = |error: std::io::Error| cannot(format!("cannot be read: {error}"));
-    let file = File::open(path).map_err(unreadable)?;
-    // Of the open file, not of its name: that may be another one by now.
-    let metadata = file.metadata().map_err(unreadable)?;
-    if let Some(why) = open_to_others(&metadata) {
-        return Err(cannot(format!("{why}: `chown root` and `chmod 600` it")));
-    }
-    let mut text = String::new();
-    let most = u64::try_from(MOST_INPUT).unwrap_or(u64::MAX);
-    file.take(most).read_to_string(&mut text).map_err(unreadable)?;
-    agent::secrets(&text).map_err(|why| cannot(format!("is not understood: {why}")))
-}
-
-fn open_to_others(metadata: &Metadata) -> Option<&'static str> {
-    if !metadata.is_file() {
-        Some("is no file")
-    } else if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
-        Some("does not belong to root")
-    } else if metadata.mode() & 0o077 != 0 {
-        Some("is open to others than its owner")
-    } else {
-        None
-    }
+    let cannot = |why: String| format!("cannot be told its secrets: {why}");
+    let text = secret::read(path).map_err(cannot)?;
+    agent::secrets(&text).map_err(|why| cannot(format!("`{path}` is not understood: {why}")))
 }
 
 #[cfg(test)]

@@ -131,6 +131,7 @@ impl Runner {
             command,
             environment,
             stdio: Some([pipes.input, pipes.output, pipes.errors]),
+            credential: None,
             limit,
         };
         let abandoned = Abandoned { unit: &unit, cgroups, over: false };

@@ -123,6 +123,14 @@ impl Cgroups {
         self.groups(unit)?.iter().try_for_each(|group| kill_once(group))
     }
 
+    /// SIGTERM to each process in the unit's control group.
+    pub(crate) fn terminate(&self, unit: &str) -> Result<(), CgroupError> {
+        for group in self.groups(unit)? {
+            signal_each(&group, Signal::SIGTERM)?;
+        }
+        Ok(())
+    }
+
     fn left(&self, unit: &str, groups: &[PathBuf], limit: Duration) -> CgroupError {
         let pids: BTreeSet<i32> =
             groups.iter().flat_map(|group| pids(group).unwrap_or_default()).collect();
@@ -173,8 +181,12 @@ fn kill_once(group: &Path) -> Result<(), CgroupError> {
         Err(error) if gone(&error) => {}
         Err(source) => return Err(CgroupError::Unusable { path: lever, source }),
     }
+    signal_each(group, Signal::SIGKILL)
+}
+
+fn signal_each(group: &Path, signal: Signal) -> Result<(), CgroupError> {
     for pid in pids(group)? {
-        match kill(Pid::from_raw(pid), Signal::SIGKILL) {
+        match kill(Pid::from_raw(pid), signal) {
             Ok(()) | Err(Errno::ESRCH) => {}
             Err(errno) => {
                 return Err(CgroupError::Unusable { path: group.to_owned(), source: errno.into() });

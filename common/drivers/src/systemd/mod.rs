@@ -87,6 +87,8 @@ pub(crate) struct Transient<'a> {
     pub(crate) gate: Option<Vec<String>>,
     pub(crate) command: &'a [String],
     pub(crate) stop_limit: Duration,
+    /// A credential that it is given.
+    pub(crate) credential: Option<&'a str>,
     /// For a process that says itself when it is up; without it, it is up once it is executed.
     pub(crate) notify: Option<Notify>,
 }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 use zbus::{Fd, Variant};
 
 use super::bus::{MANAGER, Trouble};
+use super::unit::load_credential;
 use super::{End as JobEnd, Systemd};
 
 /// How much longer than its limit the end of a unit is waited for: PID 1 ends it at the limit.
@@ -26,6 +27,8 @@ pub(crate) struct Once<'a> {
     pub(crate) environment: &'a [(String, String)],
     /// Its standard input, output and errors; without them there is no input, and the journal gets the rest.
     pub(crate) stdio: Option<[OwnedFd; 3]>,
+    /// A credential that it is given.
+    pub(crate) credential: Option<&'a str>,
     /// How long it may take.
     pub(crate) limit: Duration,
 }
@@ -104,5 +107,6 @@ fn properties<'a>(once: &'a Once<'_>) -> Vec<(&'static str, Variant<'a>)> {
             ("StandardErrorFileDescriptor", fd(errors)),
         ]);
     }
+    properties.extend(once.credential.map(load_credential));
     properties
 }

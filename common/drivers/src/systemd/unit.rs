@@ -226,6 +226,7 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
         ("ExecStart", command(it.command)),
     ];
     properties.extend(it.gate.as_ref().map(|gate| ("ExecStartPre", command(gate))));
+    properties.extend(it.credential.map(load_credential));
     if let Some(notify) = &it.notify {
         properties.extend([
             ("TimeoutStartUSec", Variant::new(micros(notify.start_limit))),
@@ -234,6 +235,11 @@ pub(super) fn transient_properties<'a>(it: &Transient<'a>) -> Vec<(&'static str,
         ]);
     }
     properties
+}
+
+/// A credential of this name, from where systemd keeps those of the host.
+pub(super) fn load_credential(name: &str) -> (&'static str, Variant<'_>) {
+    ("LoadCredential", Variant::new(vec![(name.to_owned(), name.to_owned())]))
 }
 
 #[cfg(test)]
