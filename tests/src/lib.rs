@@ -1,5 +1,6 @@
 //! Scenarios, simulation, model, lab and hostile input.
 
+pub mod ambari;
 pub mod bench;
 pub mod chaos;
 pub mod ensemble;
