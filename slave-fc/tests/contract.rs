@@ -3,10 +3,14 @@
 //! With units of systemd the same is seen in the lab.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may panic, in its helpers as well")]
 
+#[path = "contract/ambari.rs"]
+mod ambari;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use headship_core::config::checked::{
@@ -21,6 +25,8 @@ use headship_drivers::process::Gated;
 use headship_drivers::{Driver, Drivers};
 use tokio::time::{Instant, sleep};
 
+use self::ambari::Ambari;
+
 const GATE: &str = env!("CARGO_BIN_EXE_gate");
 /// Here, so that it is built: the drivers look for it beside the gate.
 const ACTIONS: &str = env!("CARGO_BIN_EXE_actions");
@@ -28,6 +34,8 @@ const ACTIONS: &str = env!("CARGO_BIN_EXE_actions");
 const LIMIT: Duration = Duration::from_secs(20);
 /// What hangs is cut off after this.
 const SHORT: Duration = Duration::from_millis(300);
+/// And what needs some rounds of questions to be ordered at all.
+const ROUNDS: Duration = Duration::from_secs(8);
 
 /// A service whose whole being is a file, `up`. Files beside it make it hang, fail or talk nonsense.
 const THING: &str = r#"#!/bin/sh
@@ -58,12 +66,15 @@ enum Which {
     Three,
     /// A resource agent.
     Ocf,
+    /// A component of Ambari, known by its process.
+    Ambari,
 }
 
 struct Host {
     dir: tempfile::TempDir,
     run: RunDir,
     which: Which,
+    ambari: Option<Ambari>,
 }
 
 impl Host {
@@ -77,7 +88,8 @@ impl Host {
         let thing = folder.join("Thing");
         fs::write(&thing, THING.replace("@DIR@", dir.path().to_str().unwrap())).unwrap();
         fs::set_permissions(&thing, fs::Permissions::from_mode(0o755)).unwrap();
-        let host = Self { dir, run, which };
+        let ambari = (which == Which::Ambari).then(|| Ambari::new(dir.path(), &thing));
+        let host = Self { dir, run, which, ambari };
         host.run.write_permit(&permit()).unwrap();
         host
     }
@@ -86,12 +98,42 @@ impl Host {
         self.dir.path().join(name)
     }
 
+    fn thing(&self) -> PathBuf {
+        self.path("ocf/resource.d/test/Thing")
+    }
+
     fn put(&self, name: &str) {
         fs::write(self.path(name), "").unwrap();
+        self.agent(name, true);
     }
 
     fn take(&self, name: &str) {
         fs::remove_file(self.path(name)).unwrap();
+        self.agent(name, false);
+    }
+
+    /// What makes trouble for the other drivers' programs makes it for an agent's scripts.
+    fn agent(&self, name: &str, is_put: bool) {
+        if let Some(ambari) = &self.ambari {
+            ambari.trouble(name, is_put);
+        }
+    }
+
+    /// Whether what is to be ordered elsewhere was, and is on record.
+    fn is_ordered(&self) -> bool {
+        let record = fs::read_to_string(self.run.path().join("ambari-agent")).unwrap_or_default();
+        self.which != Which::Ambari || record.contains("\"request\":1")
+    }
+
+    /// Starts it as nobody should.
+    fn start_by_hand(&self) -> Option<Child> {
+        if self.which != Which::Ambari {
+            self.put("up");
+            return None;
+        }
+        let mut command = Command::new(self.thing());
+        command.arg("run").stdout(Stdio::null()).stderr(Stdio::null());
+        Some(command.spawn().unwrap())
     }
 
     fn is_up(&self) -> bool {
@@ -99,7 +141,7 @@ impl Host {
     }
 
     fn kind(&self) -> Kind {
-        let thing = self.path("ocf/resource.d/test/Thing").display().to_string();
+        let thing = self.thing().display().to_string();
         let program = |verb: &str| vec![thing.clone(), verb.to_owned()];
         let programs = match self.which {
             Which::Foreground => return Kind::Command { start: program("run") },
@@ -113,6 +155,10 @@ impl Host {
                 agent: "Thing".to_owned(),
                 parameters: [("ip".to_owned(), "10.0.0.9".to_owned())].into(),
             },
+            Which::Ambari => {
+                let ambari = self.ambari.as_ref().unwrap();
+                Programs::Ambari(Box::new(ambari.component(self.dir.path(), &self.thing())))
+            }
         };
         Kind::Actions(Actions { programs, interval: Duration::from_millis(50), limit: LIMIT })
     }
@@ -177,11 +223,16 @@ async fn until(what: &str, driver: &Driver, is: impl Fn(&Observed) -> bool) {
 async fn is_gone(host: &Host, driver: &Driver) {
     until("its end", driver, Observed::is_down).await;
     assert!(!driver.runs().unwrap());
-    assert!(!host.is_up() || host.which == Which::Foreground, "it is up, and called gone");
+    // A process that is killed leaves its file.
+    let leaves_it = matches!(host.which, Which::Foreground | Which::Ambari);
+    assert!(!host.is_up() || leaves_it, "it is up, and called gone");
 }
 
-const ALL: [Which; 3] = [Which::Foreground, Which::Three, Which::Ocf];
-const OF_ACTIONS: [Which; 2] = [Which::Three, Which::Ocf];
+const ALL: [Which; 4] = [Which::Foreground, Which::Three, Which::Ocf, Which::Ambari];
+/// Whatever is started and comes back.
+const OF_ACTIONS: [Which; 3] = [Which::Three, Which::Ocf, Which::Ambari];
+/// Whatever only its own programs can stop.
+const OF_PROGRAMS: [Which; 2] = [Which::Three, Which::Ocf];
 
 #[tokio::test]
 async fn twice_started_and_twice_stopped_is_as_once() {
@@ -234,7 +285,8 @@ async fn a_start_that_fails_says_why_and_leaves_nothing() {
         host.put("fail-start");
         let driver = host.driver();
         let ended = driver.start(LIMIT).await;
-        assert!(why(&ended).starts_with("its `start` "), "{which:?}: {ended:?}");
+        let begins = if which == Which::Ambari { "its start failed" } else { "its `start` " };
+        assert!(why(&ended).starts_with(begins), "{which:?}: {ended:?}");
         is_gone(&host, &driver).await;
         host.take("fail-start");
         assert_eq!(driver.start(LIMIT).await, Ended::Done, "{which:?}");
@@ -247,9 +299,11 @@ async fn a_start_that_hangs_is_cut_off_and_leaves_nothing() {
     for which in OF_ACTIONS {
         let host = Host::new(which);
         host.put("hang-start");
-        let driver = host.limited(SHORT, LIMIT);
+        let is_ambari = which == Which::Ambari;
+        let driver = host.limited(if is_ambari { ROUNDS } else { SHORT }, LIMIT);
         let ended = driver.start(LIMIT).await;
-        assert!(why(&ended).contains("took longer than 300ms"), "{which:?}: {ended:?}");
+        let says = if is_ambari { "has not carried out its start" } else { "longer than 300ms" };
+        assert!(why(&ended).contains(says), "{which:?}: {ended:?}");
         is_gone(&host, &driver).await;
     }
 }
@@ -260,13 +314,15 @@ async fn a_kill_in_the_middle_of_a_start_leaves_nothing() {
     for which in OF_ACTIONS {
         let host = Host::new(which);
         host.put("hang-start");
-        host.put("up");
+        if which != Which::Ambari {
+            host.put("up");
+        }
         let driver = host.driver();
         let starting = {
             let driver = driver.clone();
             tokio::spawn(async move { driver.start(LIMIT).await })
         };
-        until("its start", &driver, |seen| *seen == Observed::Starting).await;
+        until("its start", &driver, |seen| *seen == Observed::Starting && host.is_ordered()).await;
         assert_eq!(driver.kill(LIMIT).await, Ended::Done, "{which:?}");
         assert_ne!(starting.await.unwrap(), Ended::Done);
         is_gone(&host, &driver).await;
@@ -275,14 +331,14 @@ async fn a_kill_in_the_middle_of_a_start_leaves_nothing() {
 
 #[tokio::test]
 async fn what_does_not_stop_is_never_called_gone() {
-    for which in OF_ACTIONS {
+    for which in OF_PROGRAMS {
         for trouble in
             ["hang-stop", "fail-stop", "nonsense-stop", "hang-monitor", "nonsense-monitor"]
         {
             // Only an agent has a `monitor`.
             let trouble = match which {
                 Which::Three => trouble.replace("monitor", "status"),
-                Which::Foreground | Which::Ocf => trouble.to_owned(),
+                Which::Foreground | Which::Ocf | Which::Ambari => trouble.to_owned(),
             };
             let host = Host::new(which);
             let driver = host.limited(LIMIT, SHORT);
@@ -306,7 +362,7 @@ async fn what_does_not_stop_is_never_called_gone() {
 
 #[tokio::test]
 async fn a_stop_that_failed_is_tried_anew() {
-    for which in OF_ACTIONS {
+    for which in OF_PROGRAMS {
         let host = Host::new(which);
         let driver = host.driver();
         assert_eq!(driver.start(LIMIT).await, Ended::Done, "{which:?}");
@@ -348,7 +404,7 @@ async fn what_vanishes_is_seen_to_run_no_more() {
 
 #[tokio::test]
 async fn what_talks_nonsense_while_it_runs_has_failed() {
-    for which in OF_ACTIONS {
+    for which in OF_PROGRAMS {
         let host = Host::new(which);
         let driver = host.driver();
         assert_eq!(driver.start(LIMIT).await, Ended::Done, "{which:?}");
@@ -364,12 +420,16 @@ async fn what_talks_nonsense_while_it_runs_has_failed() {
 async fn what_nobody_started_here_is_found_and_stopped() {
     for which in OF_ACTIONS {
         let host = Host::new(which);
-        host.put("up");
+        let mut by_hand = host.start_by_hand();
         let driver = host.driver();
+        until("its start", &driver, |_| host.is_up()).await;
         assert_eq!(driver.observe(LIMIT).await, Observed::Stopping, "{which:?}");
         assert!(driver.runs().unwrap(), "{which:?}");
         assert_eq!(driver.stop(LIMIT).await, Ended::Done, "{which:?}");
         is_gone(&host, &driver).await;
+        if let Some(child) = &mut by_hand {
+            assert!(!child.wait().unwrap().success());
+        }
     }
 }
 
@@ -383,8 +443,8 @@ async fn what_was_started_is_stopped_as_it_was_started() {
     for variable in ["OCF_RESKEY_ip=10.0.0.9", "OCF_RESOURCE_INSTANCE=thing", "LC_ALL=C"] {
         assert!(environment.lines().any(|line| line == variable), "{environment}");
     }
-    let other =
-        Host { which: Which::Three, run: host.run.clone(), dir: tempfile::tempdir().unwrap() };
+    let (run, dir) = (host.run.clone(), tempfile::tempdir().unwrap());
+    let other = Host { which: Which::Three, run, dir, ambari: None };
     assert_eq!(other.driver().kill(LIMIT).await, Ended::Done);
     assert!(!host.is_up());
 }
