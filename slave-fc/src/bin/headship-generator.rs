@@ -84,7 +84,8 @@ fn has_file_servers(mounts: &str) -> bool {
         let mut fields = line.split_whitespace().skip(1);
         let (Some(place), Some(kind)) = (fields.next(), fields.next()) else { return false };
         // The kernel's own, and what systemd mounts when somebody looks.
-        let is_ours = ["/proc", "/sys", "/dev"].iter().any(|ours| place.starts_with(ours));
+        let is_ours =
+            ["/proc", "/sys", "/dev"].iter().any(|ours| Path::new(place).starts_with(ours));
         !is_ours && WAITING.iter().any(|waiting| kind.starts_with(waiting))
     })
 }
@@ -464,9 +465,12 @@ mod tests {
             fusectl /sys/fs/fuse/connections fusectl rw 0 0\nsystemd-1 /proc/sys/fs/binfmt_misc autofs rw 0 0\n\
             # nas:/home /home nfs\n\n/swap none swap sw 0 0\nshort\n";
         assert!(!has_file_servers(every));
-        for line in
-            ["nas:/home /home nfs4 rw 0 0", "map /home autofs rw 0 0", "hdfs /mnt fuse.hdfs rw 0 0"]
-        {
+        for line in [
+            "nas:/home /home nfs4 rw 0 0",
+            "nas:/d /development nfs4 rw 0 0",
+            "map /home autofs rw 0 0",
+            "hdfs /mnt fuse.hdfs rw 0 0",
+        ] {
             assert!(has_file_servers(&format!("{every}{line}\n")), "{line}");
         }
     }

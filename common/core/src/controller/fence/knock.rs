@@ -65,7 +65,8 @@ impl Controller {
                 return;
             }
             Reach::Answers { how } => {
-                suspicion.knocks.acquainted = true;
+                // Should it die once more, every method is asked again.
+                (suspicion.knocks.acquainted, suspicion.goes_on) = (true, false);
                 how.to_owned()
             }
             Reach::Unknown { why } => why,

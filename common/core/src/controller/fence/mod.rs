@@ -419,8 +419,8 @@ impl Controller {
         let Some((until, _)) = &suspicion.rests else { return false };
         let until = *until;
         if now >= until {
-            // All of it is looked at anew, and every method is asked again.
-            (suspicion.rests, suspicion.goes_on) = (None, false);
+            // All of it is looked at anew.
+            suspicion.rests = None;
             suspicion.gap();
             suspicion.steady = Some(now);
             return false;
